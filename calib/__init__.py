@@ -1,0 +1,1 @@
+"""Pictures of known objects in, a camera and lights with covariance out."""

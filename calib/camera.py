@@ -1,0 +1,161 @@
+"""The camera as a pinhole with lens distortion, in a world of millimetres."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.errors import CalibrationError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """Pinhole camera, OpenCV model: ``x_cam = R x_world + t``, K in pixels, centres at integers.
+
+    Attributes
+    ----------
+    width, height : image size, px
+    K : (3, 3) intrinsics, px
+    dist : (5,) distortion k1 k2 p1 p2 k3
+    R : (3, 3) rotation world to camera
+    t : (3,) translation world to camera, mm
+    covariance : (15, 15) of fx fy cx cy k1 k2 p1 p2 k3 and the pose (rotation vector, t), or None
+    """
+
+    width: int
+    height: int
+    K: Array
+    dist: Array = field(default_factory=lambda: np.zeros(5))
+    R: Array = field(default_factory=lambda: np.diag([1.0, -1.0, -1.0]))
+    t: Array = field(default_factory=lambda: np.zeros(3))
+    covariance: Array | None = None
+
+    @property
+    def centre_mm(self) -> Array:
+        """(3,) optical centre in the world frame."""
+        return np.asarray(-self.R.T @ self.t)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.height, self.width
+
+    def project(self, points_mm: NDArray[Any]) -> Array:
+        """Project world points (..., 3) to pixels (..., 2) as (column, row)."""
+        points = np.asarray(points_mm, dtype=np.float64)
+        flat = points.reshape(-1, 1, 3)
+        rvec, _ = cv2.Rodrigues(self.R)
+        pixels, _ = cv2.projectPoints(flat, rvec, self.t, self.K, self.dist)
+        return np.asarray(pixels, dtype=np.float64).reshape(*points.shape[:-1], 2)
+
+    def rays(self, pixels: NDArray[Any] | None = None) -> Array:
+        """Unit viewing directions in the world frame, from `centre_mm` outwards.
+
+        Parameters
+        ----------
+        pixels : (..., 2) columns and rows; None for the whole image, giving (H, W, 3)
+        """
+        if pixels is None:
+            columns, rows = np.meshgrid(np.arange(self.width), np.arange(self.height))
+            pixels = np.stack([columns, rows], axis=-1)
+        pixels = np.asarray(pixels, dtype=np.float64)
+        flat = pixels.reshape(-1, 1, 2)
+        if np.any(self.dist):
+            normalised = cv2.undistortPointsIter(
+                flat, self.K, self.dist, None, None, (cv2.TERM_CRITERIA_COUNT, 40, 1e-12)
+            ).reshape(-1, 2)
+        else:
+            inverse = np.linalg.inv(self.K)
+            ones = np.ones((len(flat), 1))
+            normalised = (np.hstack([flat.reshape(-1, 2), ones]) @ inverse.T)[:, :2]
+        directions = np.hstack([normalised, np.ones((len(normalised), 1))]) @ self.R
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        return np.asarray(directions).reshape(*pixels.shape[:-1], 3)
+
+    def points_at_height(self, height_mm: NDArray[Any] | float) -> Array:
+        """(H, W, 3) where each pixel's ray meets the height z (mm), given per pixel or once."""
+        rays = self.rays()
+        height = np.broadcast_to(np.asarray(height_mm, dtype=np.float64), self.shape)
+        distance = (height - self.centre_mm[2]) / rays[..., 2]
+        return np.asarray(self.centre_mm + rays * distance[..., None])
+
+    def pixel_mm(self, height_mm: float = 0.0) -> float:
+        """Size of a pixel on the plane at a height, mm (image centre)."""
+        middle = np.array([[(self.width - 1) / 2, (self.height - 1) / 2]])
+        pair = self.rays(np.vstack([middle, middle + [1.0, 0.0]]))
+        centre = self.centre_mm
+        at = centre + pair * ((height_mm - centre[2]) / pair[:, 2:])
+        return float(np.linalg.norm(at[1] - at[0]))
+
+    def cropped(self, x: int, y: int, width: int, height: int) -> Camera:
+        """The camera of a window of the image."""
+        K = self.K.copy()
+        K[0, 2] -= x
+        K[1, 2] -= y
+        return replace(self, width=width, height=height, K=K)
+
+    def binned(self, factor: int) -> Camera:
+        """The camera of an image averaged over factor × factor pixels."""
+        K = self.K.copy()
+        K[:2] /= factor
+        K[0, 2] = (self.K[0, 2] + 0.5) / factor - 0.5
+        K[1, 2] = (self.K[1, 2] + 0.5) / factor - 0.5
+        return replace(self, width=self.width // factor, height=self.height // factor, K=K)
+
+    # files -----------------------------------------------------------------------------------
+    def to_json(self) -> dict[str, Any]:
+        data: dict[str, Any] = {
+            "format": "rig-camera/1",
+            "width": self.width,
+            "height": self.height,
+            "K": self.K.tolist(),
+            "dist": self.dist.tolist(),
+            "R_world_to_camera": self.R.tolist(),
+            "t_world_to_camera": self.t.tolist(),
+            "units": "mm",
+        }
+        if self.covariance is not None:
+            data["covariance"] = self.covariance.tolist()
+        return data
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Camera:
+        try:
+            if data.get("units", "mm") != "mm":
+                raise CalibrationError(f"camera.json is in '{data['units']}', expected mm")
+            dist = np.zeros(5)
+            given = np.asarray(data.get("dist", []), dtype=np.float64).ravel()
+            if given.size > 5 and np.any(given[5:]):
+                raise CalibrationError("camera.json has more than five distortion terms")
+            dist[: min(5, given.size)] = given[:5]
+            covariance = data.get("covariance")
+            return Camera(
+                width=int(data["width"]),
+                height=int(data["height"]),
+                K=np.asarray(data["K"], dtype=np.float64).reshape(3, 3),
+                dist=dist,
+                R=np.asarray(data["R_world_to_camera"], dtype=np.float64).reshape(3, 3),
+                t=np.asarray(data["t_world_to_camera"], dtype=np.float64).reshape(3),
+                covariance=None if covariance is None else np.asarray(covariance),
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise CalibrationError(f"camera.json cannot be read: {error!r}") from error
+
+    @staticmethod
+    def read(path: Path) -> Camera:
+        """Read a ``camera.json``; raises `CalibrationError` naming what is wrong."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise CalibrationError(f"{path} is not JSON: {error}") from error
+        return Camera.from_json(data)

@@ -1,0 +1,9 @@
+"""Errors a user of the calibration can meet."""
+
+from __future__ import annotations
+
+
+class CalibrationError(Exception):
+    """Pictures or files do not suffice for what was asked; the message says what is missing."""
+
+    exit_code = 4

@@ -1,0 +1,74 @@
+"""The lights: where each LED is, where it points, how strong it is, and how sure we are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Lights:
+    """Near point lights. Irradiance at distance d mm with angle ψ off the axis, on a surface
+    turned by θ: ``E = intensity · power · cos(ψ)^lobe · cos(θ) / d²``.
+
+    Attributes
+    ----------
+    ids : (N,) LED numbers from 1
+    position_mm : (N, 3) world frame
+    power : (N,) relative power, mean about 1
+    axis : (N, 3) unit vectors where the LEDs point; towards the origin where unknown
+    lobe : (N,) exponent m of cos^m; 0 is isotropic
+    intensity : radiance units × mm² at power 1 on the axis; None if only relative powers are known
+    covariance : (N, 6, 6) of position (mm) and axis, or None. Where the lights are correlated
+        (a common shift), `common_covariance` (3, 3) adds the shift that all share.
+    provenance : where this came from: date, device identities, method
+    """
+
+    ids: NDArray[np.int64]
+    position_mm: Array
+    power: Array
+    axis: Array
+    lobe: Array
+    intensity: float | None = None
+    covariance: Array | None = None
+    common_covariance: Array | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @staticmethod
+    def at(
+        position_mm: NDArray[Any],
+        power: NDArray[Any] | None = None,
+        lobe: float = 0.0,
+        ids: NDArray[Any] | None = None,
+    ) -> Lights:
+        """Lights at (N, 3) positions, pointing at the origin."""
+        position = np.asarray(position_mm, dtype=np.float64).reshape(-1, 3)
+        count = len(position)
+        return Lights(
+            ids=np.arange(1, count + 1) if ids is None else np.asarray(ids, dtype=np.int64),
+            position_mm=position,
+            power=np.ones(count) if power is None else np.asarray(power, dtype=np.float64),
+            axis=-position / np.linalg.norm(position, axis=1, keepdims=True),
+            lobe=np.full(count, lobe),
+        )
+
+    def select(self, index: NDArray[Any]) -> Lights:
+        """The lights at these places (0-based indices or a boolean mask), in that order."""
+        index = np.asarray(index)
+        return replace(
+            self,
+            ids=self.ids[index],
+            position_mm=self.position_mm[index],
+            power=self.power[index],
+            axis=self.axis[index],
+            lobe=self.lobe[index],
+            covariance=None if self.covariance is None else self.covariance[index],
+        )

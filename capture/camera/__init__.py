@@ -1,0 +1,1 @@
+"""Cameras: the protocol, GenICam, the virtual camera."""

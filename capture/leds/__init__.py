@@ -1,0 +1,1 @@
+"""LED boards: messages, the serial driver, dialects, the virtual board."""

@@ -1,0 +1,140 @@
+"""The virtual rig's world: one clock, one log of light, one pair of wires.
+
+The virtual board writes into the log which LED was on when; the virtual camera integrates the log
+over its own exposure window. Nothing tells the camera which LED it should see.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.errors import DeviceError
+
+
+class Scene(Protocol):
+    """What the virtual camera looks at, given from outside."""
+
+    shape: tuple[int, int]  # (H, W)
+    led_count: int
+
+    def irradiance(self, led: int) -> NDArray[np.float32]:
+        """(H, W) photo-electrons per µs that LED `led` (from 1) at level 1 makes in each pixel."""
+
+    def ambient(self) -> NDArray[np.float32]:
+        """(H, W) photo-electrons per µs of room light."""
+
+
+class Clock(Protocol):
+    def now_us(self) -> int: ...
+    def sleep_us(self, duration_us: float) -> None: ...
+
+
+class WallClock:
+    """Real time, in µs since the clock was made."""
+
+    def __init__(self) -> None:
+        self._start_ns = time.monotonic_ns()
+
+    def now_us(self) -> int:
+        return (time.monotonic_ns() - self._start_ns) // 1000
+
+    def sleep_us(self, duration_us: float) -> None:
+        if duration_us > 0:
+            time.sleep(duration_us * 1e-6)
+
+
+@dataclass
+class Lit:
+    """LED `led` shone at `level` from `on_us` to `off_us` (None: still on)."""
+
+    led: int
+    level: float
+    on_us: int
+    off_us: int | None
+
+
+class World:
+    """A scene, a clock, the log of light, and two wires (trigger line, exposure-active line)."""
+
+    def __init__(self, scene: Scene, clock: Clock | None = None, seed: int = 0) -> None:
+        self.scene = scene
+        self.clock: Clock = clock or WallClock()
+        self.seed = seed
+        self._log: list[Lit] = []
+        self._lock = threading.Lock()
+        self._on_trigger: list[Callable[[int], None]] = []
+        self._on_exposure_active: list[Callable[[int], None]] = []
+
+    # light -----------------------------------------------------------------------------------
+    def light(self, led: int, level: float, at_us: int | None = None) -> None:
+        """An LED goes on (several may be on at once: that is a fault worth simulating)."""
+        with self._lock:
+            now = self.clock.now_us() if at_us is None else at_us
+            self._log.append(Lit(led, level, now, None))
+
+    def dark(self, led: int | None = None, at_us: int | None = None) -> None:
+        """LED `led` goes off; None: all of them."""
+        with self._lock:
+            now = self.clock.now_us() if at_us is None else at_us
+            for lit in self._log:
+                if lit.off_us is None and led in (None, lit.led):
+                    lit.off_us = now
+
+    def lit(self, start_us: int, end_us: int) -> dict[int, float]:
+        """Level × µs that each LED shone within a window."""
+        total: dict[int, float] = {}
+        with self._lock:
+            for lit in self._log:
+                off = end_us if lit.off_us is None else lit.off_us
+                overlap = min(end_us, off) - max(start_us, lit.on_us)
+                if overlap > 0:
+                    total[lit.led] = total.get(lit.led, 0.0) + lit.level * overlap
+        return total
+
+    def electrons(self, start_us: int, end_us: int) -> NDArray[np.float32]:
+        """(H, W) expected photo-electrons of an exposure window."""
+        image = self.scene.ambient() * np.float32(end_us - start_us)
+        for led, level_us in sorted(self.lit(start_us, end_us).items()):
+            image = image + self.scene.irradiance(led) * np.float32(level_us)
+        return image
+
+    # wires -----------------------------------------------------------------------------------
+    def connect_trigger(self, listener: Callable[[int], None]) -> None:
+        """`listener(at_us)` is called at each rising edge of the camera's trigger line."""
+        self._on_trigger.append(listener)
+
+    def connect_exposure_active(self, listener: Callable[[int], None]) -> None:
+        """`listener(at_us)` is called at each rising edge of the camera's exposure-active line."""
+        self._on_exposure_active.append(listener)
+
+    def pulse_trigger(self, at_us: int) -> None:
+        for listener in list(self._on_trigger):
+            listener(at_us)
+
+    def pulse_exposure_active(self, at_us: int) -> None:
+        for listener in list(self._on_exposure_active):
+            listener(at_us)
+
+
+_worlds: dict[str, World] = {}
+
+
+def publish(name: str, world: World) -> None:
+    """Make a world reachable as ``sim://name``, by the board's port and the camera's address."""
+    _worlds[name] = world
+
+
+def find(address: str) -> World:
+    """The world behind ``sim://name``; raises `DeviceError` if nobody published it."""
+    name = address.removeprefix("sim://").split("?")[0].strip("/")
+    if name not in _worlds:
+        known = ", ".join(sorted(_worlds)) or "none"
+        raise DeviceError(f"no virtual rig named '{name}' is running (known: {known})")
+    return _worlds[name]

@@ -1,0 +1,1 @@
+"""A recording, a camera and lights in, a surface out."""

@@ -1,0 +1,1 @@
+"""The one image-formation model: geometry, reflectance, shadows, rendering."""

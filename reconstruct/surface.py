@@ -1,0 +1,58 @@
+"""The result: a surface seen through a camera, with its uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntFlag
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.camera import Camera
+
+Map = NDArray[np.float32]
+
+
+class Flag(IntFlag):
+    """Why a pixel is less than good; several may hold."""
+
+    OUTSIDE = 1  # not part of the surface
+    CLIPPED = 2  # most of its signal is clipped
+    SHADOWED = 4  # too few lights reach it
+    UNLIT = 8  # no usable signal: its height is a guess, NaN in the files
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """A height field over the captured image.
+
+    Attributes
+    ----------
+    camera : the camera that saw it
+    height_mm : (H, W) float32, z of the surface point of each pixel, NaN where there is none
+    normals : (H, W, 3) float32 unit vectors, world frame, NaN where there is none
+    sigma_mm : (H, W) float32 one-sigma height uncertainty (mean height removed)
+    normal_sigma_deg : (H, W) float32
+    flags : (H, W) uint8 of `Flag`
+    material : fitted reflectance parameters, JSON-able
+    summary : method, versions, parameters, timings, figures, JSON-able
+    """
+
+    camera: Camera
+    height_mm: Map
+    normals: Map
+    sigma_mm: Map
+    normal_sigma_deg: Map
+    flags: NDArray[np.uint8]
+    material: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(H, W) where there is a surface."""
+        return np.isfinite(self.height_mm)
+
+    def points_mm(self) -> NDArray[np.float64]:
+        """(H, W, 3) world points, NaN where there is no surface."""
+        return self.camera.points_at_height(self.height_mm)

@@ -1,0 +1,72 @@
+"""The command line: registers the commands and turns errors into sentences and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import typer
+
+from rig.exits import exit_code
+
+# One module of rig.commands each, in the order of the help page; each offers `register(app)`.
+COMMANDS = (
+    "init",
+    "devices",
+    "board",
+    "capture",
+    "verify",
+    "exchange",
+    "calibrate",
+    "reconstruct",
+    "evaluate",
+    "train",
+    "product",
+)
+
+app = typer.Typer(
+    name="rig",
+    help="Photometric stereo for metal parts: capture, calibrate, reconstruct in millimetres.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Photometric stereo for metal parts: capture, calibrate, reconstruct in millimetres."""
+
+
+def _register_all() -> None:
+    for name in COMMANDS:
+        try:
+            module = importlib.import_module(f"rig.commands.{name}")
+        except ModuleNotFoundError as error:
+            if error.name == f"rig.commands.{name}":
+                continue
+            raise
+        module.register(app)
+
+
+_register_all()
+
+
+def main() -> None:
+    """Run the command line; known errors become one sentence on stderr and an exit code."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        code = exit_code(error)
+        if code is None:
+            raise
+        print(f"rig: {error}", file=sys.stderr)
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

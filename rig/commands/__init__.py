@@ -1,0 +1,1 @@
+"""One file per command; each keeps its heavy imports inside the function."""

@@ -16,6 +16,24 @@ from calib.errors import CalibrationError
 Array = NDArray[np.float64]
 
 
+def _undistorted(distorted: Array, dist: Array, iterations: int = 40) -> Array:
+    """Undo lens distortion by fixed-point iteration on (n, 2) normalised coordinates.
+
+    Our own, since `cv2.undistortPoints` stops after five rounds by default and the call that
+    takes a criterion differs between OpenCV 4 and 5.
+    """
+    zero = np.zeros(3)
+    x = distorted.copy()
+    for _ in range(iterations):
+        points = np.hstack([x, np.ones((len(x), 1))])
+        forward, _ = cv2.projectPoints(points.reshape(-1, 1, 3), zero, zero, np.eye(3), dist)
+        error = np.asarray(forward).reshape(-1, 2) - distorted
+        x = x - error
+        if np.abs(error).max(initial=0.0) < 1e-13:
+            break
+    return x
+
+
 @dataclass(frozen=True, eq=False)
 class Camera:
     """Pinhole camera, OpenCV model: ``x_cam = R x_world + t``, K in pixels, centres at integers.
@@ -67,14 +85,9 @@ class Camera:
             pixels = np.stack([columns, rows], axis=-1)
         pixels = np.asarray(pixels, dtype=np.float64)
         flat = pixels.reshape(-1, 1, 2)
-        if np.any(self.dist):
-            normalised = cv2.undistortPointsIter(
-                flat, self.K, self.dist, None, None, (cv2.TERM_CRITERIA_COUNT, 40, 1e-12)
-            ).reshape(-1, 2)
-        else:
-            inverse = np.linalg.inv(self.K)
-            ones = np.ones((len(flat), 1))
-            normalised = (np.hstack([flat.reshape(-1, 2), ones]) @ inverse.T)[:, :2]
+        inverse = np.linalg.inv(self.K)
+        distorted = (np.hstack([flat.reshape(-1, 2), np.ones((len(flat), 1))]) @ inverse.T)[:, :2]
+        normalised = _undistorted(distorted, self.dist) if np.any(self.dist) else distorted
         directions = np.hstack([normalised, np.ones((len(normalised), 1))]) @ self.R
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         return np.asarray(directions).reshape(*pixels.shape[:-1], 3)
@@ -89,7 +102,7 @@ class Camera:
     def pixel_mm(self, height_mm: float = 0.0) -> float:
         """Size of a pixel on the plane at a height, mm (image centre)."""
         middle = np.array([[(self.width - 1) / 2, (self.height - 1) / 2]])
-        pair = self.rays(np.vstack([middle, middle + [1.0, 0.0]]))
+        pair = self.rays(np.vstack([middle, middle + np.array([1.0, 0.0])]))
         centre = self.centre_mm
         at = centre + pair * ((height_mm - centre[2]) / pair[:, 2:])
         return float(np.linalg.norm(at[1] - at[0]))

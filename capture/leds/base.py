@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True)
 class BoardIdentity:
-    """Who answered. `capabilities` holds words such as ``sequence``, ``camera-clocked``, ``crc``."""
+    """Who answered. `capabilities`: words such as ``sequence``, ``camera-clocked``, ``crc``."""
 
     name: str
     firmware: str

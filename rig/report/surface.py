@@ -1,0 +1,201 @@
+"""The report of one reconstructed surface: `report.html`, one file that opens offline."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reconstruct.surface import Flag, Surface
+from rig.report.page import asset, floats, write_page
+
+MAP_SIZE = 640  # longest side of the maps in the page, px
+MESH_SIZE = 360  # longest side of the mesh in the page, vertices
+
+FLAGS = (
+    (Flag.UNLIT, (124, 58, 237), "no usable signal; nothing is claimed"),
+    (Flag.OUTSIDE, (120, 128, 140), "not part of the surface"),
+    (Flag.CLIPPED, (220, 38, 38), "most of its signal is clipped; a shorter exposure helps"),
+    (Flag.SHADOWED, (30, 64, 175), "too few lights reach it"),
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure with its unit and, where known, its one-sigma uncertainty."""
+
+    name: str
+    value: float
+    unit: str
+    sigma: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Residual:
+    """One light's picture (H, W), captured and as rendered from the result, same units."""
+
+    led: int
+    captured: NDArray[np.float32]
+    rendered: NDArray[np.float32]
+
+
+def shrink(values: NDArray[Any], longest: int) -> NDArray[np.float32]:
+    """Average whole blocks of pixels, NaN left out, so that the longest side is at most `longest`.
+
+    Parameters
+    ----------
+    values : (H, W) or (H, W, C)
+    """
+    step = max(1, -(-max(values.shape[:2]) // longest))
+    rows, columns = values.shape[0] // step, values.shape[1] // step
+    tail = values.shape[2:]
+    blocks = np.asarray(values[: rows * step, : columns * step], dtype=np.float32)
+    blocks = blocks.reshape(rows, step, columns, step, *tail)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a block without surface stays NaN
+        return np.asarray(np.nanmean(blocks, axis=(1, 3)), dtype=np.float32)
+
+
+def _colours(colormap: int) -> list[int]:
+    ramp = np.arange(256, dtype=np.uint8)[:, None]
+    table: list[int] = cv2.applyColorMap(ramp, colormap)[:, 0, ::-1].ravel().tolist()
+    return table
+
+
+def _diverging() -> list[int]:
+    """Blue, white, red: the sign of a difference is seen, and zero is white."""
+    t = np.linspace(-1, 1, 256)[:, None]
+    blue, red, white = np.array([33, 102, 172]), np.array([178, 24, 43]), np.array([250, 250, 250])
+    colours = white + np.abs(t) * (np.where(t < 0, blue, red) - white)
+    table: list[int] = np.rint(colours).astype(int).ravel().tolist()
+    return table
+
+
+def _residual_data(residual: Residual) -> dict[str, Any]:
+    captured = shrink(residual.captured, 300)
+    rendered = shrink(residual.rendered, 300)
+    difference = captured - rendered
+    finite = np.isfinite(difference)
+    level = float(np.mean(np.abs(captured[finite]))) if finite.any() else 1.0
+    level = level or 1.0
+    scale = float(np.quantile(np.abs(difference[finite]), 0.99)) if finite.any() else 1.0
+    return {
+        "led": residual.led,
+        "width": captured.shape[1],
+        "height": captured.shape[0],
+        "captured": floats(captured),
+        "rendered": floats(rendered),
+        "difference": floats(difference),
+        "scale": float(np.nanquantile(captured, 0.995)) or 1.0,
+        "difference_scale": scale or level,
+        "difference_percent": 100 * scale / level,
+        "rms_percent": 100 * float(np.sqrt(np.mean(difference[finite] ** 2))) / level,
+    }
+
+
+def _flag_data(flags: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    return [
+        {
+            "bit": int(flag),
+            "name": str(flag.name).lower(),
+            "colour": colour,
+            "percent": 100 * float(np.mean((flags & int(flag)) != 0)),
+            "meaning": meaning,
+        }
+        for flag, colour, meaning in FLAGS
+    ]
+
+
+def _mesh_data(surface: Surface, points: NDArray[Any]) -> dict[str, Any]:
+    position = shrink(points, MESH_SIZE)
+    present = np.isfinite(position[..., 2])
+    low = np.nanmin(position[present], axis=0) if present.any() else np.zeros(3)
+    high = np.nanmax(position[present], axis=0) if present.any() else np.ones(3)
+    return {
+        "width": position.shape[1],
+        "height": position.shape[0],
+        "position_mm": floats(position),
+        "normal": floats(np.nan_to_num(shrink(surface.normals, MESH_SIZE))),
+        "height_mm": floats(position[..., 2]),
+        "sigma_um": floats(1000 * shrink(surface.sigma_mm, MESH_SIZE)),
+        "centre_mm": (low + high) / 2,
+        "extent_mm": float(max(high - low)),
+    }
+
+
+def write_surface_report(
+    surface: Surface,
+    path: Path,
+    *,
+    title: str,
+    figures: Sequence[Figure] = (),
+    residuals: Sequence[Residual] = (),
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the report of a surface as one self-contained HTML file.
+
+    Parameters
+    ----------
+    figures : shown with units and uncertainty below the ones every surface has
+    residuals : pictures of the lights explained worst, in the order to show
+    provenance : everything needed to say where the result came from; the surface's own summary
+        and material are added
+    """
+    points = surface.points_mm()
+    mask = surface.mask
+    sigma_um = 1000 * np.where(mask, surface.sigma_mm, np.nan)
+    own = [Figure("surface measured", 100 * float(mask.mean()), "% of the picture")]
+    tiles = [{"name": "of the picture measured", "value": f"{100 * mask.mean():.1f} %"}]
+    if mask.any():
+        z = surface.height_mm[mask]
+        normal_sigma = float(np.median(surface.normal_sigma_deg[mask]))
+        own += [
+            Figure("mean height", float(z.mean()), "mm"),
+            Figure("lowest point", float(z.min()), "mm"),
+            Figure("highest point", float(z.max()), "mm"),
+            Figure("height sigma, median", float(np.median(sigma_um[mask])), "µm"),
+            Figure("normal sigma, median", normal_sigma, "°"),
+            Figure("pixel on the surface", 1000 * surface.camera.pixel_mm(float(z.mean())), "µm"),
+        ]
+        tiles += [
+            {"name": "highest to lowest", "value": f"{np.ptp(z):.3f} mm"},
+            {"name": "median height sigma", "value": f"{np.median(sigma_um[mask]):.1f} µm"},
+            {"name": "median normal sigma", "value": f"{normal_sigma:.3f}°"},
+        ]
+    height = shrink(np.where(mask, surface.height_mm, np.nan), MAP_SIZE)
+    step = max(1, -(-max(surface.height_mm.shape) // MAP_SIZE))
+    data = {
+        "title": title,
+        "subtitle": f"method {surface.summary.get('method', 'unknown')}, "
+        f"{surface.camera.width} × {surface.camera.height} px",
+        "tiles": tiles,
+        "figures": [vars(figure) for figure in [*own, *figures]],
+        "map": {
+            "width": height.shape[1],
+            "height": height.shape[0],
+            "height_mm": floats(height),
+            "sigma_um": floats(shrink(sigma_um, MAP_SIZE)),
+            "x_mm": floats(shrink(points[..., 0], MAP_SIZE)),
+            "y_mm": floats(shrink(points[..., 1], MAP_SIZE)),
+            "flags": floats(surface.flags[::step, ::step][: height.shape[0], : height.shape[1]]),
+        },
+        "mesh": _mesh_data(surface, points),
+        "flags": _flag_data(surface.flags),
+        "residuals": [_residual_data(residual) for residual in residuals],
+        "provenance": {
+            **(provenance or {}),
+            "material": surface.material,
+            "summary": surface.summary,
+        },
+        "viridis": _colours(cv2.COLORMAP_VIRIDIS),
+        "magma": _colours(cv2.COLORMAP_MAGMA),
+        "grey": np.repeat(np.arange(256), 3),
+        "diverging": _diverging(),
+    }
+    write_page(path, title=title, body=asset("surface.html"), script=asset("surface.js"), data=data)

@@ -1,0 +1,112 @@
+"""The report opens offline and draws: checked in a headless browser."""
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from calib.camera import Camera
+from reconstruct.surface import Flag, Surface
+from rig.report.surface import Figure, Residual, shrink, write_surface_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+
+
+def bump(height: int = 96, width: int = 128) -> Surface:
+    camera = Camera(
+        width,
+        height,
+        np.array([[400.0, 0, width / 2], [0, 400.0, height / 2], [0, 0, 1]]),
+        t=np.array([0.0, 0.0, 400.0]),
+    )
+    ground = camera.points_at_height(0.0)
+    z = 8 * np.exp(-(ground[..., 0] ** 2 + ground[..., 1] ** 2) / 400)
+    slope = np.stack([z * ground[..., 0] / 200, z * ground[..., 1] / 200, np.ones_like(z)], -1)
+    normals = (slope / np.linalg.norm(slope, axis=-1, keepdims=True)).astype(np.float32)
+    z = z.astype(np.float32)
+    flags = np.zeros(z.shape, np.uint8)
+    flags[:, :10] = Flag.OUTSIDE
+    flags[40:50, 60:70] = Flag.CLIPPED
+    z[:, :10] = np.nan
+    return Surface(
+        camera,
+        z,
+        normals,
+        np.full(z.shape, 0.004, np.float32),
+        np.full(z.shape, 0.05, np.float32),
+        flags,
+        summary={"method": "refine"},
+    )
+
+
+def written(tmp_path, surface=None, **options):
+    path = tmp_path / "report.html"
+    write_surface_report(surface or bump(), path, title="A12 <b>&", **options)
+    return path
+
+
+def dom(path):
+    command = [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--use-angle=swiftshader",
+        "--enable-unsafe-swiftshader",
+        "--window-size=1200,900",
+        f"--user-data-dir={path.parent / 'profile'}",
+        "--virtual-time-budget=8000",
+        "--dump-dom",
+        path.as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout
+
+
+def test_asks_nothing_of_the_network(tmp_path):
+    page = written(tmp_path).read_text(encoding="utf-8")
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)\s*=", page)
+    assert "fetch(" not in page.split("vendor")[-1].split("THREE=")[0]
+
+
+def test_title_is_text_not_markup(tmp_path):
+    page = written(tmp_path).read_text(encoding="utf-8")
+    assert "<title>A12 &lt;b&gt;&amp;</title>" in page
+    assert "<b>&" not in page
+
+
+def test_shrinking_averages_and_leaves_nan_out():
+    values = np.array([[1.0, 3.0, np.nan, np.nan], [5.0, np.nan, np.nan, np.nan]])
+    assert np.array_equal(shrink(values, 2), [[3.0, np.nan]], equal_nan=True)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_draws_surface_figures_and_residuals(tmp_path):
+    captured = np.linspace(0, 1, 96 * 128, dtype=np.float32).reshape(96, 128)
+    page = dom(
+        written(
+            tmp_path,
+            figures=[Figure("Sa", 0.0123, "µm", 0.001)],
+            residuals=[Residual(17, captured, captured * np.float32(0.98))],
+            provenance={"run": "20260101"},
+        )
+    )
+    covered = re.search(r'data-drawn="covers ([\d.]+) %"', page)
+    assert covered, "the page did not draw"
+    assert 15 < float(covered[1]) < 95
+    assert "0.01230 ± 0.00100 µm" in page
+    assert "LED 17: RMS difference 2.31 %" in page
+    assert "20260101" in page
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_a_surface_without_a_single_pixel_still_gives_a_page(tmp_path):
+    surface = bump()
+    surface.height_mm[:] = np.nan
+    assert "crosses no measured surface" in dom(written(tmp_path, surface))

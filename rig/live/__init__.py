@@ -1,0 +1,1 @@
+"""A page on localhost to aim, focus and expose a rig."""

@@ -79,7 +79,7 @@ def application(station: Station, allowed_hosts: frozenset[str]) -> web.Applicat
             except ConnectionError:
                 return response
 
-    async def still(_: web.Request) -> web.Response:
+    async def still(request: web.Request) -> web.Response:
         _, frame = await asyncio.to_thread(station.next_frame, 0)
         if frame is None:
             return web.json_response({"error": "no frame has come yet"}, status=503)

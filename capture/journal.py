@@ -1,0 +1,223 @@
+"""The files of a recording folder: names, the journal ``run.jsonl``, and checksums.
+
+Everything here is plain text or bytes on disk; nothing knows about pictures or devices.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from capture.errors import DataError
+
+FORMAT = "rig-recording/1"
+JOURNAL = "run.jsonl"
+SUMS = "SHA256SUMS"
+FRAMES = "frames"
+CALIBRATION = "calibration"
+SNAPSHOT = "snapshot"
+PART = ".part"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One frame that is on disk.
+
+    Attributes
+    ----------
+    index : place in the plan, from 0
+    kind : ``light``, ``dark`` or ``repeat``
+    led : LED from 1; 0 for a dark frame
+    exposure : what divides the counts: ms for captured frames (gain included), or the relative
+        exposure of an imported one
+    file : path within the recording, with forward slashes
+    sha256 : of that file
+    verdict : ``good``, ``unproven`` or ``bad``: is this the picture that LED made?
+    data : the whole line of the journal
+    """
+
+    index: int
+    kind: str
+    led: int
+    exposure: float
+    file: str
+    sha256: str
+    verdict: str
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Entry:
+        """Read a ``frame`` line; raises `DataError` naming what it lacks."""
+        try:
+            file = str(data["file"])
+            checked_name(file)
+            return Entry(
+                index=int(data["index"]),
+                kind=str(data["kind"]),
+                led=int(data["led"]),
+                exposure=relative_exposure(data),
+                file=file,
+                sha256=str(data["sha256"]),
+                verdict=str(data.get("verdict", "good")),
+                data=data,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"a frame line of {JOURNAL} cannot be read: {error!r}") from error
+
+
+def relative_exposure(data: Mapping[str, Any]) -> float:
+    """What divides the counts of a frame: ``exposure`` if given, else ms times linear gain."""
+    if data.get("exposure") is not None:
+        value = float(data["exposure"])
+    else:
+        gain = 10.0 ** (float(data.get("gain_db") or 0.0) / 20.0)
+        value = float(data["exposure_us"]) / 1000.0 * gain
+    if not value > 0 or value == float("inf"):
+        raise ValueError(f"exposure {value}")
+    return value
+
+
+def checked_name(name: str) -> PurePosixPath:
+    """A path within a recording as a path object; raises `DataError` if it would leave it."""
+    path = PurePosixPath(name)
+    odd = "\\" in name or ":" in name or "\0" in name or any(ord(c) < 32 for c in name)
+    if odd or path.is_absolute() or ".." in path.parts or not path.parts:
+        raise DataError(f"'{name}' is not a path within a recording")
+    return path
+
+
+# the journal -----------------------------------------------------------------------------------
+
+
+def dump_line(data: Mapping[str, Any]) -> bytes:
+    """One line of the journal. NaN is refused: it is not JSON."""
+    return (json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def read_journal(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The lines of a journal and the number of bytes they fill.
+
+    A last line that is torn (the process or machine died while writing it) is left out; a broken
+    line before it is damage.
+
+    Raises
+    ------
+    DataError
+        if the file is missing, is no journal or is damaged
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path.parent} is not a recording: it has no {JOURNAL}") from None
+    lines: list[dict[str, Any]] = []
+    used = 0
+    for number, piece in enumerate(raw.splitlines(keepends=True), 1):
+        whole = piece.endswith(b"\n")
+        try:
+            data = json.loads(piece)
+            if not isinstance(data, dict) or "event" not in data:
+                raise ValueError("no event")
+        except (ValueError, RecursionError):
+            if used + len(piece) == len(raw):
+                break
+            raise DataError(f"{path} is damaged at line {number}") from None
+        if not whole:
+            break
+        lines.append(data)
+        used += len(piece)
+    if not lines or lines[0].get("event") != "start":
+        raise DataError(f"{path} does not begin with a start line")
+    if lines[0].get("format") != FORMAT:
+        raise DataError(f"{path} has format '{lines[0].get('format')}', this rig reads {FORMAT}")
+    return lines, used
+
+
+def entries_of(lines: list[dict[str, Any]]) -> dict[int, Entry]:
+    """The frames of a journal by plan index.
+
+    A frame taken again replaces the earlier one; a ``verdict`` line changes the verdict of the
+    frame before it; a ``drop`` line takes the frame away.
+    """
+    frames: dict[int, dict[str, Any]] = {}
+    for line in lines:
+        event = line["event"]
+        if event == "frame":
+            frames[Entry.from_json(line).index] = line
+        elif event == "verdict" and line.get("index") in frames:
+            known = frames[line["index"]]
+            frames[line["index"]] = {**known, **{k: line[k] for k in line if k != "event"}}
+        elif event == "drop":
+            frames.pop(line.get("index", -1), None)
+    return {index: Entry.from_json(frames[index]) for index in sorted(frames)}
+
+
+# files -----------------------------------------------------------------------------------------
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def files_within(folder: Path) -> Iterator[str]:
+    """Every file below a folder except the checksums, sorted, with forward slashes."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != SUMS:
+            yield path.relative_to(folder).as_posix()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Put a file on disk whole or not at all: temporary file, flush, rename."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename within a folder durable, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_sums(folder: Path, known: Mapping[str, str] | None = None) -> None:
+    """Write SHA256SUMS over every file, as ``sha256sum -c`` reads it; `known` saves hashing."""
+    sums = known or {}
+    text = "".join(
+        f"{sums.get(name) or sha256(folder / name)}  {name}\n" for name in files_within(folder)
+    )
+    write_atomically(folder / SUMS, text.encode())
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """File name to SHA-256; raises `DataError` on a line that is none."""
+    sums: dict[str, str] = {}
+    path = folder / SUMS
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        digest, gap, name = line.partition("  ")
+        if len(digest) != 64 or not gap:
+            raise DataError(f"{path} is damaged at line {number}")
+        sums[str(checked_name(name))] = digest
+    return sums

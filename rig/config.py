@@ -1,0 +1,384 @@
+"""``rig.yaml``: what the rig is made of. Frozen models; every mistake is named at once.
+
+YAML 1.1 turns some plain words into other things: ``on`` and ``yes`` become true, ``12:30``
+becomes 750, ``1e3`` stays a text. Strict types refuse all three where they do not belong, and the
+message says what YAML made of the word.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from capture.camera.base import CameraSettings
+from capture.errors import PlanError
+from capture.plan import MAX_EXPOSURE_US, MAX_LED, MAX_SETTLE_US, Plan, parse_leds
+from rig.exits import UsageError
+
+NAME = "rig.yaml"
+Synchronisation = Literal["auto", "software", "board-clocked", "camera-clocked"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+Millimetres = Annotated[float, Field(allow_inf_nan=False)]
+PositiveMm = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Board(_Section):
+    """The LED board."""
+
+    port: Annotated[str, Field(min_length=1)]
+    baud: Annotated[int, Field(ge=300, le=4_000_000)] = 115_200
+    leds: Annotated[int, Field(ge=1, le=MAX_LED)] = 96
+    dialect: str = "rig"
+
+
+class CameraSection(_Section):
+    """The camera; `producer` and `serial` are its address."""
+
+    producer: str | None = None
+    serial: str | None = None
+    pixel_format: str = "Mono12"
+    exposure_ms: Annotated[float, Field(gt=0, le=MAX_EXPOSURE_US / 1000, allow_inf_nan=False)] = 8.0
+    gain_db: Annotated[float, Field(ge=0, le=60)] = 0.0
+    trigger: Synchronisation = "auto"
+    line: str | None = None
+    strobe_line: str | None = None
+    frame_rate_hz: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    roi: tuple[int, int, int, int] | None = None
+
+    @field_validator("roi", mode="before")
+    @classmethod
+    def _list_to_tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("roi")
+    @classmethod
+    def _window(cls, value: tuple[int, int, int, int] | None) -> tuple[int, int, int, int] | None:
+        if value is not None and (min(value[:2]) < 0 or min(value[2:]) < 1):
+            raise ValueError("x and y are at least 0, width and height at least 1")
+        return value
+
+    @property
+    def address(self) -> str:
+        """``producer#serial`` as `capture.camera.open_camera` takes it; ``sim://…`` stays."""
+        if self.producer and self.producer.startswith("sim://"):
+            return self.producer
+        return f"{self.producer or ''}#{self.serial or ''}"
+
+
+class Stage(_Section):
+    """Where the part lies: mean height of its visible surface above the stage."""
+
+    height_mm: Millimetres = 0.0
+    height_sigma_mm: PositiveMm = 1.0
+    diameter_mm: PositiveMm | None = None
+
+
+class PlanSection(_Section):
+    """The plan taken when none is named."""
+
+    leds: str | None = None
+    exposures_ms: tuple[float, ...] | None = None
+    dark_frames: bool = True
+    repeat_first: bool = True
+    level: Annotated[float, Field(gt=0, le=1)] = 1.0
+    settle_us: Annotated[int, Field(ge=0, le=MAX_SETTLE_US)] = 200
+    retries: Annotated[int, Field(ge=0, le=20)] = 2
+
+    @field_validator("exposures_ms", mode="before")
+    @classmethod
+    def _list_to_tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("leds")
+    @classmethod
+    def _list_of_leds(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                parse_leds(value)
+            except PlanError as error:
+                raise ValueError(str(error)) from None
+        return value
+
+
+class Calibration(_Section):
+    """How old a calibration may grow before capture and reconstruction warn."""
+
+    max_age_days: Annotated[float, Field(gt=0)] = 90.0
+
+
+class Config(_Section):
+    """Everything in ``rig.yaml``."""
+
+    format: Literal["rig/1"] = "rig/1"
+    board: Board
+    camera: CameraSection
+    stage: Stage = Stage()
+    plan: PlanSection = PlanSection()
+    calibration: Calibration = Calibration()
+
+    @model_validator(mode="after")
+    def _plan_is_possible(self) -> Config:
+        try:
+            plan = self.default_plan()
+        except PlanError as error:
+            raise ValueError(f"plan: {error}") from None
+        if max(plan.leds) > self.board.leds:
+            raise ValueError(
+                f"plan: lights LED {max(plan.leds)}, but board: leds is {self.board.leds}"
+            )
+        return self
+
+    def default_plan(self) -> Plan:
+        """The plan of this file."""
+        exposures_ms = self.plan.exposures_ms or (self.camera.exposure_ms,)
+        return Plan(
+            leds=parse_leds(self.plan.leds or f"1-{self.board.leds}"),
+            exposures_us=tuple(ms * 1000 for ms in exposures_ms),
+            dark_frames=self.plan.dark_frames,
+            repeat_first=self.plan.repeat_first,
+            level=self.plan.level,
+            settle_us=self.plan.settle_us,
+        )
+
+    def camera_settings(self, trigger: Literal["software", "line", "free"]) -> CameraSettings:
+        """What is asked of the camera when it is triggered this way."""
+        camera = self.camera
+        return CameraSettings(
+            pixel_format=camera.pixel_format,
+            exposure_us=camera.exposure_ms * 1000,
+            gain_db=camera.gain_db,
+            trigger=trigger,
+            line=camera.line if trigger == "line" else None,
+            strobe_line=camera.strobe_line,
+            frame_rate_hz=camera.frame_rate_hz,
+            roi=camera.roi,
+        )
+
+
+# reading --------------------------------------------------------------------------------------
+class Problem(NamedTuple):
+    """One mistake: where in the file, and what is wrong."""
+
+    path: str
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        where = self.path if self.line is None else f"{self.path} (line {self.line})"
+        return f"{where}: {self.message}" if self.path else self.message
+
+
+class ConfigError(UsageError):
+    """``rig.yaml`` cannot be used; `problems` holds every mistake found."""
+
+    def __init__(self, file: str, problems: list[Problem]) -> None:
+        self.problems = problems
+        head = f"{file} has {len(problems)} mistake{'s' if len(problems) > 1 else ''}:"
+        super().__init__("\n  ".join([head, *map(str, problems)]))
+
+
+def read_config(path: Path) -> Config:
+    """Read a ``rig.yaml``; raises `ConfigError` with all its mistakes, or `UsageError`."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError(
+            f"there is no {path.name} in {path.parent}: 'rig init' writes one, "
+            "or name its folder with --workspace"
+        ) from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is no UTF-8 text: save it as UTF-8") from None
+    return parse_config(text, str(path))
+
+
+def parse_config(text: str, file: str = NAME) -> Config:
+    """The configuration in a text; `file` names it in messages."""
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        problem = Problem("not YAML", line, str(error.problem or error.context))
+        raise ConfigError(file, [problem]) from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(file, [Problem("not YAML", None, str(error))]) from None
+    if not isinstance(data, dict):
+        raise ConfigError(file, [Problem("", None, "it holds no settings: 'rig init' writes some")])
+    assert tree is not None
+    silent = list(_silent_mistakes(tree, ()))
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        found = [_problem(detail, tree, data) for detail in error.errors()]
+        named = {problem.path for problem in silent}
+        others = [problem for problem in found if problem.path not in named]
+        raise ConfigError(file, silent + others) from None
+    if silent:
+        raise ConfigError(file, silent)
+    return config
+
+
+Place = tuple[str | int, ...]
+
+
+def _silent_mistakes(node: yaml.Node, place: Place) -> Iterator[Problem]:
+    """What YAML would accept without a word: repeated keys, and numbers that are not meant so."""
+    line = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = str(key.value)
+            if name in seen:
+                repeated = key.start_mark.line + 1
+                yield Problem(_dotted((*place, name)), repeated, "is set twice: keep one")
+            seen.add(name)
+            yield from _silent_mistakes(value, (*place, name))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _silent_mistakes(value, (*place, index))
+    elif isinstance(node, yaml.ScalarNode) and _is_surprising(node):
+        value = yaml.safe_load(node.value)
+        yield Problem(
+            _dotted(place),
+            line,
+            f"YAML reads {node.value} as {value}: write the number in decimal, or quote the word",
+        )
+
+
+def _is_surprising(node: yaml.ScalarNode) -> bool:
+    """A number in base 60 (12:30 is 750), 8 (010 is 8), 16 or 2."""
+    if node.tag not in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+        return False
+    digits = node.value.lstrip("+-")
+    other_base = node.tag.endswith(":int") and len(digits) > 1 and digits[0] == "0"
+    return ":" in digits or other_base
+
+
+def _dotted(place: Place) -> str:
+    return ".".join(str(part) for part in place)
+
+
+def _node(tree: yaml.Node, place: Place) -> tuple[yaml.Node, int] | None:
+    """The node at a place and the line of its key; None where the file has none."""
+    node, line = tree, tree.start_mark.line + 1
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            pairs = [(k, v) for k, v in node.value if str(k.value) == str(part)]
+            if not pairs:
+                return None
+            key, node = pairs[-1]
+            line = key.start_mark.line + 1
+        elif (
+            isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value)
+        ):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            return None
+    return node, line
+
+
+def _problem(detail: Any, tree: yaml.Node, data: dict[str, Any]) -> Problem:
+    place: Place = tuple(detail["loc"])
+    found = _node(tree, place)
+    line = found[1] if found else None
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        known = _known_keys(place[:-1])
+        near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
+        advice = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+        return Problem(_dotted(place), line, f"is unknown; {advice}")
+    if kind == "missing":
+        return Problem(_dotted(place), None, "is missing")
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    message = message.replace("Input should be", "should be").replace("a valid ", "a ")
+    if not place:  # a check across sections names its own place
+        section, colon, rest = message.partition(": ")
+        if colon:
+            found = _node(tree, (section,))
+            return Problem(section, found[1] if found else None, rest)
+    written = found[0].value if found and isinstance(found[0], yaml.ScalarNode) else None
+    return Problem(_dotted(place), line, message + _made_of(written, detail["input"], kind))
+
+
+def _made_of(written: str | None, value: Any, kind: str) -> str:
+    """What YAML made of the word that was written, where that may surprise."""
+    if written is None:
+        return ""
+    if isinstance(value, bool) and written.lower() not in ("true", "false"):
+        return f"; YAML reads {written} as {str(value).lower()}: put the word in quotes"
+    if kind == "string_type":
+        return f"; put it in quotes: '{written}'" if written else "; it is empty"
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return f"; it is '{value}'"
+        return f"; YAML reads {written} as a text: write {number:g} without quotes"
+    return f"; it is {written}" if written else "; it is empty"
+
+
+def _known_keys(place: Place) -> list[str]:
+    model: type[BaseModel] = Config
+    for part in place:
+        inner = model.model_fields[str(part)].annotation
+        assert isinstance(inner, type)
+        model = inner
+    return list(model.model_fields)
+
+
+# writing --------------------------------------------------------------------------------------
+TEMPLATE = """\
+# What this rig is made of. 'rig init' wrote it; every line with a value is a default to change.
+# Words that YAML would turn into something else (on, off, yes, 12:30) go in quotes.
+format: rig/1
+
+board:                      # the LED board
+  port: "sim://rig"         # /dev/ttyACM0, COM3, or USB identity vid:pid:serial ("2341:0043:7523")
+                            # sim://rig is the virtual rig: try everything before wiring anything
+  baud: 115200
+  leds: 96                  # how many LEDs the dome has
+  dialect: rig              # our protocol (docs/led-protocol.md), or a .yaml of another one
+
+camera:
+  producer: "sim://rig"     # path of the maker's GenTL producer (.cti); empty: those found
+                            # through GENICAM_GENTL64_PATH; 'rig devices' lists what is there
+  serial:                   # serial number, where there are several cameras
+  pixel_format: Mono12      # Mono8, Mono10, Mono12, Mono16, Mono10p, Mono12p, Mono12Packed
+  exposure_ms: 8.0          # taken when the plan below names no bracket
+  gain_db: 0.0
+  trigger: auto             # software, board-clocked (board pulses the camera's line),
+                            # camera-clocked (exposure-active line steps the board), or auto:
+                            # the fastest that the board and the lines below allow
+  line:                     # trigger input, such as Line0: needed by board-clocked
+  strobe_line:              # exposure-active output, such as Line1: needed by camera-clocked
+  frame_rate_hz:            # empty: as fast as it goes
+  roi:                      # x, y, width, height in pixels, as [0, 0, 1024, 1024]; empty: all
+
+stage:                      # mean height of a part's visible surface above the stage
+  height_mm: 0.0            # the images fix the mean height poorly: measure it with a calliper
+  height_sigma_mm: 1.0      # how sure that is, one sigma
+  diameter_mm:
+
+plan:                       # what 'rig capture' takes unless told otherwise
+  leds:                     # "1-96" or "1,5,9-12"; empty: all of the board's
+  exposures_ms:             # a bracket for shiny parts, such as [2, 8, 32]
+  dark_frames: true         # at the start, middle and end
+  repeat_first: true        # the first LED again at the end: shows thermal drift
+  level: 1.0                # brightness of the LEDs, 0 to 1
+  settle_us: 200            # from an LED going on to the exposure
+  retries: 2                # how often a frame that fails its proof is taken again
+
+calibration:
+  max_age_days: 90          # older ones are used with a warning
+"""

@@ -1,0 +1,133 @@
+"""The folder a rig works in: ``rig.yaml``, ``calibration/`` and ``parts/<part>/<run>/``."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from capture.errors import PlanError
+from rig.config import NAME
+from rig.exits import UsageError
+
+MAX_PART_NAME = 100
+PART_SUFFIX = ".part"  # a run that is not finished
+# Windows refuses these as file names, with any extension.
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
+
+
+def check_part_name(name: str) -> str:
+    """The name, if it can be a folder on any system; raises `PlanError` saying what is wrong."""
+
+    def refuse(why: str) -> PlanError:
+        return PlanError(f"'{name}' cannot name a part: {why}; use letters, digits, - and _")
+
+    if not name.strip():
+        raise PlanError("a part needs a name, such as --part A12")
+    if len(name) > MAX_PART_NAME:
+        raise PlanError(
+            f"a part name of {len(name)} characters is too long: at most {MAX_PART_NAME}"
+        )
+    if name.startswith("."):
+        raise refuse("it begins with a dot")
+    separators = [c for c in name if c in '/\\:*?"<>|']
+    if separators:
+        raise refuse(f"it contains {separators[0]}")
+    if any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in name):
+        raise refuse("it contains an invisible character")
+    if len(name.encode()) > 255:
+        raise refuse("it takes more than the 255 bytes a file system allows")
+    if name != name.strip() or name.endswith("."):
+        raise refuse("it begins or ends with a space, or ends with a dot")
+    if name.split(".")[0].lower() in _DEVICES:
+        raise refuse("Windows keeps that name for a device")
+    return name
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder and where things lie in it. Nothing is made before it is needed."""
+
+    folder: Path
+
+    @staticmethod
+    def at(folder: Path | None) -> Workspace:
+        """The workspace in a folder (None: the current one); raises `UsageError` if it is none."""
+        folder = (folder or Path()).resolve()
+        if not folder.is_dir():
+            raise UsageError(f"there is no folder {folder}: make it, or name another --workspace")
+        return Workspace(folder)
+
+    @property
+    def config_file(self) -> Path:
+        return self.folder / NAME
+
+    @property
+    def calibration(self) -> Path:
+        return self.folder / "calibration"
+
+    @property
+    def parts(self) -> Path:
+        return self.folder / "parts"
+
+    def part(self, name: str) -> Path:
+        """Folder of a part's runs; raises `PlanError` for a name that cannot be one."""
+        return self.parts / check_part_name(name)
+
+    def new_run(self, part: str, now: datetime | None = None) -> Path:
+        """Where the next run of a part goes: UTC time as 20260131T235959Z, made unique."""
+        stamp = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        folder = self.part(part)
+        names = [stamp, *(f"{stamp}-{n}" for n in range(2, 1000))]
+        for name in names:
+            if not (folder / name).exists() and not (folder / (name + PART_SUFFIX)).exists():
+                return folder / name
+        raise UsageError(f"{folder} already holds {len(names)} runs of this second")
+
+    def runs(self, part: str) -> list[Path]:
+        """Finished runs of a part, oldest first."""
+        return [run for run in self._folders(part) if run.suffix != PART_SUFFIX]
+
+    def unfinished_runs(self, part: str) -> list[Path]:
+        """Final paths of runs that still lie in ``<run>.part``, oldest first."""
+        return [
+            run.with_suffix("")
+            for run in self._folders(part)
+            if run.suffix == PART_SUFFIX and not run.with_suffix("").exists()
+        ]
+
+    def latest_run(self, part: str) -> Path:
+        """The newest finished run; raises `UsageError` saying what there is instead."""
+        runs = self.runs(part)
+        if runs:
+            return runs[-1]
+        if self.unfinished_runs(part):
+            raise UsageError(
+                f"part {part} has no finished run: finish it with "
+                f"'rig capture --part {part} --resume'"
+            )
+        known = ", ".join(self.part_names()[:10]) or "none"
+        raise UsageError(f"there is no recording of part {part} in {self.parts} (parts: {known})")
+
+    def part_names(self) -> list[str]:
+        """Parts that have a folder, sorted."""
+        if not self.parts.is_dir():
+            return []
+        return sorted(p.name for p in self.parts.iterdir() if p.is_dir() and p.name[0] != ".")
+
+    def all_runs(self) -> list[Path]:
+        """Finished runs of all parts, oldest first (by the time in their names)."""
+        runs = [run for part in self.part_names() for run in self.runs(part)]
+        return sorted(runs, key=lambda run: (_order(run), run.parent.name))
+
+    def _folders(self, part: str) -> list[Path]:
+        folder = self.part(part)
+        if not folder.is_dir():
+            return []
+        return sorted((p for p in folder.iterdir() if p.is_dir() and p.name[0] != "."), key=_order)
+
+
+def _order(run: Path) -> tuple[str, int]:
+    stamp, _, number = run.name.removesuffix(PART_SUFFIX).partition("-")
+    return stamp, int(number) if number.isdigit() else 1

@@ -1,0 +1,136 @@
+"""The methods of reconstruction, behind one interface and by name.
+
+A method turns a stack, a camera and lights into a surface. Modules are imported when asked for,
+so that naming a method costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reconstruct.errors import ReconstructError
+
+if TYPE_CHECKING:
+    from calib.camera import Camera
+    from calib.lights import Lights
+    from reconstruct.stack import Stack
+    from reconstruct.surface import Surface
+
+MIN_LIGHTS = 4
+
+
+def _quiet(message: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """What every method may be told; each uses what it can.
+
+    Attributes
+    ----------
+    height_mm : mean height of the visible surface above the stage: an input, not a result
+    height_sigma_mm : its one-sigma uncertainty
+    mask : (H, W) bool, True on the part; None for the whole image
+    flat : (gh, gw, N) float32 smooth factors on the lights' irradiance over the image, sampled
+        like a small picture of it (see `reconstruct.refine.plate`); None for 1
+    start : name of the method that gives `refine` its first surface ("auto" tries several)
+    self_calibrate : solve light positions and powers along, their covariance being the prior
+    uncertainty : estimate it (one-sigma maps); costs about a third of the time
+    device : "cpu", "cuda", "cuda:1", …
+    memory_gb : bound for the working memory
+    threads : CPU threads; 0 for all
+    say : receives a line of progress now and then
+    """
+
+    height_mm: float = 0.0
+    height_sigma_mm: float = 1.0
+    mask: NDArray[np.bool_] | None = None
+    flat: NDArray[np.float32] | None = None
+    start: str = "auto"
+    self_calibrate: bool = False
+    uncertainty: bool = True
+    device: str = "cpu"
+    memory_gb: float = 4.0
+    threads: int = 0
+    say: Callable[[str], None] = _quiet
+
+
+Method = Callable[["Stack", "Camera", "Lights", Options], "Surface"]
+
+# name -> "module:function"
+METHODS: dict[str, str] = {
+    "refine": "reconstruct.refine.method:refine",
+    "dpps": "reconstruct.dpps.method:dpps",
+    "lambert": "reconstruct.classic:lambert",
+    "halfvector": "reconstruct.classic:half_vector",
+}
+
+
+def available() -> tuple[str, ...]:
+    """Names of the methods whose modules are installed."""
+    names = []
+    for name, where in METHODS.items():
+        module = where.partition(":")[0]
+        try:
+            found = importlib.util.find_spec(module)
+        except ModuleNotFoundError:
+            found = None
+        if found is not None:
+            names.append(name)
+    return tuple(names)
+
+
+def find(name: str) -> Method:
+    """The method of a name; raises `ReconstructError` if there is none such."""
+    if name not in METHODS or name not in available():
+        raise ReconstructError(f"no method '{name}' (known: {', '.join(available())})")
+    module, _, function = METHODS[name].partition(":")
+    method: Method = getattr(importlib.import_module(module), function)
+    return method
+
+
+def reconstruct(
+    name: str, stack: Stack, camera: Camera, lights: Lights, options: Options | None = None
+) -> Surface:
+    """Check that the inputs belong together, then run a method.
+
+    Raises
+    ------
+    ReconstructError
+        fewer than four lights, lights missing for some pictures, or sizes that differ
+    """
+    options = options or Options()
+    known = {int(led): index for index, led in enumerate(lights.ids)}
+    unknown = [int(led) for led in stack.ids if int(led) not in known]
+    if unknown:
+        some = ", ".join(map(str, unknown[:8])) + ("…" if len(unknown) > 8 else "")
+        raise ReconstructError(
+            f"{len(unknown)} pictures have no calibrated light (LED {some}): calibrate these "
+            "lights or leave their pictures out"
+        )
+    if len(stack) < MIN_LIGHTS:
+        raise ReconstructError(
+            f"a surface needs pictures under at least {MIN_LIGHTS} lights, got {len(stack)}"
+        )
+    if camera.shape != stack.shape:
+        raise ReconstructError(
+            f"the camera's image is {camera.width}×{camera.height} px, the pictures are "
+            f"{stack.shape[1]}×{stack.shape[0]}: this calibration belongs to another image size"
+        )
+    if options.mask is not None and options.mask.shape != stack.shape:
+        raise ReconstructError(
+            f"the mask is {options.mask.shape[1]}×{options.mask.shape[0]} px, the pictures are "
+            f"{stack.shape[1]}×{stack.shape[0]}"
+        )
+    if options.mask is not None and not options.mask.any():
+        raise ReconstructError("the mask leaves no pixel: nothing to reconstruct")
+    matched = lights.select(np.array([known[int(led)] for led in stack.ids]))
+    return find(name)(stack, camera, matched, options)

@@ -1,0 +1,45 @@
+"""From the address of a camera to its driver."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from capture.errors import DeviceError
+
+if TYPE_CHECKING:
+    from capture.camera.base import Camera
+
+
+def open_camera(address: str, producers: Sequence[str] = ()) -> Camera:
+    """The camera at `address`, opened.
+
+    Parameters
+    ----------
+    address : ``sim://name`` is the virtual camera of a published world; ``producer.cti#serial``
+        a GenICam camera behind that GenTL producer. Either half may be empty: without a producer
+        those of `producers` or of GENICAM_GENTL64_PATH are searched, without a serial number the
+        only camera found is taken.
+    producers : further .cti files to search.
+
+    Raises
+    ------
+    DeviceError : no such camera, or more than one to choose from.
+    """
+    camera: Camera
+    if address.startswith("sim://"):
+        from capture.camera.virtual import VirtualCamera
+
+        camera = VirtualCamera(address)
+    else:
+        from capture.camera.genicam import GenICamCamera
+
+        producer, _, serial = address.rpartition("#") if "#" in address else (address, "", "")
+        if producer and not producer.lower().endswith(".cti"):
+            raise DeviceError(
+                f"'{address}' is no camera address: "
+                "write sim://NAME or PATH/TO/producer.cti#SERIAL ('rig devices' lists them)"
+            )
+        camera = GenICamCamera(serial, [producer] if producer else list(producers))
+    camera.open()
+    return camera

@@ -1,0 +1,383 @@
+"""The virtual camera: a sensor that looks at a `World` and integrates the light it logged.
+
+Nobody tells it which LED it should see. It opens an exposure window when it is triggered (by the
+host, by an edge on its line, or by its own clock), and a frame holds whatever shone within that
+window. Triggers that come while it is busy are ignored. A frame for which no buffer is free is
+lost: its id is missing from the sequence.
+
+Noise is seeded by the world's seed, by what was lit, by the exposure, and by how often that has
+been taken before; never by the time. Two runs of one plan with one seed are therefore identical
+to the bit, and so is a resumed run once `replay` has told the camera what the first part took.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture import world as worlds
+from capture.camera.base import CameraIdentity, CameraSettings, CameraState, Frame
+from capture.camera.sensor import Sensor, expose
+from capture.errors import DeviceError, DeviceTimeout
+from capture.world import World
+
+BITS = {
+    "Mono8": 8,
+    "Mono10": 10,
+    "Mono10p": 10,
+    "Mono10Packed": 10,
+    "Mono12": 12,
+    "Mono12p": 12,
+    "Mono12Packed": 12,
+    "Mono16": 16,
+}
+
+_POLL_US = 200.0
+_STEADY = 0.9  # share of its window for which a light must shine to count as steady
+
+# A take: exposure in µs, the LEDs that shone in the window, and whether all shone through it.
+_Take = tuple[int, tuple[int, ...], bool]
+_taken: weakref.WeakKeyDictionary[World, Counter[_Take]] = weakref.WeakKeyDictionary()
+
+
+def replay(address: str, takes: Iterable[tuple[int, float, float]]) -> None:
+    """Tell the world behind `address` what an interrupted run has already taken from it.
+
+    `takes` holds (LED id, or 0 for a dark frame; exposure in µs; level) of each good frame on
+    disk, so that the noise of a resumed run goes on where the first part left off.
+    """
+    counter = _taken.setdefault(worlds.find(address), Counter())
+    for led, exposure_us, level in takes:
+        lit = (led,) if led else ()
+        counter[(round(exposure_us), lit, not led or level > _STEADY)] += 1
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How the virtual camera behaves in time; every field can be set in its address."""
+
+    software_latency_us: int = 56
+    line_latency_us: int = 8
+    readout_us: int = 1500
+    buffers: int = 16
+    clock_offset_us: int = 5_000_000
+    clock_drift_ppm: float = 12.0
+    exposure_min_us: float = 20.0
+    exposure_max_us: float = 10_000_000.0
+
+
+@dataclass(frozen=True)
+class _Exposure:
+    """A window that was, or is being, integrated."""
+
+    frame_id: int
+    start_us: int
+    end_us: int
+    ready_us: int
+    exposure_us: float
+    gain_db: float
+
+
+class VirtualCamera:
+    """A camera at address ``sim://name``; options as in ``sim://name?psf_sigma_px=0.6&buffers=4``.
+
+    Parameters
+    ----------
+    address : ``sim://name`` of a published world; its query may set any field of `Sensor` and
+        `Timing`.
+    sensor, timing : the constants that the query starts from.
+
+    Raises
+    ------
+    DeviceError : no such world, or an unknown option.
+    """
+
+    def __init__(
+        self, address: str, sensor: Sensor | None = None, timing: Timing | None = None
+    ) -> None:
+        name, _, query = address.partition("?")
+        self.address = address
+        self.sensor, self.timing = _options(query, sensor or Sensor(), timing or Timing())
+        self.identity = CameraIdentity(
+            vendor="rig",
+            model="Virtual camera",
+            serial=name.removeprefix("sim://").strip("/"),
+            address=address,
+        )
+        self._world: World | None = None
+        self._wired: World | None = None
+        self._settings = CameraSettings()
+        self._armed = False
+        self._queue: deque[_Exposure] = deque()
+        self._lock = threading.Lock()
+        self._next_id = 0
+        self._busy_until_us = -1
+        self._clock_thread: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    def __enter__(self) -> VirtualCamera:
+        self.open()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def open(self) -> None:
+        self._world = worlds.find(self.address)
+        if self._wired is not self._world:
+            self._world.connect_trigger(self._line_edge)
+            self._wired = self._world
+
+    def close(self) -> None:
+        self.disarm()
+        self._world = None
+
+    def configure(self, settings: CameraSettings) -> CameraState:
+        world = self._opened()
+        if self._armed:
+            raise DeviceError(f"camera {self.address} is armed: disarm it before configuring it")
+        height, width = world.scene.shape
+        if settings.pixel_format not in BITS:
+            raise DeviceError(
+                f"camera {self.address} has no pixel format '{settings.pixel_format}': "
+                f"use one of {', '.join(BITS)}"
+            )
+        if settings.roi is not None:
+            x, y, w, h = settings.roi
+            if min(x, y) < 0 or min(w, h) < 1 or x + w > width or y + h > height:
+                raise DeviceError(
+                    f"region {settings.roi} does not fit into the camera's {width}×{height} pixels"
+                )
+            width, height = w, h
+        self._settings = replace(settings, exposure_us=self._clamped(settings.exposure_us))
+        taken = self._settings
+        nodes: dict[str, Any] = {
+            "DeviceVendorName": self.identity.vendor,
+            "DeviceModelName": self.identity.model,
+            "DeviceSerialNumber": self.identity.serial,
+            "Width": width,
+            "Height": height,
+            "PixelFormat": taken.pixel_format,
+            "ExposureTime": taken.exposure_us,
+            "Gain": taken.gain_db,
+            "BlackLevel": self.sensor.black_level,
+            "TriggerMode": "Off" if taken.trigger == "free" else "On",
+            "TriggerSource": "Software" if taken.trigger == "software" else taken.line or "Line0",
+            "AcquisitionFrameRate": self._frame_rate_hz(),
+        }
+        for part in (self.sensor, self.timing):
+            nodes.update({f"Sim.{f.name}": getattr(part, f.name) for f in fields(part)})
+        warnings: list[str] = []
+        if taken.exposure_us != settings.exposure_us:
+            warnings.append(
+                f"asked for an exposure of {settings.exposure_us:g} µs, "
+                f"the camera took {taken.exposure_us:g} µs"
+            )
+        wanted = settings.frame_rate_hz
+        if wanted is not None and wanted > self._fastest_hz() * 1.001:
+            warnings.append(
+                f"asked for {wanted:g} frames/s, exposure and readout allow "
+                f"{self._fastest_hz():.1f} frames/s"
+            )
+        return CameraState(
+            pixel_format=taken.pixel_format,
+            width=width,
+            height=height,
+            exposure_us=taken.exposure_us,
+            gain_db=taken.gain_db,
+            black_level=self.sensor.black_level * (2 ** BITS[taken.pixel_format] - 1),
+            trigger=taken.trigger,
+            nodes=nodes,
+            warnings=tuple(warnings),
+        )
+
+    def set_exposure(self, exposure_us: float) -> float:
+        self._opened()
+        self._settings = replace(self._settings, exposure_us=self._clamped(exposure_us))
+        return self._settings.exposure_us
+
+    def arm(self) -> None:
+        self._opened()
+        if self._armed:
+            return
+        with self._lock:
+            self._queue.clear()
+            self._next_id = 0
+            self._busy_until_us = -1
+            self._armed = True
+        if self._settings.trigger == "free":
+            self._stop = threading.Event()
+            self._clock_thread = threading.Thread(
+                target=self._free_run, args=(self._stop,), name="virtual-camera", daemon=True
+            )
+            self._clock_thread.start()
+
+    def disarm(self) -> None:
+        self._armed = False
+        self._stop.set()
+        if self._clock_thread is not None and self._clock_thread is not threading.current_thread():
+            self._clock_thread.join()
+            self._clock_thread = None
+
+    def trigger(self) -> None:
+        world = self._opened()
+        if not self._armed or self._settings.trigger != "software":
+            raise DeviceError(
+                f"camera {self.address} takes no software trigger now: "
+                "configure trigger 'software' and arm it first"
+            )
+        self._expose(world.clock.now_us() + self.timing.software_latency_us)
+
+    def next_frame(self, timeout_s: float) -> Frame:
+        world = self._opened()
+        if not self._armed:
+            raise DeviceError(f"camera {self.address} is not armed: no frame can come")
+        deadline_us = world.clock.now_us() + timeout_s * 1e6
+        while True:
+            now_us = world.clock.now_us()
+            with self._lock:
+                wait_us = self._queue[0].ready_us - now_us if self._queue else _POLL_US
+                if self._queue and wait_us <= 0:
+                    exposure = self._queue.popleft()
+                    break
+            if now_us >= deadline_us:
+                raise DeviceTimeout(
+                    f"no frame came from camera {self.address} within {timeout_s:g} s: "
+                    "check its trigger"
+                )
+            world.clock.sleep_us(max(1.0, min(wait_us, deadline_us - now_us)))
+        return self._read_out(world, exposure)
+
+    # inside the camera -------------------------------------------------------------------------
+    def _opened(self) -> World:
+        if self._world is None:
+            raise DeviceError(f"camera {self.address} is not open")
+        return self._world
+
+    def _clamped(self, exposure_us: float) -> float:
+        return float(
+            round(min(max(exposure_us, self.timing.exposure_min_us), self.timing.exposure_max_us))
+        )
+
+    def _fastest_hz(self) -> float:
+        return 1e6 / (max(self._settings.exposure_us, float(self.timing.readout_us)) + 1.0)
+
+    def _frame_rate_hz(self) -> float:
+        return min(self._settings.frame_rate_hz or self._fastest_hz(), self._fastest_hz())
+
+    def _line_edge(self, at_us: int) -> None:
+        if self._armed and self._world is not None and self._settings.trigger == "line":
+            self._expose(at_us + self.timing.line_latency_us)
+
+    def _expose(self, start_us: int) -> None:
+        """Open a window at `start_us`, unless the sensor is busy then."""
+        world, settings = self._opened(), self._settings
+        with self._lock:
+            if start_us < self._busy_until_us:
+                return
+            end_us = start_us + round(settings.exposure_us)
+            self._busy_until_us = max(end_us, start_us + self.timing.readout_us)
+            frame_id, self._next_id = self._next_id, self._next_id + 1
+        # The edge leaves before anyone can fetch the frame, so the light it steps is in the log.
+        world.pulse_exposure_active(start_us)
+        with self._lock:
+            if len(self._queue) < self.timing.buffers:
+                ready_us = end_us + self.timing.readout_us
+                self._queue.append(
+                    _Exposure(
+                        frame_id,
+                        start_us,
+                        end_us,
+                        ready_us,
+                        settings.exposure_us,
+                        settings.gain_db,
+                    )
+                )
+
+    def _free_run(self, stop: threading.Event) -> None:
+        world = self._opened()
+        period_us = 1e6 / self._frame_rate_hz()
+        first_us, count = world.clock.now_us() + self.timing.line_latency_us, 0
+        while not stop.is_set():
+            due_us = first_us + round(count * period_us)
+            wait_us = due_us - world.clock.now_us()
+            if wait_us > 0:
+                world.clock.sleep_us(min(wait_us, 20_000.0))
+                continue
+            self._expose(due_us)
+            count += 1
+
+    def _read_out(self, world: World, exposure: _Exposure) -> Frame:
+        settings = self._settings
+        bits = BITS[settings.pixel_format]
+        pixels = expose(
+            self._electrons(world, exposure),
+            exposure.exposure_us,
+            exposure.gain_db,
+            bits,
+            self.sensor,
+            self._rng(world, exposure),
+        )
+        if settings.roi is not None:
+            x, y, w, h = settings.roi
+            pixels = np.ascontiguousarray(pixels[y : y + h, x : x + w])
+        device_us = exposure.start_us * (1 + self.timing.clock_drift_ppm * 1e-6)
+        return Frame(
+            pixels=pixels,
+            frame_id=exposure.frame_id,
+            timestamp_ns=round((device_us + self.timing.clock_offset_us) * 1000),
+            exposure_us=exposure.exposure_us,
+            gain_db=exposure.gain_db,
+            pixel_format=settings.pixel_format,
+            bits=bits,
+        )
+
+    @staticmethod
+    def _electrons(world: World, exposure: _Exposure) -> NDArray[np.float32]:
+        return world.electrons(exposure.start_us, exposure.end_us)
+
+    @staticmethod
+    def _rng(world: World, exposure: _Exposure) -> np.random.Generator:
+        """A generator that depends on what was taken and how often, not on when."""
+        window_us = exposure.end_us - exposure.start_us
+        lit = world.lit(exposure.start_us, exposure.end_us)
+        steady = all(level_us > _STEADY * window_us for level_us in lit.values())
+        take: _Take = (window_us, tuple(sorted(lit)), steady)
+        counter = _taken.setdefault(world, Counter())
+        occurrence = counter[take]
+        counter[take] += 1
+        entropy = (world.seed, occurrence, window_us, int(steady), *take[1])
+        return np.random.Generator(np.random.SFC64(np.random.SeedSequence(entropy)))
+
+
+def _options(query: str, sensor: Sensor, timing: Timing) -> tuple[Sensor, Timing]:
+    """Apply the query of an address to the constants."""
+    for key, text in parse_qsl(query):
+        owner = next(
+            (part for part in (sensor, timing) if key in {f.name for f in fields(part)}), None
+        )
+        if owner is None:
+            known = [f.name for part in (sensor, timing) for f in fields(part)]
+            raise DeviceError(
+                f"the virtual camera has no option '{key}': use one of {', '.join(known)}"
+            )
+        kind = type(getattr(owner, key))
+        try:
+            value = kind(text)
+        except ValueError:
+            raise DeviceError(
+                f"option {key}={text} of the virtual camera is not a number"
+            ) from None
+        if isinstance(owner, Sensor):
+            sensor = replace(owner, **{key: value})
+        else:
+            timing = replace(owner, **{key: value})
+    return sensor, timing

@@ -2,6 +2,12 @@
 
 The virtual board writes into the log which LED was on when; the virtual camera integrates the log
 over its own exposure window. Nothing tells the camera which LED it should see.
+
+Threads and time. A device's thread wakes a little after the instant it meant to act at. So events
+carry the instant they were meant for (`at_us`), and before the log is read up to an instant, every
+device connected with `connect_device` is brought up to that instant. Listeners are called from
+any thread, possibly from within `lit` and `electrons`: a listener notes the edge and returns; it
+must not wait for a lock that is held around `lit` or `electrons`.
 """
 
 from __future__ import annotations
@@ -9,13 +15,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capture.errors import DeviceError
+from capture.faults import NONE, Faults
 
 
 class Scene(Protocol):
@@ -61,16 +68,43 @@ class Lit:
 
 
 class World:
-    """A scene, a clock, the log of light, and two wires (trigger line, exposure-active line)."""
+    """A scene, a clock, the log of light, and two wires (trigger line, exposure-active line).
 
-    def __init__(self, scene: Scene, clock: Clock | None = None, seed: int = 0) -> None:
+    `faults` may be replaced at any time; the devices look at it when they act.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        clock: Clock | None = None,
+        seed: int = 0,
+        faults: Faults = NONE,
+    ) -> None:
         self.scene = scene
         self.clock: Clock = clock or WallClock()
         self.seed = seed
+        self.faults = faults
         self._log: list[Lit] = []
         self._lock = threading.Lock()
         self._on_trigger: list[Callable[[int], None]] = []
         self._on_exposure_active: list[Callable[[int], None]] = []
+        self._devices: list[Callable[[int], None]] = []
+
+    # devices ---------------------------------------------------------------------------------
+    def connect_device(self, advance: Callable[[int], None]) -> None:
+        """`advance(until_us)` makes the device do all it had to do up to that instant."""
+        self._devices.append(advance)
+
+    def disconnect(self, callback: Callable[[int], None]) -> None:
+        """Forget a listener or device connected before."""
+        for callbacks in (self._on_trigger, self._on_exposure_active, self._devices):
+            if callback in callbacks:
+                callbacks.remove(callback)
+
+    def settle(self, until_us: int) -> None:
+        """Bring every device up to `until_us`."""
+        for advance in list(self._devices):
+            advance(until_us)
 
     # light -----------------------------------------------------------------------------------
     def light(self, led: int, level: float, at_us: int | None = None) -> None:
@@ -88,7 +122,8 @@ class World:
                     lit.off_us = now
 
     def lit(self, start_us: int, end_us: int) -> dict[int, float]:
-        """Level × µs that each LED shone within a window."""
+        """Level × µs that each LED shone within a window that lies in the past."""
+        self.settle(end_us)
         total: dict[int, float] = {}
         with self._lock:
             for lit in self._log:
@@ -97,6 +132,11 @@ class World:
                 if overlap > 0:
                     total[lit.led] = total.get(lit.led, 0.0) + lit.level * overlap
         return total
+
+    def log(self) -> list[Lit]:
+        """A copy of the log of light, in the order the LEDs went on."""
+        with self._lock:
+            return [replace(lit) for lit in self._log]
 
     def electrons(self, start_us: int, end_us: int) -> NDArray[np.float32]:
         """(H, W) expected photo-electrons of an exposure window."""
@@ -129,6 +169,11 @@ _worlds: dict[str, World] = {}
 def publish(name: str, world: World) -> None:
     """Make a world reachable as ``sim://name``, by the board's port and the camera's address."""
     _worlds[name] = world
+
+
+def withdraw(name: str) -> None:
+    """Forget a published world."""
+    _worlds.pop(name, None)
 
 
 def find(address: str) -> World:

@@ -1,0 +1,118 @@
+"""Checking a recording: is every file there, unharmed, and what it says it is?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from capture.errors import CaptureError, DataError
+from capture.journal import (
+    JOURNAL,
+    PART,
+    SUMS,
+    entries_of,
+    files_within,
+    read_journal,
+    read_sums,
+    sha256,
+)
+from capture.plan import Plan
+from capture.reading import Recording
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found: `problems` make a recording bad, `remarks` do not."""
+
+    folder: Path
+    files: int
+    frames: int
+    problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = field(default=())
+
+    @property
+    def sound(self) -> bool:
+        return not self.problems
+
+
+def verify(folder: Path) -> Verification:
+    """Check every file of a recording against its checksums, its journal and its plan.
+
+    Raises
+    ------
+    DataError
+        if the folder is no recording at all
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        part = folder.with_name(folder.name + PART)
+        if not part.is_dir():
+            raise DataError(f"there is no recording at {folder}")
+        folder = part
+    problems: list[str] = []
+    remarks: list[str] = []
+    finished = not folder.name.endswith(PART)
+    listed: dict[str, str] = {}
+    if finished:
+        if not (folder / SUMS).is_file():
+            problems.append(f"{SUMS} is missing")
+        else:
+            try:
+                listed = read_sums(folder)
+            except DataError as error:
+                problems.append(str(error))
+    else:
+        problems.append("the recording is not finished: continue it with --resume")
+    actual: dict[str, str] = {}
+    present = list(files_within(folder))
+    for name in present:
+        try:
+            actual[name] = sha256(folder / name)
+        except OSError as error:
+            problems.append(f"{name} cannot be read: {error}")
+    for name, digest in listed.items():
+        if name not in present:
+            problems.append(f"{name} is missing")
+        elif name in actual and actual[name] != digest:
+            problems.append(f"{name} is damaged: its checksum differs")
+    if listed:
+        problems.extend(f"{name} does not belong here" for name in present if name not in listed)
+    frames = 0
+    try:
+        lines, _ = read_journal(folder / JOURNAL)
+        entries = entries_of(lines)
+        frames = len(entries)
+        recording = Recording(folder, lines)
+        if finished and recording.exit_status != 0:
+            problems.append(f"{JOURNAL} has no stop line with exit status 0")
+        bad_before = {problem.split(" ")[0] for problem in problems}
+        for entry in entries.values():
+            if entry.file in bad_before:
+                continue
+            if entry.file not in present:
+                problems.append(f"{entry.file} is missing")
+            elif actual.get(entry.file) != entry.sha256:
+                problems.append(f"{entry.file} is damaged: the journal has another checksum")
+            elif entry.verdict == "bad":
+                problems.append(f"{entry.file} was judged bad")
+            else:
+                try:
+                    recording.counts(entry, slice(0, 1))
+                except DataError as error:
+                    problems.append(str(error))
+                if entry.verdict == "unproven":
+                    why = entry.data.get("reason") or "its LED could not be proven"
+                    remarks.append(f"{entry.file} is unproven: {why}")
+        problems.extend(_missing(recording, set(entries)))
+    except CaptureError as error:
+        problems.append(str(error))
+    return Verification(folder, len(present), frames, tuple(problems), tuple(remarks))
+
+
+def _missing(recording: Recording, taken: set[int]) -> list[str]:
+    """Pictures the plan asks for that are not there (a damaged plan is a problem as well)."""
+    plan = recording.start.get("plan")
+    if not isinstance(plan, dict) or not str(plan.get("format", "")).startswith("rig-plan/"):
+        return []
+    shots = Plan.from_json(plan).shots()
+    return [f"frame {s.index} ({s.name}) is missing" for s in shots if s.index not in taken]

@@ -21,7 +21,10 @@ COMMANDS = (
     "reconstruct",
     "evaluate",
     "train",
-    "product",
+    "run",
+    "live",
+    "doctor",
+    "demo",
 )
 
 app = typer.Typer(

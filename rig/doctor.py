@@ -1,0 +1,210 @@
+"""What `rig doctor` looks at: each check is a function that says how it is and what to do."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from rig.config import Config, read_config
+from rig.exits import UsageError
+from rig.workspace import Workspace
+
+State = Literal["good", "note", "bad"]
+LOW_DISK_GB = 5.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's page; `advice` says what to do where it is not good."""
+
+    name: str
+    state: State
+    message: str
+    advice: str = ""
+
+
+def check_python() -> Finding:
+    version = platform.python_version()
+    return Finding("Python", "good", f"{version} on {platform.system()} {platform.machine()}")
+
+
+def check_packages() -> Iterator[Finding]:
+    for module in ("numpy", "cv2", "serial", "scipy", "numba", "tifffile", "pydantic"):
+        if importlib.util.find_spec(module) is None:
+            yield Finding(module, "bad", "is not installed", "install the program again with pip")
+
+
+def check_torch() -> Finding:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return Finding("torch", "bad", str(error), "install the program again with pip")
+    if torch.cuda.is_available():
+        device = f"cuda ({torch.cuda.get_device_name(0)})"
+    elif torch.backends.mps.is_available():
+        device = "mps"
+    else:
+        return Finding(
+            "torch",
+            "note",
+            f"{torch.__version__}, cpu with {torch.get_num_threads()} threads",
+            "nothing: it works; a GPU with its own build of torch is faster on large pictures",
+        )
+    return Finding("torch", "good", f"{torch.__version__}, {device}")
+
+
+def check_weights() -> Finding:
+    folder = Path(__file__).resolve().parent.parent / "reconstruct" / "weights"
+    found = sorted(path.name for path in folder.glob("*.safetensors"))
+    if not found:
+        return Finding(
+            "network",
+            "bad",
+            "no weights are installed",
+            "install the program again, or train your own with 'rig train'",
+        )
+    return Finding("network", "good", ", ".join(found))
+
+
+def check_producers(config: Config | None) -> Iterator[Finding]:
+    """The maker's GenTL producers: the one named in rig.yaml, and those the system knows."""
+    named = config.camera.producer if config else None
+    if named and not named.startswith("sim://"):
+        if Path(named).is_file():
+            yield Finding("producer", "good", named)
+        else:
+            yield Finding(
+                "producer",
+                "bad",
+                f"rig.yaml names {named}, and there is no such file",
+                "install the camera maker's software, or correct camera: producer in rig.yaml",
+            )
+    variable = os.environ.get("GENICAM_GENTL64_PATH", "")
+    folders = [Path(part) for part in variable.split(os.pathsep) if part]
+    if not folders:
+        yield Finding(
+            "GENICAM_GENTL64_PATH",
+            "note",
+            "is not set",
+            "nothing for the virtual rig; a camera maker's software sets it, log in again after",
+        )
+    for folder in folders:
+        producers = sorted(path.name for path in folder.glob("*.cti")) if folder.is_dir() else []
+        if producers:
+            yield Finding("GENICAM_GENTL64_PATH", "good", f"{folder}: {', '.join(producers)}")
+        else:
+            yield Finding(
+                "GENICAM_GENTL64_PATH",
+                "bad",
+                f"{folder} holds no .cti file",
+                "correct the variable, or install the camera maker's software again",
+            )
+
+
+def check_serial_ports(config: Config | None) -> Iterator[Finding]:
+    from serial.tools import list_ports
+
+    ports = list(list_ports.comports())
+    if not ports:
+        yield Finding(
+            "serial ports",
+            "note",
+            "none found",
+            "nothing for the virtual rig; else plug the LED board in and look at its cable",
+        )
+    for port in ports:
+        if os.name == "posix" and not os.access(port.device, os.R_OK | os.W_OK):
+            yield Finding(
+                "serial port",
+                "bad",
+                f"{port.device} ({port.description}) may not be opened by you",
+                "add yourself to the group that owns it (often 'dialout') and log in again",
+            )
+        else:
+            yield Finding("serial port", "good", f"{port.device} ({port.description})")
+    named = config.board.port if config else ""
+    is_device = named.startswith("/dev/") or named.upper().startswith("COM")
+    if is_device and named not in {port.device for port in ports} and not Path(named).exists():
+        yield Finding(
+            "LED board",
+            "bad",
+            f"rig.yaml names port {named}, which is not there",
+            "plug the board in, or correct board: port ('rig devices' lists what is there)",
+        )
+
+
+def check_disk(workspace: Workspace) -> Finding:
+    free_gb = shutil.disk_usage(workspace.folder).free / 1e9
+    message = f"{free_gb:.1f} GB free in {workspace.folder}"
+    if not os.access(workspace.folder, os.W_OK):
+        return Finding(
+            "disk", "bad", f"{workspace.folder} may not be written", "choose another --workspace"
+        )
+    if free_gb < LOW_DISK_GB:
+        return Finding(
+            "disk", "bad", message, "make room: a run of 96 five-megapixel frames takes about 1 GB"
+        )
+    return Finding("disk", "good", message)
+
+
+def check_calibration(workspace: Workspace, config: Config | None) -> Iterator[Finding]:
+    """Is there a calibration in the workspace, and how old is it?"""
+    limit_days = config.calibration.max_age_days if config else 90.0
+    for name, command in (("camera.json", "calibrate-camera"), ("lights.json", "calibrate-lights")):
+        path = workspace.calibration / name
+        if not path.is_file():
+            yield Finding(name, "note", "none in this workspace", f"make one with 'rig {command}'")
+            continue
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            stamp = str(data.get("provenance", {}).get("date", ""))
+            made = datetime.fromisoformat(stamp)
+            made = made if made.tzinfo else made.replace(tzinfo=UTC)
+        except (ValueError, AttributeError):
+            made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        age_days = (datetime.now(UTC) - made).total_seconds() / 86400
+        if age_days > limit_days:
+            yield Finding(
+                name,
+                "bad",
+                f"is {age_days:.0f} days old, more than {limit_days:g}",
+                f"look with 'rig check', or make a new one with 'rig {command}'",
+            )
+        else:
+            yield Finding(name, "good", f"is {age_days:.1f} days old")
+
+
+def examine(workspace: Workspace) -> list[Finding]:
+    """Every finding about this machine and this workspace, in the order of the page."""
+    findings = [check_python(), *check_packages(), check_torch(), check_weights()]
+    config: Config | None = None
+    try:
+        config = read_config(workspace.config_file)
+        findings.append(Finding("rig.yaml", "good", str(workspace.config_file)))
+    except UsageError as error:
+        missing = not workspace.config_file.exists()
+        findings.append(
+            Finding(
+                "rig.yaml",
+                "note" if missing else "bad",
+                str(error),
+                "'rig init' writes one" if missing else "correct the lines named",
+            )
+        )
+    later: list[Callable[[], Iterator[Finding]]] = [
+        lambda: check_producers(config),
+        lambda: check_serial_ports(config),
+        lambda: check_calibration(workspace, config),
+    ]
+    for check in later:
+        findings += check()
+    findings.append(check_disk(workspace))
+    return findings

@@ -1,0 +1,288 @@
+"""Fused float32 kernels: radiance of many lights on a grid of surface points, and cast shadows.
+
+Parallel over image rows (shading) and over lights (shadows). Arrays are planes, component first,
+so that the loop over the pixels of a row vectorises.
+"""
+
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,misc"
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from reconstruct.optics.microfacet import (
+    BECKMANN,
+    FAST,
+    GGX,
+    F,
+    conductor_fresnel,
+    lobe_falloff,
+    slope_density,
+    smith_g1,
+)
+
+_ZERO, _ONE, _QUARTER = F(0), F(1), F(0.25)
+_INV_PI = F(1 / np.pi)
+_FAR_BELOW = F(-1e30)
+
+# Rows of the scratch array: what a pixel contributes to all its lights, computed once.
+_X, _Y, _Z, _NX, _NY, _NZ, _VX, _VY, _VZ = range(9)
+_SPEC, _DIFF, _IAX, _IAY, _AX, _AY, _TX, _TY, _TZ = range(9, 18)
+_SCRATCH = 18
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _light_pixel(s, x, lx, ly, lz, ax, ay, az, strength, lobe, n, k, distribution, anisotropic):
+    """Radiance that one light makes in pixel x of the scratch row."""
+    dx, dy, dz = lx - s[_X, x], ly - s[_Y, x], lz - s[_Z, x]
+    inv_d2 = _ONE / (dx * dx + dy * dy + dz * dz)
+    inv_d = np.sqrt(inv_d2)
+    dx *= inv_d
+    dy *= inv_d
+    dz *= inv_d
+    nx, ny, nz = s[_NX, x], s[_NY, x], s[_NZ, x]
+    n_l = nx * dx + ny * dy + nz * dz
+    irradiance = strength * inv_d2 * lobe_falloff(-(ax * dx + ay * dy + az * dz), lobe)
+    # The half vector is left unnormalised; its length gives v·h = |l + v| / 2.
+    hx, hy, hz = dx + s[_VX, x], dy + s[_VY, x], dz + s[_VZ, x]
+    h2 = max(hx * hx + hy * hy + hz * hz, F(1e-12))
+    n_h = nx * hx + ny * hy + nz * hz
+    inv_nh2 = _ONE / max(n_h * n_h, F(1e-12))
+    # n × h rather than 1 - (n·h)²: keeps its digits on near mirrors.
+    cx, cy, cz = ny * hz - nz * hy, nz * hx - nx * hz, nx * hy - ny * hx
+    if anisotropic:
+        tx, ty, tz = s[_TX, x], s[_TY, x], s[_TZ, x]
+        # h along the tangent, and across it: (n × t)·h = t·(h × n) = -t·(n × h)
+        h_t = tx * hx + ty * hy + tz * hz
+        h_b = -(tx * cx + ty * cy + tz * cz)
+        exponent2 = (h_t * h_t * s[_IAX, x] + h_b * h_b * s[_IAY, x]) * inv_nh2
+        l_t = tx * dx + ty * dy + tz * dz
+        l_b = -(tx * (ny * dz - nz * dy) + ty * (nz * dx - nx * dz) + tz * (nx * dy - ny * dx))
+        spread2 = s[_AX, x] * l_t * l_t + s[_AY, x] * l_b * l_b
+    else:
+        exponent2 = (cx * cx + cy * cy + cz * cz) * inv_nh2 * s[_IAX, x]
+        spread2 = s[_AX, x] * max(_ONE - n_l * n_l, _ZERO)
+    density = slope_density(distribution, exponent2, n_h * n_h / h2)
+    fresnel = conductor_fresnel(F(0.5) * np.sqrt(h2), n, k)
+    specular = s[_SPEC, x] * density * fresnel * smith_g1(distribution, n_l, spread2)
+    value = irradiance * (specular + s[_DIFF, x] * n_l)
+    return value if n_l > _ZERO else _ZERO
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _prepare_row(s, y, points, normals, tangents, centre, alpha_x, alpha_y, weight, diffuse,
+                 distribution, anisotropic):  # fmt: skip
+    for x in range(points.shape[2]):
+        px, py, pz = points[0, y, x], points[1, y, x], points[2, y, x]
+        nx, ny, nz = normals[0, y, x], normals[1, y, x], normals[2, y, x]
+        vx, vy, vz = centre[0] - px, centre[1] - py, centre[2] - pz
+        inv = _ONE / np.sqrt(vx * vx + vy * vy + vz * vz)
+        vx *= inv
+        vy *= inv
+        vz *= inv
+        n_v = nx * vx + ny * vy + nz * vz
+        ax, ay = alpha_x[y, x] * alpha_x[y, x], alpha_y[y, x] * alpha_y[y, x]
+        tx, ty, tz = _ZERO, _ZERO, _ZERO
+        if anisotropic:
+            tx, ty, tz = tangents[0, y, x], tangents[1, y, x], tangents[2, y, x]
+            along = tx * nx + ty * ny + tz * nz
+            tx -= along * nx
+            ty -= along * ny
+            tz -= along * nz
+            inv = _ONE / np.sqrt(max(tx * tx + ty * ty + tz * tz, F(1e-20)))
+            tx *= inv
+            ty *= inv
+            tz *= inv
+            v_t = tx * vx + ty * vy + tz * vz
+            v_b = vx * (ny * tz - nz * ty) + vy * (nz * tx - nx * tz) + vz * (nx * ty - ny * tx)
+            spread2 = ax * v_t * v_t + ay * v_b * v_b
+            area = alpha_x[y, x] * alpha_y[y, x]
+        else:
+            spread2 = ax * max(_ONE - n_v * n_v, _ZERO)
+            area = ax
+        good = n_v > _ZERO  # false for NaN: a pixel without surface stays dark
+        safe = n_v if good else _ONE
+        s[_X, x], s[_Y, x], s[_Z, x] = px, py, pz
+        s[_NX, x], s[_NY, x], s[_NZ, x] = nx, ny, nz
+        s[_VX, x], s[_VY, x], s[_VZ, x] = vx, vy, vz
+        masking = smith_g1(distribution, safe, spread2)
+        s[_SPEC, x] = weight[y, x] * masking * _QUARTER / (safe * area) if good else _ZERO
+        s[_DIFF, x] = diffuse[y, x] * _INV_PI if good else _ZERO
+        s[_IAX, x], s[_IAY, x] = _ONE / ax, _ONE / ay
+        s[_AX, x], s[_AY, x] = ax, ay
+        s[_TX, x], s[_TY, x], s[_TZ, x] = tx, ty, tz
+        if not good:
+            s[_NX, x], s[_NY, x], s[_NZ, x] = _ZERO, _ZERO, _ZERO
+            s[_X, x], s[_Y, x], s[_Z, x] = _ZERO, _ZERO, _ZERO
+            s[_VX, x], s[_VY, x], s[_VZ, x] = _ZERO, _ZERO, _ZERO
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _shade_row(out, y, points, normals, tangents, centre, position, axis, strength, lobe,
+               alpha_x, alpha_y, weight, diffuse, n, k, distribution, anisotropic):  # fmt: skip
+    width = points.shape[2]
+    s = np.empty((_SCRATCH, width), np.float32)
+    _prepare_row(s, y, points, normals, tangents, centre, alpha_x, alpha_y, weight, diffuse,
+                 distribution, anisotropic)  # fmt: skip
+    for i in range(len(strength)):
+        lx, ly, lz = position[i, 0], position[i, 1], position[i, 2]
+        ax, ay, az = axis[i, 0], axis[i, 1], axis[i, 2]
+        p, m = strength[i], lobe[i]
+        # Constants in the calls let the compiler drop what a case does not need.
+        if anisotropic and distribution == GGX:
+            for x in range(width):
+                out[i, y, x] += _light_pixel(s, x, lx, ly, lz, ax, ay, az, p, m, n, k, GGX, True)
+        elif anisotropic:
+            for x in range(width):
+                out[i, y, x] += _light_pixel(
+                    s, x, lx, ly, lz, ax, ay, az, p, m, n, k, BECKMANN, True
+                )
+        elif distribution == GGX:
+            for x in range(width):
+                out[i, y, x] += _light_pixel(s, x, lx, ly, lz, ax, ay, az, p, m, n, k, GGX, False)
+        else:
+            for x in range(width):
+                out[i, y, x] += _light_pixel(
+                    s, x, lx, ly, lz, ax, ay, az, p, m, n, k, BECKMANN, False
+                )
+
+
+@njit(cache=True, nogil=True)
+def shade_serial(out, points, normals, tangents, centre, position, axis, strength, lobe,
+                 alpha_x, alpha_y, weight, diffuse, n, k, distribution, anisotropic):  # fmt: skip
+    """`shade` on the calling thread alone: for use inside workers and threads."""
+    for y in range(points.shape[1]):
+        _shade_row(out, y, points, normals, tangents, centre, position, axis, strength, lobe,
+                   alpha_x, alpha_y, weight, diffuse, n, k, distribution, anisotropic)  # fmt: skip
+
+
+@njit(cache=True, parallel=True)
+def shade(out, points, normals, tangents, centre, position, axis, strength, lobe,
+          alpha_x, alpha_y, weight, diffuse, n, k, distribution, anisotropic):  # fmt: skip
+    """Add the unshadowed radiance of N lights on an (H, W) grid to ``out``.
+
+    Parameters
+    ----------
+    out : (N, H, W) float32, added to
+    points, normals : (3, H, W) float32, world frame, mm; NaN where there is no surface
+    tangents : (3, H, W) float32 directions of alpha_x (need not be orthogonal to the normals);
+        (3, 1, 1) if isotropic
+    centre : (3,) float32 optical centre of the camera, mm
+    position, axis : (N, 3) float32; strength, lobe : (N,) float32 (intensity × power, exponent)
+    alpha_x, alpha_y, weight, diffuse : (H, W) float32, broadcast views allowed
+    n, k : float32 complex index
+    distribution : GGX or BECKMANN
+    anisotropic : bool; if not, alpha_x alone is used
+    """
+    for y in prange(points.shape[1]):
+        _shade_row(out, y, points, normals, tangents, centre, position, axis, strength, lobe,
+                   alpha_x, alpha_y, weight, diffuse, n, k, distribution, anisotropic)  # fmt: skip
+
+
+# Cast shadows ------------------------------------------------------------------------------------
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _sweep(w, eu, ev, we, side, forward, softness, out):
+    """Shadows of one light in the wedge |u - eu| <= |v - ev| on one side of the light's image.
+
+    A straight line in space is straight in (column, row, inverse depth) too, so the rays to a
+    light are the pencil of lines through its image e, and along one line at distance r from e
+    point q hides point p from the light if (w_q - w_e)/r_q > (w_p - w_e)/r_p, q nearer. One sweep
+    over the rows with a running maximum per line of the pencil therefore finds all shadows.
+
+    Parameters
+    ----------
+    w : (H, W) float32 scaled inverse depth; eu, ev, we : image and inverse depth of the light
+    side : +1 for the rows below ev, -1 for those above
+    forward : the light lies in front of the camera (behind, the pencil is run inwards)
+    softness : excess in units of w over which light fades
+    out : (H, W) float32 visibility, written where the wedge is
+    """
+    height, width = w.shape
+    first = max(0, int(np.ceil(ev + 0.5))) if side > 0 else 0
+    last = height - 1 if side > 0 else min(height - 1, int(np.floor(ev - 0.5)))
+    if first > last:
+        return
+    near, far = (first, last) if side > 0 else (last, first)
+    r_near, r_far = side * (near - ev), side * (far - ev)
+    edge0, edge1 = -eu, width - 1 - eu
+    t_min = max(-1.0, min(edge0 / r_near, edge0 / r_far))
+    t_max = min(1.0, max(edge1 / r_near, edge1 / r_far))
+    if t_min > t_max:
+        return
+    dt = 1.0 / r_far
+    count = int(np.ceil((t_max - t_min) / dt)) + 2
+    highest = np.full(count, _FAR_BELOW, np.float32)
+    level = np.empty(width, np.float32)
+    rows = last - first + 1
+    for i in range(rows):
+        y = near + side * i if forward else far - side * i
+        r = side * (y - ev)
+        a = F(r_far / r)
+        b = F(we * ((side * (y - far)) / r))
+        for x in range(width):
+            level[x] = w[y, x] * a + b
+        u0, du = eu + t_min * r, dt * r
+        x0 = max(0, int(np.ceil(eu - r)))
+        x1 = min(width - 1, int(np.floor(eu + r)))
+        inv_du, shift = F(1.0 / du), F((x0 - u0) / du)
+        inv_soft = F(1.0 / softness) / a
+        for x in range(x0, x1 + 1):
+            jf = max(shift + F(x - x0) * inv_du, _ZERO)
+            j = min(int(jf), count - 2)
+            f = jf - F(j)
+            excess = highest[j] + f * (highest[j + 1] - highest[j]) - level[x]
+            out[y, x] = min(max(_ONE - excess * inv_soft, _ZERO), _ONE)
+        j0 = max(0, int(np.ceil(-u0 / du)))
+        j1 = min(count - 1, int(np.floor((width - 1 - u0) / du)))
+        start, step = F(u0 + j0 * du), F(du)
+        for j in range(j0, j1 + 1):
+            u = max(start + F(j - j0) * step, _ZERO)
+            x = min(int(u), width - 2)
+            f = u - F(x)
+            highest[j] = max(highest[j], level[x] + f * (level[x + 1] - level[x]))
+
+
+@njit(cache=True, nogil=True)
+def _cast_one(w, wt, eu, ev, we, forward, softness, out, scratch):
+    height, width = w.shape
+    scratch[:] = _ONE
+    out[:] = _ONE
+    _sweep(w, eu, ev, we, 1, forward, softness, out)
+    _sweep(w, eu, ev, we, -1, forward, softness, out)
+    _sweep(wt, ev, eu, we, 1, forward, softness, scratch)
+    _sweep(wt, ev, eu, we, -1, forward, softness, scratch)
+    for y in range(height):
+        for x in range(width):
+            out[y, x] = min(out[y, x], scratch[x, y])
+
+
+@njit(cache=True, nogil=True)
+def cast_serial(w, wt, image, forward, softness, out):
+    """`cast` on the calling thread alone."""
+    scratch = np.empty(wt.shape, np.float32)
+    for i in range(len(image)):
+        _cast_one(
+            w, wt, image[i, 0], image[i, 1], image[i, 2], forward[i], softness, out[i], scratch
+        )
+
+
+@njit(cache=True, parallel=True)
+def cast(w, wt, image, forward, softness, out):
+    """Visibility (1 lit, 0 in cast shadow) of N lights from every pixel.
+
+    Parameters
+    ----------
+    w, wt : (H, W) and (W, H) float32 scaled inverse depth and its transpose, both contiguous
+    image : (N, 3) float64 column, row and scaled inverse depth of each light
+    forward : (N,) bool, the light lies in front of the camera
+    softness : excess height (units of w) over which a shadow's edge fades
+    out : (N, H, W) float32
+    """
+    for i in prange(len(image)):
+        scratch = np.empty(wt.shape, np.float32)
+        _cast_one(
+            w, wt, image[i, 0], image[i, 1], image[i, 2], forward[i], softness, out[i], scratch
+        )

@@ -1,0 +1,73 @@
+"""Cast shadows of near point lights on a surface seen by a camera."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.camera import Camera
+from reconstruct.optics import kernels
+
+Map = NDArray[np.float32]
+_HIDDEN = np.float32(-1e6)  # inverse depth of pixels without surface: never in anyone's way
+
+
+def light_images(
+    camera: Camera, position_mm: NDArray[Any], reference_depth_mm: float
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Column, row and scaled inverse depth of lights, and whether they are before the camera.
+
+    The scaled inverse depth is ``z0 (z0/z - 1)``, a height in mm near the reference depth z0 (mm).
+    Lens distortion is left out: the pencil of rays is straight only without it, and what it
+    displaces is a fraction of a pixel of a shadow's edge.
+    """
+    at = np.asarray(position_mm, dtype=np.float64) @ camera.R.T + camera.t
+    depth = at[:, 2]
+    # A light level with the camera has its image at infinity: far enough is as good.
+    least = 1e-6 * reference_depth_mm
+    depth = np.where(np.abs(depth) < least, np.where(depth < 0, -least, least), depth)
+    image = (at / depth[:, None]) @ camera.K.T
+    image[:, 2] = reference_depth_mm * (reference_depth_mm / depth - 1.0)
+    return image, depth > 0
+
+
+def scaled_inverse_depth(points_mm: NDArray[Any], camera: Camera) -> tuple[Map, float]:
+    """(H, W) ``z0 (z0/z - 1)`` of the surface and its reference depth z0, mm (the mean depth)."""
+    depth = np.asarray(points_mm, dtype=np.float64) @ camera.R[2] + camera.t[2]
+    good = np.isfinite(depth)
+    reference = float(depth[good].mean()) if good.any() else 1.0
+    scaled = reference * (reference / np.where(good, depth, reference) - 1.0)
+    return np.where(good, scaled, _HIDDEN).astype(np.float32), reference
+
+
+def visibility(
+    points_mm: NDArray[Any],
+    camera: Camera,
+    position_mm: NDArray[Any],
+    softness_mm: float | None = None,
+    parallel: bool = True,
+) -> Map:
+    """Which lights each pixel can see past the rest of the surface (attached shadows aside).
+
+    Parameters
+    ----------
+    points_mm : (H, W, 3) surface seen by `camera`, world frame; NaN where there is none
+    position_mm : (N, 3) lights
+    softness_mm : how far a pixel may lie below the shadow's edge before it is fully dark;
+        default a quarter of a pixel
+    parallel : use all threads; False inside workers
+
+    Returns
+    -------
+    (N, H, W) float32 in 0..1
+    """
+    w, reference = scaled_inverse_depth(points_mm, camera)
+    image, forward = light_images(camera, position_mm, reference)
+    if softness_mm is None:
+        softness_mm = 0.25 * reference / float(camera.K[0, 0])
+    out = np.empty((len(image), *w.shape), np.float32)
+    run = kernels.cast if parallel else kernels.cast_serial
+    run(w, np.ascontiguousarray(w.T), image, forward, float(softness_mm), out)
+    return out

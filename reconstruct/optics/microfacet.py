@@ -5,7 +5,7 @@ vectorising a loop over pixels. `reconstruct.optics.brdf` has the same formulas 
 hold both equal.
 """
 
-# mypy: disable-error-code="no-untyped-def,no-untyped-call,misc"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,misc,import-untyped"
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def exp2(x):
 
 @njit(cache=True, fastmath=FAST)
 def log2(x):
-    """log2 of a positive float32, absolute error below 1e-6 (atanh series on [sqrt(½), sqrt(2)])."""
+    """log2 of a positive float32, absolute error below 1e-6 (odd series in (x-1)/(x+1))."""
     bits = _bits_of_float(x)
     exponent = ((bits - np.int32(0x3F3504F3)) >> np.int32(23)) << np.int32(23)
     mantissa = _float_of_bits(bits - exponent)

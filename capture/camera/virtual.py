@@ -3,7 +3,7 @@
 Nobody tells it which LED it should see. It opens an exposure window when it is triggered (by the
 host, by an edge on its line, or by its own clock), and a frame holds whatever shone within that
 window. Triggers that come while it is busy are ignored. A frame for which no buffer is free is
-lost: its id is missing from the sequence.
+lost: its id is missing from the sequence. The world's `Faults` add lost triggers and lost frames.
 
 Noise is seeded by the world's seed, by what was lit, by the exposure, and by how often that has
 been taken before; never by the time. Two runs of one plan with one seed are therefore identical
@@ -16,12 +16,11 @@ import threading
 import weakref
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
 import numpy as np
-from numpy.typing import NDArray
 
 from capture import world as worlds
 from capture.camera.base import CameraIdentity, CameraSettings, CameraState, Frame
@@ -45,7 +44,18 @@ _STEADY = 0.9  # share of its window for which a light must shine to count as st
 
 # A take: exposure in µs, the LEDs that shone in the window, and whether all shone through it.
 _Take = tuple[int, tuple[int, ...], bool]
-_taken: weakref.WeakKeyDictionary[World, Counter[_Take]] = weakref.WeakKeyDictionary()
+
+
+@dataclass
+class _History:
+    """What happened to a world's camera since the world was made, however often it was opened."""
+
+    taken: Counter[_Take] = field(default_factory=Counter)
+    triggers: int = 0
+    exposures: int = 0
+
+
+_histories: weakref.WeakKeyDictionary[World, _History] = weakref.WeakKeyDictionary()
 
 
 def replay(address: str, takes: Iterable[tuple[int, float, float]]) -> None:
@@ -54,7 +64,7 @@ def replay(address: str, takes: Iterable[tuple[int, float, float]]) -> None:
     `takes` holds (LED id, or 0 for a dark frame; exposure in µs; level) of each good frame on
     disk, so that the noise of a resumed run goes on where the first part left off.
     """
-    counter = _taken.setdefault(worlds.find(address), Counter())
+    counter = _histories.setdefault(worlds.find(address), _History()).taken
     for led, exposure_us, level in takes:
         lit = (led,) if led else ()
         counter[(round(exposure_us), lit, not led or level > _STEADY)] += 1
@@ -113,7 +123,7 @@ class VirtualCamera:
             address=address,
         )
         self._world: World | None = None
-        self._wired: World | None = None
+        self._history = _History()
         self._settings = CameraSettings()
         self._armed = False
         self._queue: deque[_Exposure] = deque()
@@ -131,14 +141,16 @@ class VirtualCamera:
         self.close()
 
     def open(self) -> None:
-        self._world = worlds.find(self.address)
-        if self._wired is not self._world:
+        if self._world is None:
+            self._world = worlds.find(self.address)
+            self._history = _histories.setdefault(self._world, _History())
             self._world.connect_trigger(self._line_edge)
-            self._wired = self._world
 
     def close(self) -> None:
         self.disarm()
-        self._world = None
+        if self._world is not None:
+            self._world.disconnect(self._line_edge)
+            self._world = None
 
     def configure(self, settings: CameraSettings) -> CameraState:
         world = self._opened()
@@ -234,7 +246,8 @@ class VirtualCamera:
                 f"camera {self.address} takes no software trigger now: "
                 "configure trigger 'software' and arm it first"
             )
-        self._expose(world.clock.now_us() + self.timing.software_latency_us)
+        if self._sees_trigger(world):
+            self._expose(world.clock.now_us() + self.timing.software_latency_us)
 
     def next_frame(self, timeout_s: float) -> Frame:
         world = self._opened()
@@ -274,8 +287,16 @@ class VirtualCamera:
         return min(self._settings.frame_rate_hz or self._fastest_hz(), self._fastest_hz())
 
     def _line_edge(self, at_us: int) -> None:
-        if self._armed and self._world is not None and self._settings.trigger == "line":
+        world = self._world
+        if not self._armed or world is None or self._settings.trigger != "line":
+            return
+        if self._sees_trigger(world):
             self._expose(at_us + self.timing.line_latency_us)
+
+    def _sees_trigger(self, world: World) -> bool:
+        """Count a trigger; False if it is one that the faults of this rig swallow."""
+        number, self._history.triggers = self._history.triggers, self._history.triggers + 1
+        return number not in world.faults.lost_triggers
 
     def _expose(self, start_us: int) -> None:
         """Open a window at `start_us`, unless the sensor is busy then."""
@@ -286,10 +307,12 @@ class VirtualCamera:
             end_us = start_us + round(settings.exposure_us)
             self._busy_until_us = max(end_us, start_us + self.timing.readout_us)
             frame_id, self._next_id = self._next_id, self._next_id + 1
+            number, self._history.exposures = self._history.exposures, self._history.exposures + 1
         # The edge leaves before anyone can fetch the frame, so the light it steps is in the log.
         world.pulse_exposure_active(start_us)
         with self._lock:
-            if len(self._queue) < self.timing.buffers:
+            lost = number in world.faults.lost_frames
+            if len(self._queue) < self.timing.buffers and not lost:
                 ready_us = end_us + self.timing.readout_us
                 self._queue.append(
                     _Exposure(
@@ -319,7 +342,7 @@ class VirtualCamera:
         settings = self._settings
         bits = BITS[settings.pixel_format]
         pixels = expose(
-            self._electrons(world, exposure),
+            world.electrons(exposure.start_us, exposure.end_us),
             exposure.exposure_us,
             exposure.gain_db,
             bits,
@@ -340,20 +363,14 @@ class VirtualCamera:
             bits=bits,
         )
 
-    @staticmethod
-    def _electrons(world: World, exposure: _Exposure) -> NDArray[np.float32]:
-        return world.electrons(exposure.start_us, exposure.end_us)
-
-    @staticmethod
-    def _rng(world: World, exposure: _Exposure) -> np.random.Generator:
+    def _rng(self, world: World, exposure: _Exposure) -> np.random.Generator:
         """A generator that depends on what was taken and how often, not on when."""
         window_us = exposure.end_us - exposure.start_us
         lit = world.lit(exposure.start_us, exposure.end_us)
         steady = all(level_us > _STEADY * window_us for level_us in lit.values())
         take: _Take = (window_us, tuple(sorted(lit)), steady)
-        counter = _taken.setdefault(world, Counter())
-        occurrence = counter[take]
-        counter[take] += 1
+        occurrence = self._history.taken[take]
+        self._history.taken[take] += 1
         entropy = (world.seed, occurrence, window_us, int(steady), *take[1])
         return np.random.Generator(np.random.SFC64(np.random.SeedSequence(entropy)))
 

@@ -1,0 +1,120 @@
+"""Pictures of other people's captures: decoding without loss, and where they saturate."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.errors import DataError
+
+Channel = Literal["red", "green", "blue"]
+SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".pgm")
+_PLACE = {"blue": 0, "green": 1, "red": 2}  # OpenCV's order
+
+
+def natural(path: Path) -> list[tuple[int, int, str]]:
+    """Sort key that puts ``led_2`` before ``led_10``."""
+    pieces = re.split(r"(\d+)", path.name.lower())
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in pieces if p]
+
+
+def read_grey(path: Path, channel: Channel | None = None) -> tuple[NDArray[np.uint16], int]:
+    """A picture as (H, W) uint16 codes, unchanged, and the bits of its file (8 or 16).
+
+    Parameters
+    ----------
+    channel : which channel of a colour picture to take; None refuses colour
+
+    Raises
+    ------
+    DataError
+        if it is no picture, not 8 or 16 bit, or in colour
+    """
+    try:
+        raw = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    try:
+        image = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED) if raw.size else None
+    except cv2.error:
+        image = None
+    if image is None:
+        raise DataError(f"{path} is not a picture or is damaged")
+    if image.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"{path} holds {image.dtype} pixels: expected 8 or 16 bit, linear")
+    if image.ndim == 3:
+        colours = image[..., :3]
+        if image.shape[2] < 3 or np.all(colours == colours[..., :1]):
+            image = image[..., 0]
+        elif channel is None:
+            raise DataError(
+                f"{path} is in colour: choose one channel with --channel green, or convert the "
+                "pictures to linear grey"
+            )
+        else:
+            image = image[..., _PLACE[channel]]
+    bits = 8 * image.dtype.itemsize
+    return np.ascontiguousarray(image, dtype=np.uint16), bits
+
+
+@dataclass(frozen=True)
+class CodeScale:
+    """What the codes of some pictures mean.
+
+    Attributes
+    ----------
+    bits : of the file, 8 or 16
+    full_scale : the largest code there can be: 65520 where 12 bits lie on top of 16
+    saturation : codes from here on are clipped
+    shape : (H, W)
+    """
+
+    bits: int
+    full_scale: int
+    saturation: int
+    shape: tuple[int, int]
+
+
+def code_scale(paths: Iterable[Path], channel: Channel | None = None) -> CodeScale:
+    """Find how pictures are coded: unused low bits, and where they saturate.
+
+    A sensor may saturate below its largest code. Then many pixels share the largest code met: it
+    holds at least four times as many pixels as the eight codes below it on average.
+
+    Raises
+    ------
+    DataError
+        if a picture cannot be read, or size or depth differ between pictures
+    """
+    histogram = np.zeros(65536, dtype=np.int64)
+    shape: tuple[int, int] | None = None
+    bits = 0
+    for path in paths:
+        image, depth = read_grey(path, channel)
+        here = (int(image.shape[0]), int(image.shape[1]))
+        if shape is None:
+            shape, bits = here, depth
+        elif (here, depth) != (shape, bits):
+            raise DataError(
+                f"{path} is {here[1]}×{here[0]} at {depth} bit, the first picture is "
+                f"{shape[1]}×{shape[0]} at {bits} bit: all must be alike"
+            )
+        histogram += np.bincount(image.ravel(), minlength=65536)
+    if shape is None:
+        raise DataError("there is no picture")
+    codes = np.flatnonzero(histogram)
+    used = int(np.bitwise_or.reduce(codes))
+    step = min(used & -used, 256) if codes.size >= 32 else 1  # a few codes prove nothing
+    full = (2**bits - 1) // step * step
+    largest = int(codes[-1])
+    below = histogram[max(0, largest - 8 * step) : largest : step]
+    piled = histogram[largest] >= 16 and histogram[largest] >= 4 * max(1.0, float(below.mean()))
+    saturation = largest if below.size >= 8 and piled else full
+    return CodeScale(bits, full, min(saturation, full), shape)

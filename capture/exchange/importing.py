@@ -1,0 +1,90 @@
+"""Making a recording of a capture from elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from capture.errors import DataError
+from capture.exchange.images import code_scale, read_grey
+from capture.exchange.source import Source
+from capture.recording import RecordingWriter, Snapshot
+
+
+def record(
+    source: Source,
+    run: Path,
+    extra: Mapping[str, Snapshot] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write a recording of what `layouts.find` found; pixels stay as they are.
+
+    Parameters
+    ----------
+    source : the capture
+    run : folder of the new recording; must not exist
+    extra : further files for the recording, such as a camera derived from the layout's own
+    progress : called with the pictures done and their number
+
+    Raises
+    ------
+    DataError
+        if a picture cannot be read or differs in size or depth, or the recording exists
+    """
+    pictures = source.pictures
+    scale = code_scale(pictures, source.channel)
+    full_scale = source.full_scale or scale.full_scale
+    saturation = min(scale.saturation, full_scale)
+    exposures = (
+        source.exposure
+        if isinstance(source.exposure, tuple)
+        else (source.exposure or 1.0,) * len(pictures)
+    )
+    start: dict[str, Any] = {
+        "source": {"layout": source.layout, "folder": source.folder.name},
+        "bits": scale.bits,
+        "full_scale": full_scale,
+        "saturation": saturation,
+        "radiometric": source.exposure is not None,
+        "remarks": list(source.remarks),
+    }
+    if source.channel is not None:
+        start["channel"] = source.channel
+    files: dict[str, Snapshot] = {**source.files, **(extra or {})}
+    dark = None
+    if source.dark is not None:
+        dark, bits = read_grey(source.dark, source.channel)
+        if dark.shape != scale.shape or bits != scale.bits:
+            raise DataError(f"{source.dark} differs from the pictures in size or depth")
+    writer = RecordingWriter.create(run, start, files)
+    try:
+        with writer:
+            index = 0
+            if dark is not None:
+                for exposure in sorted(set(exposures)):
+                    writer.append(dark, _entry(index, "dark", 0, exposure, source.dark))
+                    index += 1
+            for led, (path, exposure) in enumerate(zip(pictures, exposures, strict=True), 1):
+                pixels, _ = read_grey(path, source.channel)
+                writer.append(pixels, _entry(index, "light", led, exposure, path))
+                index += 1
+                if progress is not None:
+                    progress(led, len(pictures))
+            return writer.finish(0, "imported")
+    except BaseException:
+        # It can be made again, and must not look like a run to resume.
+        shutil.rmtree(writer.folder, ignore_errors=True)
+        raise
+
+
+def _entry(index: int, kind: str, led: int, exposure: float, path: Path | None) -> dict[str, Any]:
+    return {
+        "index": index,
+        "kind": kind,
+        "led": led,
+        "exposure": exposure,
+        "verdict": "good",
+        "source": path.name if path else "",
+    }

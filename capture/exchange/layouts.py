@@ -1,0 +1,280 @@
+"""Recognising a folder: exchange folder, published DPPS layout, LUCES layout."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.errors import DataError
+from capture.exchange.images import SUFFIXES, Channel, natural, read_grey
+from capture.exchange.lp import read_lp
+from capture.exchange.source import Source, inside, positive, present, read_json, read_powers
+
+_DPPS_PICTURE = re.compile(r"ob_(\d+)_(\d+)_(\d+)_no(\d+)\.png", re.IGNORECASE)
+_NOT_LIT = ("dark", "ambient", "mask", "normal", "depth", "albedo", "preview")
+
+
+def find(folder: Path, channel: Channel | None = None, field_mm: float = 100.0) -> Source:
+    """Recognise a folder and check that what it names is there.
+
+    Parameters
+    ----------
+    channel : which channel of colour pictures to take
+    field_mm : width of the field of a DPPS sample, whose heights are in fractions of it
+
+    Raises
+    ------
+    DataError
+        saying what is missing or wrong, or that the folder holds something else
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}")
+    if next(_dpps_pictures(folder), None):
+        return _dpps(folder, channel, field_mm)
+    if _luces_home(folder) is not None:
+        return _luces(folder, channel)
+    return _exchange(folder, channel)
+
+
+# exchange folder -------------------------------------------------------------------------------
+
+
+def _exchange(folder: Path, channel: Channel | None) -> Source:
+    remarks: list[str] = []
+    files: dict[str, Path | bytes] = {}
+    if not any(_lit(folder)):
+        raise DataError(_advice(folder))
+    lights = _light_list(folder)
+    if lights is not None:
+        lines = read_lp(lights)
+        pictures = tuple(inside(folder, line.name) for line in lines)
+        missing = [path.name for path in pictures if not path.is_file()]
+        if missing:
+            raise DataError(
+                f"{lights} names '{missing[0]}', which is not in {folder} "
+                f"({len(missing)} of {len(pictures)} missing)"
+            )
+        files["calibration/lights.lp"] = lights
+    else:
+        pictures = tuple(sorted(_lit(folder), key=natural))
+        remarks.append("no .lp file: the lights are taken in the order of the file names")
+    for name in ("camera.json", "truth.npz", "mask.png"):
+        if (path := present(folder, name)) is not None:
+            files[f"calibration/{name}"] = path
+    if "calibration/camera.json" in files:
+        read_json(folder / "camera.json")
+    else:
+        remarks.append("no camera.json: heights need a camera calibration")
+    if (path := present(folder, "power.csv")) is not None:
+        read_powers(path, len(pictures))
+        files["calibration/power.csv"] = path
+    exposure, full_scale = None, None
+    if (path := present(folder, "exposure.json")) is not None:
+        data = read_json(path)
+        exposure = _exposure(data.get("exposure"), path, len(pictures))
+        if "full_scale" in data:
+            full_scale = int(positive(data["full_scale"], f"{path}: full_scale"))
+        files["calibration/exposure.json"] = path
+    else:
+        remarks.append("no exposure.json: brightness cannot be compared with other captures")
+    for other in sorted(folder.glob("*.lp")):
+        if other != lights:
+            files[f"snapshot/{other.name}"] = inside(folder, other.name)
+    dark = present(folder, "dark.png")
+    if dark is None:
+        remarks.append("no dark.png: the black level is taken as 0")
+    return Source(
+        "exchange", folder, pictures, dark, exposure, full_scale, files, channel, tuple(remarks)
+    )
+
+
+def _light_list(folder: Path) -> Path | None:
+    if (path := present(folder, "lights.lp")) is not None:
+        return path
+    others = sorted(folder.glob("*.lp"))
+    if len(others) > 1:
+        names = ", ".join(path.name for path in others)
+        raise DataError(f"{folder} has several .lp files ({names}): name the right one lights.lp")
+    return inside(folder, others[0].name) if others else None
+
+
+def _lit(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.suffix.lower() in SUFFIXES and not path.stem.lower().startswith(_NOT_LIT):
+            yield inside(folder, path.name)
+
+
+def _advice(folder: Path) -> str:
+    subfolders = sorted(p for p in folder.iterdir() if p.is_dir())
+    poses = [p for p in subfolders if any(_lit(p))]
+    samples = [p for p in subfolders if next(_dpps_pictures(p), None)]
+    if samples:
+        return f"{folder} holds {len(samples)} DPPS samples: import one, such as {samples[0]}"
+    if poses and (folder / "camera.json").is_file():
+        return (
+            f"{folder} is a set of {len(poses)} mirror-sphere poses, not a capture of a part: "
+            f"give it to 'rig calibrate-lights'"
+        )
+    if poses:
+        return f"{folder} holds no pictures itself: import one of its folders, such as {poses[0]}"
+    return f"{folder} holds no capture: expected pictures led_001.png … and lights.lp"
+
+
+def _exposure(value: object, path: Path, count: int) -> float | tuple[float, ...]:
+    if isinstance(value, list):
+        if len(value) != count:
+            raise DataError(f"{path} holds {len(value)} exposures for {count} pictures")
+        return tuple(positive(item, f"{path}: exposure") for item in value)
+    return positive(value, f"{path}: exposure")
+
+
+# published DPPS layout -------------------------------------------------------------------------
+
+
+def _dpps_pictures(folder: Path) -> Iterator[tuple[tuple[int, ...], Path]]:
+    for path in folder.iterdir():
+        if match := _DPPS_PICTURE.fullmatch(path.name):
+            yield tuple(int(group) for group in match.groups()), path
+
+
+def _dpps(folder: Path, channel: Channel | None, field_mm: float) -> Source:
+    found = sorted(_dpps_pictures(folder))
+    objects = {key[:3] for key, _ in found}
+    if len(objects) > 1:
+        raise DataError(f"{folder} mixes pictures of {len(objects)} DPPS objects: keep one")
+    numbers = [key[3] for key, _ in found]
+    if numbers != list(range(1, len(numbers) + 1)):
+        gap = next(n for n in range(1, len(numbers) + 2) if n not in numbers)
+        raise DataError(f"{folder} has {len(numbers)} DPPS pictures, but no{gap} is missing")
+    first = next(iter(objects))
+    truth = _dpps_truth(folder, first, field_mm)
+    files: dict[str, Path | bytes] = {}
+    remarks = [
+        "DPPS samples name no lights and no exposure: only methods that need none can use them"
+    ]
+    if truth is None:
+        remarks.append("no depth_*.mat and normal_*.mat beside the pictures: no ground truth")
+    else:
+        files["calibration/truth.npz"] = truth
+        remarks.append(f"its field is taken as {field_mm:g} mm wide (--field-mm)")
+    pictures = tuple(inside(folder, path.name) for _, path in found)
+    return Source("dpps", folder, pictures, files=files, channel=channel, remarks=tuple(remarks))
+
+
+def _dpps_truth(folder: Path, key: tuple[int, ...], field_mm: float) -> bytes | None:
+    i, j, k = key
+    stem = f"obj{i}j{j}k{k}.mat"
+    paths = []
+    for name in (f"depth_{stem}", f"normal_{stem}"):
+        places = [folder, folder.parent, *sorted(p for p in folder.parent.iterdir() if p.is_dir())]
+        path = next((p / name for p in places if (p / name).is_file()), None)
+        if path is None:
+            return None
+        paths.append(path)
+    depth, colour = _mat(paths[0], "position_map"), _mat(paths[1], "normal_map")
+    if depth.ndim != 2 or colour.shape != (*depth.shape, 3):
+        raise DataError(f"{paths[0]} is {depth.shape} and {paths[1]} is {colour.shape}")
+    normal = 2.0 * colour - 1.0
+    height, width = depth.shape
+    step = field_mm / width
+    x = (np.arange(width) - (width - 1) / 2) * step
+    y = ((height - 1) / 2 - np.arange(height)) * step
+    position = np.dstack([*np.meshgrid(x, y), depth * field_mm])
+    length = np.linalg.norm(normal, axis=-1, keepdims=True)
+    surface = (normal[..., 2:] > 0) & (np.abs(length - 1) < 0.2)  # background is (−1, −1, −1)
+    return _npz(
+        position=np.where(surface, position, np.nan),
+        normal=np.where(surface, normal / np.maximum(length, 1e-9), np.nan),
+    )
+
+
+def _mat(path: Path, key: str) -> NDArray[np.float64]:
+    from scipy.io import loadmat
+
+    try:
+        data = loadmat(path, variable_names=[key])
+        return np.asarray(data[key], dtype=np.float64)
+    except KeyError:
+        raise DataError(f"{path} has no '{key}'") from None
+    except NotImplementedError:
+        raise DataError(f"{path} is a MATLAB 7.3 file: save it with -v7") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+# LUCES layout ----------------------------------------------------------------------------------
+
+
+def _luces_home(folder: Path) -> Path | None:
+    """The folder that holds ``led_params.txt``: the object's own or its ``RAW``."""
+    for home in (folder, folder / "RAW"):
+        if (home / "led_params.txt").is_file():
+            return home
+    return None
+
+
+def _luces(folder: Path, channel: Channel | None) -> Source:
+    raw = folder / "RAW" if (folder / "RAW").is_dir() else folder
+    numbered = sorted((p for p in raw.glob("*.png") if p.stem.isdecimal()), key=natural)
+    if not numbered:
+        raise DataError(f"{raw} has no pictures 01.png, 02.png, …")
+    numbers = [int(path.stem) for path in numbered]
+    if numbers != list(range(1, len(numbers) + 1)):
+        gap = next(n for n in range(1, len(numbers) + 2) if n not in numbers)
+        raise DataError(f"{raw} has {len(numbers)} pictures, but {gap:02d}.png is missing")
+    files: dict[str, Path | bytes] = {}
+    for name in ("led_params.txt", "mask.png", "normals.png", "zgt.npz"):
+        for home in (folder, raw):
+            if (path := present(home, name)) is not None:
+                files.setdefault(f"calibration/{name}", path)
+    remarks = ["LUCES names no exposure: brightness cannot be compared with other captures"]
+    pictures = tuple(inside(raw, path.name) for path in numbered)
+    return Source("luces", folder, pictures, files=files, channel=channel, remarks=tuple(remarks))
+
+
+def luces_truth(
+    depth: NDArray[np.floating],
+    normals_png: Path,
+    mask_png: Path | None,
+    rays_camera: NDArray[np.float64],
+    distance_mm: float,
+) -> bytes:
+    """``truth.npz`` of a LUCES object, in a world with z towards the camera.
+
+    Parameters
+    ----------
+    depth : (H, W) mm along the camera's axis
+    normals_png : 16-bit colour picture of (n + 1) / 2, x right, y up, z to the camera
+    mask_png : where the object is, or None for wherever depth is above 0
+    rays_camera : (H, W, 3) viewing directions in the camera's frame with z = 1
+    distance_mm : of the world's origin from the camera, along its axis
+    """
+    colours = [read_grey(normals_png, channel) for channel in ("red", "green", "blue")]
+    full = float(2 ** colours[0][1] - 1)
+    normal = np.dstack([codes for codes, _ in colours]) / full * 2 - 1
+    surface = np.isfinite(depth) & (depth > 0)
+    if mask_png is not None:
+        surface &= read_grey(mask_png, "green")[0] > 0
+    if normal.shape[:2] != depth.shape or rays_camera.shape[:2] != depth.shape:
+        raise DataError(
+            f"zgt.npz is {depth.shape}, {normals_png.name} {normal.shape[:2]} and the camera "
+            f"{rays_camera.shape[:2]}: all must be alike"
+        )
+    position = rays_camera * depth[..., None] * np.array([1.0, -1.0, -1.0])
+    position[..., 2] += distance_mm
+    length = np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
+    keep = surface[..., None]
+    return _npz(
+        position=np.where(keep, position, np.nan), normal=np.where(keep, normal / length, np.nan)
+    )
+
+
+def _npz(**arrays: NDArray[np.floating]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{k: v.astype(np.float32) for k, v in arrays.items()})  # type: ignore[arg-type]
+    return buffer.getvalue()

@@ -1,0 +1,112 @@
+"""A capture from elsewhere, found and checked but not yet read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from capture.errors import DataError
+from capture.exchange.images import Channel
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an importer found.
+
+    Attributes
+    ----------
+    layout : ``exchange``, ``dpps`` or ``luces``
+    folder : where it was found
+    pictures : one per light, in the order of the lights
+    dark : picture of the black level, or None
+    exposure : one relative exposure, or one per picture; None if nobody wrote it down
+    full_scale : code of full scale if the folder says so, else None (found from the codes)
+    files : name in the recording (``calibration/…``) to file or contents
+    channel : of colour pictures
+    remarks : what the user should know, one sentence each
+    """
+
+    layout: str
+    folder: Path
+    pictures: tuple[Path, ...]
+    dark: Path | None = None
+    exposure: float | tuple[float, ...] | None = None
+    full_scale: int | None = None
+    files: Mapping[str, Path | bytes] = field(default_factory=dict)
+    channel: Channel | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file of that name in a folder.
+
+    Raises
+    ------
+    DataError
+        if the name is a path that leaves the folder, by itself or through a link
+    """
+    pure = PurePosixPath(name)
+    odd = "\\" in name or ":" in name or "\0" in name
+    if odd or not name.strip() or pure.is_absolute() or ".." in pure.parts:
+        raise DataError(f"'{name}' is not the name of a file in {folder}: names only, no paths")
+    path = folder / pure
+    try:
+        resolved = path.resolve()
+        leaves = not resolved.is_relative_to(folder.resolve())
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if leaves:
+        raise DataError(f"{path} is a link that leaves {folder}: copy the file instead")
+    return path
+
+
+def present(folder: Path, name: str) -> Path | None:
+    """The file of that name if it is there; raises like `inside`."""
+    path = inside(folder, name)
+    return path if path.is_file() else None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; raises `DataError`."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise DataError(f"{path} does not hold a JSON object")
+    return data
+
+
+def positive(value: Any, what: str) -> float:
+    """A finite number above zero; raises `DataError`."""
+    good = isinstance(value, int | float) and not isinstance(value, bool)
+    if not good or not math.isfinite(value) or value <= 0:
+        raise DataError(f"{what} is {value!r}: expected a number above 0")
+    return float(value)
+
+
+def read_powers(path: Path, count: int) -> list[float]:
+    """One relative power per line; raises `DataError` if there are not `count` positive ones."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    powers: list[float] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        token = line.strip().strip(",;")
+        if not token or token.startswith("#"):
+            continue
+        try:
+            value = float(token)
+        except ValueError:
+            if not powers and number == 1:
+                continue  # a heading
+            raise DataError(f"{path}, line {number}: '{token[:40]}' is not a number") from None
+        powers.append(positive(value, f"{path}, line {number}"))
+    if len(powers) != count:
+        raise DataError(f"{path} holds {len(powers)} powers for {count} lights")
+    return powers

@@ -1,0 +1,70 @@
+"""``rig import`` and ``rig export``: captures from elsewhere and for elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    @app.command("import", epilog="Example: rig import captures/blob --part blob")
+    def import_(
+        folder: Annotated[Path, typer.Argument(help="Folder or .zip of pictures.")],
+        part: Annotated[str, typer.Option(help="Name of the part.")],
+        workspace: Annotated[
+            Path | None, typer.Option(help="Folder of the rig. Default: here.")
+        ] = None,
+        channel: Annotated[
+            str | None, typer.Option(help="Of colour pictures: red, green or blue.")
+        ] = None,
+        field_mm: Annotated[
+            float, typer.Option(help="Width of the field of a DPPS sample, mm.")
+        ] = 100.0,
+    ) -> None:
+        """Make a recording of an exchange folder, a DPPS sample or a LUCES object.
+
+        The layout is recognised. Pixels stay as they are; what the folder says about camera,
+        lights, powers and exposure travels with the recording.
+        """
+        from contextlib import nullcontext
+
+        from capture.exchange.archive import unpacked
+        from rig.imports import import_capture
+        from rig.workspace import Workspace
+
+        run = Workspace.at(workspace).new_run(part)
+        opened = unpacked(folder) if folder.suffix.lower() == ".zip" else nullcontext(folder)
+        with opened as place:
+            done, recording, remarks = import_capture(place, run, channel, field_mm)
+        for remark in remarks:
+            typer.echo(f"note: {remark}")
+        height, width = recording.shape
+        typer.echo(f"{len(recording.leds)} pictures of {width}×{height} are now {done}")
+        typer.echo(f"Next: rig reconstruct {part}")
+
+    @app.command(epilog="Example: rig export A12 --out a12-exchange")
+    def export(
+        run: Annotated[
+            str, typer.Argument(help="Name of a part (its last run), or a recording's folder.")
+        ],
+        out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
+        workspace: Annotated[
+            Path | None, typer.Option(help="Folder of the rig. Default: here.")
+        ] = None,
+        exposure: Annotated[
+            float | None, typer.Option(help="Of a bracket: this exposure (ms), not the merge.")
+        ] = None,
+    ) -> None:
+        """Write an exchange folder: 16-bit linear pictures with lights, camera and exposure."""
+        from capture.reading import Recording
+        from rig.imports import export_capture
+        from rig.workspace import Workspace
+
+        folder = Path(run)
+        if not folder.is_dir():
+            folder = Workspace.at(workspace).latest_run(run)
+        recording = Recording.open(folder)
+        export_capture(recording, out, exposure)
+        typer.echo(f"{len(recording.leds)} pictures are now in {out}")

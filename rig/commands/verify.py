@@ -1,0 +1,51 @@
+"""``rig verify``: is a recording unharmed?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    @app.command(epilog="Example: rig verify parts/A12/20260131T120000Z")
+    def verify(
+        run: Annotated[
+            str, typer.Argument(help="Folder of a recording, or the name of a part (its last run).")
+        ],
+        workspace: Annotated[
+            Path | None, typer.Option(help="Folder of the rig. Default: here.")
+        ] = None,
+        json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    ) -> None:
+        """Check every file of a recording against its checksums, its journal and its plan."""
+        import json as json_module
+
+        from capture.verify import verify as check
+        from rig.exits import DATA
+        from rig.workspace import Workspace
+
+        folder = Path(run)
+        if not folder.is_dir() and not folder.with_name(folder.name + ".part").is_dir():
+            folder = Workspace.at(workspace).latest_run(run)
+        found = check(folder)
+        if json:
+            report = {
+                "recording": str(found.folder),
+                "sound": found.sound,
+                "files": found.files,
+                "frames": found.frames,
+                "problems": list(found.problems),
+                "remarks": list(found.remarks),
+            }
+            typer.echo(json_module.dumps(report, indent=1, ensure_ascii=False))
+        else:
+            for problem in found.problems:
+                typer.echo(f"BAD   {problem}")
+            for remark in found.remarks:
+                typer.echo(f"note  {remark}")
+            word = "sound" if found.sound else "NOT SOUND"
+            typer.echo(f"{found.folder}: {word}, {found.frames} frames in {found.files} files")
+        if not found.sound:
+            raise typer.Exit(DATA)

@@ -1,0 +1,110 @@
+"""Import and export where pictures and calibration meet: `capture` knows only the pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from calib.camera import Camera
+from calib.foreign import read_luces
+from calib.light_files import read_lights, to_data
+from capture.errors import DataError
+from capture.exchange.exporting import export_recording
+from capture.exchange.images import Channel
+from capture.exchange.importing import record
+from capture.exchange.layouts import find, luces_truth
+from capture.exchange.source import Source
+from capture.reading import Recording
+from capture.recording import Snapshot
+from rig.exits import UsageError
+
+CHANNELS = ("red", "green", "blue")
+
+
+def import_capture(
+    folder: Path, run: Path, channel: str | None = None, field_mm: float = 100.0
+) -> tuple[Path, Recording, tuple[str, ...]]:
+    """Import a capture and return the run, its recording and what the user should know.
+
+    Raises
+    ------
+    UsageError
+        if there is no such channel, or the field has no width
+    DataError, CalibrationError
+        saying what is wrong with the folder
+    """
+    if channel is not None and channel not in CHANNELS:
+        raise UsageError(f"there is no channel '{channel}': choose red, green or blue")
+    if not field_mm > 0 or not np.isfinite(field_mm):
+        raise UsageError(f"--field-mm is {field_mm:g}: expected a width above 0")
+    source = find(folder, cast("Channel | None", channel), field_mm)
+    extra: dict[str, Snapshot] = {}
+    if source.layout == "luces":
+        extra = _luces_calibration(source)
+    elif (camera := source.files.get("calibration/camera.json")) is not None:
+        _check_camera(Camera.read(cast("Path", camera)), source)
+    done = record(source, run, extra)
+    return done, Recording.open(done), source.remarks
+
+
+def _check_camera(camera: Camera, source: Source) -> None:
+    from capture.exchange.images import read_grey
+
+    height, width = read_grey(source.pictures[0], source.channel or "green")[0].shape
+    if (width, height) != (camera.width, camera.height):
+        raise DataError(
+            f"camera.json is for {camera.width}×{camera.height} pictures, these are "
+            f"{width}×{height}"
+        )
+
+
+def _luces_calibration(source: Source) -> dict[str, Snapshot]:
+    """Camera, lights and ground truth that LUCES writes in its own way."""
+    parameters = cast("Path", source.files["calibration/led_params.txt"])
+    lights, camera = read_luces(parameters)
+    if len(lights) != len(source.pictures):
+        raise DataError(f"{parameters} has {len(lights)} LEDs for {len(source.pictures)} pictures")
+    _check_camera(camera, source)
+    extra: dict[str, Snapshot] = {
+        "calibration/camera.json": camera.to_json(),
+        "calibration/lights.json": to_data(lights),
+    }
+    depth_file = cast("Path | None", source.files.get("calibration/zgt.npz"))
+    normals = source.files.get("calibration/normals.png")
+    if depth_file is not None and normals is not None:
+        try:
+            with np.load(depth_file, allow_pickle=False) as data:
+                depth = np.asarray(data["zgt"], dtype=np.float64)
+        except (OSError, KeyError, ValueError) as error:
+            raise DataError(f"{depth_file} cannot be read: {error}") from error
+        rays = camera.rays() @ camera.R.T
+        extra["calibration/truth.npz"] = luces_truth(
+            depth,
+            cast("Path", normals),
+            cast("Path | None", source.files.get("calibration/mask.png")),
+            rays / rays[..., 2:],
+            float(camera.t[2]),
+        )
+    return extra
+
+
+def export_capture(recording: Recording, out: Path, exposure: float | None = None) -> Path:
+    """Write an exchange folder with the lights in force, whatever file they are in."""
+    positions: list[tuple[float, float, float]] | None = None
+    powers: list[float] | None = None
+    path = recording.lights_path
+    if path is not None and path.name != "lights.lp":
+        lights = read_lights(path)
+        place = {int(led): k for k, led in enumerate(lights.ids)}
+        missing = [led for led in recording.leds if led not in place]
+        if missing:
+            raise DataError(f"{path} has no LED {missing[0]}, which was captured")
+        chosen = [place[led] for led in recording.leds]
+        positions = [cast("Any", tuple(map(float, lights.position_mm[k]))) for k in chosen]
+        powers = [float(lights.power[k]) for k in chosen]
+    done = export_recording(recording, out, exposure, positions, powers)
+    if path is not None and path.name == "lights.json":
+        (done / "lights.json").write_bytes(path.read_bytes())
+    return done

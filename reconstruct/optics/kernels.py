@@ -32,7 +32,7 @@ _SPEC, _DIFF, _IAX, _IAY, _AX, _AY, _TX, _TY, _TZ = range(9, 18)
 _SCRATCH = 18
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True)
 def _light_pixel(s, x, lx, ly, lz, ax, ay, az, strength, lobe, n, k, distribution, anisotropic):
     """Radiance that one light makes in pixel x of the scratch row."""
     dx, dy, dz = lx - s[_X, x], ly - s[_Y, x], lz - s[_Z, x]
@@ -216,6 +216,7 @@ def _sweep(w, eu, ev, we, side, forward, softness, out):
     count = int(np.ceil((t_max - t_min) / dt)) + 2
     highest = np.full(count, _FAR_BELOW, np.float32)
     level = np.empty(width, np.float32)
+    last_line, last_column = np.int32(count - 2), np.int32(width - 2)
     rows = last - first + 1
     for i in range(rows):
         y = near + side * i if forward else far - side * i
@@ -230,8 +231,8 @@ def _sweep(w, eu, ev, we, side, forward, softness, out):
         inv_du, shift = F(1.0 / du), F((x0 - u0) / du)
         inv_soft = F(1.0 / softness) / a
         for x in range(x0, x1 + 1):
-            jf = max(shift + F(x - x0) * inv_du, _ZERO)
-            j = min(int(jf), count - 2)
+            jf = max(shift + F(np.int32(x - x0)) * inv_du, _ZERO)
+            j = min(np.int32(jf), last_line)
             f = jf - F(j)
             excess = highest[j] + f * (highest[j + 1] - highest[j]) - level[x]
             out[y, x] = min(max(_ONE - excess * inv_soft, _ZERO), _ONE)
@@ -239,8 +240,8 @@ def _sweep(w, eu, ev, we, side, forward, softness, out):
         j1 = min(count - 1, int(np.floor((width - 1 - u0) / du)))
         start, step = F(u0 + j0 * du), F(du)
         for j in range(j0, j1 + 1):
-            u = max(start + F(j - j0) * step, _ZERO)
-            x = min(int(u), width - 2)
+            u = max(start + F(np.int32(j - j0)) * step, _ZERO)
+            x = min(np.int32(u), last_column)
             f = u - F(x)
             highest[j] = max(highest[j], level[x] + f * (level[x + 1] - level[x]))
 

@@ -39,7 +39,7 @@ def _bits_of_float(typingctx, value):
     return types.int32(types.float32), codegen
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST, forceinline=True)
 def exp2(x):
     """2^x for float32, relative error below 3e-7; 0 below -126, bounded above 126.
 
@@ -59,7 +59,7 @@ def exp2(x):
     return p * _float_of_bits((np.int32(whole) + np.int32(127)) << np.int32(23))
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST, forceinline=True)
 def log2(x):
     """log2 of a positive float32, absolute error below 1e-6 (odd series in (x-1)/(x+1))."""
     bits = _bits_of_float(x)
@@ -74,13 +74,13 @@ def log2(x):
     return s * series + F(exponent >> np.int32(23))
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST, forceinline=True)
 def lobe_falloff(cosine, exponent):
     """cos^m of an LED, zero behind it; exponent 0 is isotropic in all directions."""
     return exp2(exponent * log2(max(cosine, F(1e-20))))
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST, forceinline=True)
 def conductor_fresnel(cosine, n, k):
     """Unpolarised reflectance of a metal in air, complex index n + ik (exact Fresnel equations).
 
@@ -100,7 +100,7 @@ def conductor_fresnel(cosine, n, k):
     return _HALF * r_s * (_ONE + (sum_p - cross_p) / (sum_p + cross_p))
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST, forceinline=True)
 def smith_g1(distribution, cosine, spread2):
     """Smith masking of one direction.
 
@@ -119,7 +119,7 @@ def smith_g1(distribution, cosine, spread2):
     return g if a < F(1.6) else _ONE
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST, forceinline=True)
 def slope_density(distribution, exponent2, cosine2):
     """alpha_x alpha_y D(h): Walter 2007, eqs. 25 and 33.
 

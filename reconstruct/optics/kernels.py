@@ -231,19 +231,19 @@ def _sweep(w, eu, ev, we, side, forward, softness, out):
         inv_du, shift = F(1.0 / du), F((x0 - u0) / du)
         inv_soft = F(1.0 / softness) / a
         for x in range(x0, x1 + 1):
-            jf = max(shift + F(np.int32(x - x0)) * inv_du, _ZERO)
-            j = min(np.int32(jf), last_line)
-            f = jf - F(j)
-            excess = highest[j] + f * (highest[j + 1] - highest[j]) - level[x]
+            at = max(shift + F(np.int32(x - x0)) * inv_du, _ZERO)
+            line = min(np.int32(at), last_line)
+            f = at - F(line)
+            excess = highest[line] + f * (highest[line + 1] - highest[line]) - level[x]
             out[y, x] = min(max(_ONE - excess * inv_soft, _ZERO), _ONE)
         j0 = max(0, int(np.ceil(-u0 / du)))
         j1 = min(count - 1, int(np.floor((width - 1 - u0) / du)))
         start, step = F(u0 + j0 * du), F(du)
         for j in range(j0, j1 + 1):
             u = max(start + F(np.int32(j - j0)) * step, _ZERO)
-            x = min(np.int32(u), last_column)
-            f = u - F(x)
-            highest[j] = max(highest[j], level[x] + f * (level[x + 1] - level[x]))
+            column = min(np.int32(u), last_column)
+            f = u - F(column)
+            highest[j] = max(highest[j], level[column] + f * (level[column + 1] - level[column]))
 
 
 @njit(cache=True, nogil=True)

@@ -1,0 +1,179 @@
+"""Reading calibration pictures from folders, as linear fractions of full scale."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.camera import Camera
+from calib.errors import CalibrationError
+from calib.lp import read_lp
+
+Image = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+_NEVER_LIT = ("dark", "ambient", "ref", "mask", "normal", "depth")
+_CLIPPED = 0.9995
+
+
+def read_raw(path: Path) -> NDArray[Any]:
+    """A picture as stored, one channel (the mean of a colour picture's); `CalibrationError`."""
+    data = np.frombuffer(path.read_bytes(), dtype=np.uint8) if path.is_file() else None
+    image = None if data is None or not len(data) else cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise CalibrationError(f"{path} is no picture that can be read")
+    pixels = np.asarray(image)
+    if pixels.ndim == 3:
+        pixels = np.rint(pixels[..., :3].mean(axis=2)).astype(pixels.dtype)
+    return pixels
+
+
+def srgb_to_linear(value: Image) -> Image:
+    """Undo the sRGB curve (IEC 61966-2-1) of a photograph, fractions in and out."""
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(
+        np.float32
+    )
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """The pictures lit by one light each, in the order of the lights.
+
+    An ``.lp`` in the folder names them; else every picture but dark, ambient and the like, by
+    the numbers in its name.
+    """
+    for listing in sorted(folder.glob("*.lp")):
+        paths = [folder / name for name in read_lp(listing).names]
+        if all(path.is_file() for path in paths):
+            return paths
+    paths = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.stem.lower().startswith(_NEVER_LIT)
+    ]
+
+    def key(path: Path) -> tuple[list[int], str]:
+        return [int(number) for number in re.findall(r"\d+", path.stem)], path.name
+
+    return sorted(paths, key=key)
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """One picture per light in a folder, with the dark and ambient pictures beside them.
+
+    Attributes
+    ----------
+    folder, paths : where they lie, in the order of the lights
+    ids : light of each picture, from 1
+    """
+
+    folder: Path
+    paths: tuple[Path, ...]
+    ids: tuple[int, ...]
+
+    @staticmethod
+    def open(folder: Path, ids: tuple[int, ...] | None = None) -> PictureSet:
+        """Pictures of a folder; ids follow the numbers in the names where they are distinct."""
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise CalibrationError(f"there is no folder {folder}")
+        paths = find_pictures(folder)
+        if not paths:
+            raise CalibrationError(f"{folder} holds no pictures lit by single lights")
+        if ids is None:
+            listed = any(folder.glob("*.lp"))
+            found = [re.findall(r"\d+", path.stem) for path in paths]
+            numbers = [int(number[-1]) if number else 0 for number in found]
+            distinct = len(set(numbers)) == len(numbers) and min(numbers) >= 1
+            use = distinct and not listed
+            ids = tuple(numbers) if use else tuple(range(1, len(paths) + 1))
+        return PictureSet(folder, tuple(paths), ids)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @cached_property
+    def photographs(self) -> bool:
+        """Whether these are 8-bit JPEG photographs, to be taken as sRGB."""
+        return self.paths[0].suffix.lower() in (".jpg", ".jpeg")
+
+    @cached_property
+    def full_scale(self) -> float:
+        """Counts of a saturated pixel; right-aligned 10 to 14 bits in 16 are recognised."""
+        sample = [read_raw(path) for path in self.paths[:: max(1, len(self.paths) // 8)]]
+        if sample[0].dtype == np.uint8:
+            return 255.0
+        if sample[0].dtype != np.uint16:
+            raise CalibrationError(f"{self.paths[0]} has pixels of type {sample[0].dtype}")
+        top = max(int(picture.max()) for picture in sample)
+        return next((float(2**bits - 1) for bits in (10, 12, 14) if top == 2**bits - 1), 65535.0)
+
+    @cached_property
+    def exposure(self) -> float | None:
+        """Relative exposure of ``exposure.json``; None if these are not comparable with others."""
+        path = self.folder / "exposure.json"
+        if not path.is_file():
+            return None
+        try:
+            value = float(json.loads(path.read_text(encoding="utf-8"))["exposure"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CalibrationError(f"{path} has no 'exposure'") from error
+        if not value > 0:
+            raise CalibrationError(f"{path}: the exposure is {value}")
+        return value
+
+    def _named(self, stem: str) -> Path | None:
+        for suffix in SUFFIXES:
+            for name in (stem + suffix, stem + suffix.upper()):
+                if (self.folder / name).is_file():
+                    return self.folder / name
+        return None
+
+    @cached_property
+    def dark(self) -> Image | float:
+        """Black level as a fraction of full scale; 0 without a dark picture."""
+        path = self._named("dark")
+        return 0.0 if path is None else (read_raw(path) / self.full_scale).astype(np.float32)
+
+    @cached_property
+    def ambient(self) -> Image | None:
+        """The picture in room light (LEDs off), if there is one."""
+        path = self._named("ambient") or self._named("ref")
+        return None if path is None else (read_raw(path) / self.full_scale).astype(np.float32)
+
+    def read(self, index: int) -> tuple[Image, Mask]:
+        """Fraction of full scale without black level, linear, and where it is clipped."""
+        fraction = (read_raw(self.paths[index]) / np.float32(self.full_scale)).astype(np.float32)
+        clipped = fraction >= (0.98 if self.photographs else _CLIPPED)
+        if self.photographs:
+            return srgb_to_linear(fraction), clipped
+        return fraction - self.dark, clipped
+
+
+def read_camera(folder: Path) -> Camera | None:
+    """The ``camera.json`` of a folder or of the one above it; None where there is none."""
+    for place in (folder, folder.parent):
+        if (place / "camera.json").is_file():
+            return Camera.read(place / "camera.json")
+    return None
+
+
+def pose_folders(folder: Path) -> list[Path]:
+    """The poses of a mirror-sphere set: subfolders with pictures, in the order of their names."""
+    if not folder.is_dir():
+        raise CalibrationError(f"there is no folder {folder}")
+
+    def key(path: Path) -> tuple[list[int], str]:
+        return [int(number) for number in re.findall(r"\d+", path.name)], path.name
+
+    poses = [path for path in folder.iterdir() if path.is_dir() and find_pictures(path)]
+    return sorted(poses, key=key) or ([folder] if find_pictures(folder) else [])

@@ -84,6 +84,7 @@ class World:
         self.clock: Clock = clock or WallClock()
         self.seed = seed
         self.faults = faults
+        self.board: object = None  # the virtual board, once capture.leds.virtual has made it
         self._log: list[Lit] = []
         self._lock = threading.Lock()
         self._on_trigger: list[Callable[[int], None]] = []

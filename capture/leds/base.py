@@ -16,6 +16,7 @@ class BoardIdentity:
     serial: str
     led_count: int
     capabilities: frozenset[str] = field(default_factory=frozenset)
+    max_on_ms: int | None = None  # hard limit of an LED's on-time, None if unknown
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,12 @@ class LedBoard(Protocol):
     def upload(self, steps: Sequence[Step]) -> None:
         """Store a sequence. Only with the capability ``sequence``."""
 
-    def arm(self, camera_clocked: bool = False) -> None:
-        """Ready the uploaded sequence; camera-clocked: each rising edge steps to the next LED."""
+    def arm(self, camera_clocked: bool = False, period_us: int = 0) -> None:
+        """Ready the uploaded sequence; camera-clocked: each rising edge steps to the next LED.
+
+        Board-clocked, step k+1 begins when step k is over, and not before `period_us` after step
+        k began: give the camera the time it needs between two triggers.
+        """
 
     def run(self) -> None:
         """Start an armed, board-clocked sequence; the board pulses the camera's line itself."""

@@ -1,0 +1,459 @@
+"""The driver of a board that speaks the rig's own protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from capture.errors import DeviceError, DeviceTimeout
+from capture.leds import messages as msg
+from capture.leds.base import BoardIdentity, BoardStatus, Step, StepReport
+from capture.leds.lights_off import forget, remember
+from capture.leds.link import Link, LinkLost
+
+ATTEMPTS = 4  # of an exchange that failed by a damaged or lost line
+HOST_LATENCY_S = 0.15  # USB latency timers (16 ms each way) and a busy computer, per exchange
+KEEP_ALIVE_S = 0.12  # the watchdog trips at 500 ms
+BOOT_S = 4.0  # longest boot after the port is opened: Arduino boot loaders take 1 to 2 s
+REAPPEAR_S = 5.0  # how long an unplugged board may take to come back
+MAX_PENDING = 100_000
+
+R = TypeVar("R")
+
+
+class _Garbled(Exception):
+    """The exchange failed in a way that a repetition may cure."""
+
+
+class RigBoard:
+    """An LED board that speaks the protocol of ``docs/led-protocol.md``.
+
+    Every exchange has a deadline made of the bytes' time on the wire, the work asked for and a
+    fixed allowance; a damaged or missing answer is repeated after resynchronising, except ``RUN``.
+    While an LED is lit or a sequence armed, a thread keeps the board's watchdog content. The
+    methods may be called from any thread, one at a time.
+    """
+
+    identity: BoardIdentity
+
+    def __init__(self, port: str, baud: int = 115200, led_count: int | None = None) -> None:
+        self._link = Link(port, baud)
+        self._led_count = led_count
+        self._lock = threading.RLock()
+        self._reader = msg.LineReader()
+        self._crc = False
+        self._token = 0
+        self._events: deque[msg.Event] = deque(maxlen=MAX_PENDING)
+        self._went_dark: str | None = None  # why the board stopped by itself, not yet told
+        self._damaged = False  # a line was damaged: a report or a stop may be lost
+        self._restarted = False  # or so long silent that it may have: shake hands again
+        self._lit = 0
+        self._armed: tuple[Step, ...] | None = None
+        self._running = False
+        self._camera_clocked = False
+        self._steps: tuple[Step, ...] = ()
+        self._stored = False  # the board still holds `_steps`
+        self._wanted = False  # opened and not yet closed
+        self._told = 0.0
+        self._stop = threading.Event()
+        self._keeper: threading.Thread | None = None
+
+    # opening and closing ---------------------------------------------------------------------
+    def __enter__(self) -> RigBoard:
+        self.open()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Open the port and shake hands; does nothing if it is open."""
+        with self._lock:
+            if self._link.is_open:
+                return
+            self._connect()
+            self._wanted = True
+            remember(self)
+            self._stop.clear()
+            self._keeper = threading.Thread(target=self._keep_alive, daemon=True, name="led-board")
+            self._keeper.start()
+
+    def close(self) -> None:
+        """Lights off, CRC optional again, port closed; never raises. May be called twice."""
+        with self._lock:
+            self._stop.set()
+            self._wanted = False
+            forget(self)
+            if self._link.is_open:
+                with contextlib.suppress(DeviceError):
+                    self._exchange(msg.Off(), msg.Off)
+                    if self._crc:
+                        self._exchange(msg.UseCrc(False), msg.UseCrc)
+                self._link.close()
+            self._forget()
+        if self._keeper is not None and self._keeper is not threading.current_thread():
+            self._keeper.join()
+
+    def _forget(self) -> None:
+        """The board knows nothing of us any more."""
+        self._crc = self._stored = self._restarted = False
+        self._at_rest()
+        self._reader.clear()
+
+    def _at_rest(self) -> None:
+        """Nothing is lit or armed, and what the board said of it is history."""
+        self._lit, self._armed, self._running = 0, None, False
+        self._forget_events()
+
+    def _connect(self) -> None:
+        """Open the port and identify the board. Its banner is not needed: it may be up already."""
+        self._link.open()
+        try:
+            self._shake_hands()
+        except BaseException:
+            self._link.close()
+            raise
+
+    def _shake_hands(self) -> None:
+        self._forget()
+        end = time.monotonic() + BOOT_S
+        while True:
+            try:
+                answer = self._ask(msg.Identify(), msg.Identity)
+                break
+            except _Garbled:
+                if time.monotonic() > end:
+                    raise DeviceTimeout(
+                        f"nothing on {self._link.port} speaks the LED protocol at "
+                        f"{self._link.baud} baud: check port, baud rate and dialect in rig.yaml"
+                    ) from None
+                self._link.write(b"\n")
+        identity = BoardIdentity(
+            answer.name,
+            answer.firmware,
+            answer.serial,
+            answer.leds,
+            frozenset(answer.caps),
+            answer.max_on_ms,
+        )
+        if self._led_count is not None and self._led_count > answer.leds:
+            raise DeviceError(
+                f"the board {answer.name} has {answer.leds} LEDs, but {self._led_count} are asked "
+                "for: correct board: leds in rig.yaml"
+            )
+        known = getattr(self, "identity", None)
+        if known is not None and known != identity:
+            raise DeviceError(
+                f"another board answers on {self._link.port}: {answer.name} {answer.serial}, "
+                f"it was {known.name} {known.serial}"
+            )
+        self.identity = identity
+        self._exchange(msg.Off(), msg.Off)
+        if "crc" in answer.caps:
+            self._exchange(msg.UseCrc(True), msg.UseCrc)
+            self._crc = True
+        self._at_rest()
+        self._restarted = False
+
+    def _forget_events(self) -> None:
+        self._events.clear()
+        self._went_dark, self._damaged = None, False
+
+    # LedBoard --------------------------------------------------------------------------------
+    def on(self, led: int, level: float = 1.0) -> None:
+        self._check_led(led)
+        command = msg.On(led, _permille(level))
+        with self._lock:
+            self._ready()
+            self._exchange(command, msg.On)  # an echo of another LED is no answer
+            self._at_rest()
+            self._lit = led
+
+    def off(self) -> None:
+        with self._lock:
+            self._ready()
+            self._exchange(msg.Off(), msg.Off)
+            self._at_rest()
+
+    def upload(self, steps: Sequence[Step]) -> None:
+        self._need("sequence")
+        for step in steps:
+            if step.led:
+                self._check_led(step.led)
+            _permille(step.level)
+        if not steps:
+            raise DeviceError("a sequence of no steps was asked for: give at least one")
+        with self._lock:
+            self._ready()
+            self._steps = tuple(steps)
+            self._send_steps()
+
+    def _send_steps(self) -> None:
+        self._stored = False
+        self._exchange(msg.BeginSequence(len(self._steps)), msg.BeginSequence)
+        for index, step in enumerate(self._steps):
+            permille = _permille(step.level)
+            command = msg.SequenceStep(index, step.led, permille, step.settle_us, step.exposure_us)
+            self._exchange(command, msg.SequenceStep)
+        self._stored = True
+
+    def arm(self, camera_clocked: bool = False, period_us: int = 0) -> None:
+        if camera_clocked:
+            self._need("camera-clocked")
+        with self._lock:
+            self._ready()
+            if not self._steps:
+                raise DeviceError("no sequence to arm: upload one first")
+            if not self._stored:  # the board was away and has forgotten it
+                self._send_steps()
+            self._exchange(msg.Arm(camera_clocked, period_us), msg.Arm)
+            self._at_rest()
+            self._armed, self._running = self._steps, camera_clocked
+            self._camera_clocked = camera_clocked
+
+    def run(self) -> None:
+        with self._lock:
+            if self._armed is None or self._camera_clocked:
+                raise DeviceError("no board-clocked sequence is armed: arm one first")
+            self._running = True
+            try:
+                self._ask(msg.Run(), msg.Run)
+            except (_Garbled, DeviceError) as error:
+                self._recover()
+                raise DeviceError(f"the board did not start the sequence ({error})") from error
+
+    def reports(self, timeout_s: float) -> Iterator[StepReport]:
+        """Yield one report a step, in order, and end after the last one and the board's DONE.
+
+        Raises
+        ------
+        DeviceTimeout
+            no report for `timeout_s`
+        DeviceError
+            the board stopped, restarted, skipped a step or was unplugged; a skip voids the run
+        """
+        steps = self._armed
+        if steps is None:
+            raise DeviceError("no sequence is armed: arm one first")
+        for index, step in enumerate(steps):
+            event = self._next_event(timeout_s)
+            if not isinstance(event, msg.Report):
+                raise self._void(f"step {index} was due, '{msg.format_message(event)}' came")
+            if (event.index, event.led) != (index, step.led):
+                raise self._void(
+                    f"step {index} with LED {step.led} was due, "
+                    f"the board reports step {event.index} with LED {event.led}"
+                )
+            yield StepReport(event.index, event.led, event.on_us, event.off_us)
+        event = self._next_event(timeout_s)
+        if event != msg.Done(len(steps)):
+            raise self._void(f"the end was due, '{msg.format_message(event)}' came")
+        with self._lock:
+            self._at_rest()
+
+    def abort(self) -> None:
+        with self._lock:
+            self._ready()
+            self._exchange(msg.Abort(), msg.Abort)
+            self._at_rest()
+
+    def status(self) -> BoardStatus:
+        with self._lock:
+            self._ready()
+            status = self._exchange(msg.AskStatus(), msg.Status)
+            return BoardStatus(status.faults, status.temp, status.watchdog, status.lit)
+
+    def clock(self) -> tuple[int, float, float]:
+        """The board's clock, µs, and `time.monotonic` before and after it was read."""
+        with self._lock:
+            self._ready()
+            for _ in range(ATTEMPTS):
+                before = time.monotonic()
+                try:
+                    pong = self._ping()
+                except _Garbled:
+                    continue
+                return pong.clock_us, before, time.monotonic()
+            raise self._silent()
+
+    # sequence events -------------------------------------------------------------------------
+    def _next_event(self, timeout_s: float) -> msg.Report | msg.Done | msg.Stopped | msg.Ready:
+        end = time.monotonic() + timeout_s
+        while True:
+            with self._lock:
+                if self._events:
+                    return self._events.popleft()
+                if self._damaged:
+                    raise self._void("a damaged line came")
+                try:
+                    self._take_lines()
+                except LinkLost:
+                    self._at_rest()
+                    raise
+                if self._events or self._damaged:
+                    continue
+            if time.monotonic() > end:
+                with self._lock:
+                    self._recover()
+                raise DeviceTimeout(f"no step report from the LED board for {timeout_s:g} s")
+
+    def _void(self, why: str) -> DeviceError:
+        with self._lock:
+            self._recover()
+        return DeviceError(f"the sequence is void: {why}")
+
+    def _recover(self) -> None:
+        """Dark and disarmed, if the board can still be reached."""
+        self._running = True  # no reconnecting in the middle of a sequence
+        with contextlib.suppress(DeviceError):
+            self._exchange(msg.Abort(), msg.Abort)
+        self._at_rest()
+
+    # exchanges -------------------------------------------------------------------------------
+    def _ready(self) -> None:
+        """Before a command: learn what happened since the last one, reconnect if unplugged."""
+        if not self._wanted:
+            raise DeviceError("the LED board is not open")
+        if self._link.is_open:
+            with contextlib.suppress(LinkLost):
+                self._take_lines(wait=False)
+        lit, why = self._lit, self._went_dark
+        if not self._link.is_open:
+            why = "unplugged"
+        if lit and why:
+            self._at_rest()
+            raise DeviceError(f"LED {lit} did not stay lit: {why}; take that picture again")
+        if not self._link.is_open:
+            self._at_rest()
+            self._reconnect()
+        elif self._restarted:
+            self._shake_hands()
+
+    def _reconnect(self) -> None:
+        end = time.monotonic() + REAPPEAR_S
+        while True:
+            try:
+                self._connect()
+                return
+            except DeviceError as error:
+                if time.monotonic() > end:
+                    raise DeviceError(
+                        f"the LED board on {self._link.port} was unplugged and did not come back: "
+                        f"{error}"
+                    ) from error
+                time.sleep(0.05)
+
+    def _exchange(self, command: msg.Command, kind: type[R]) -> R:
+        """Ask until answered, resynchronising between attempts; raises `DeviceError`."""
+        problem = ""
+        for attempt in range(ATTEMPTS):
+            between_frames = self._lit == 0 and not self._running
+            try:
+                if attempt:
+                    self._resynchronise()
+                return self._ask(command, kind)
+            except _Garbled as error:
+                problem = str(error)
+            except LinkLost:
+                self._at_rest()
+                if not (between_frames and self._wanted) or attempt:
+                    raise
+                self._reconnect()
+        self._restarted = True
+        raise self._silent(problem)
+
+    def _silent(self, problem: str = "no answer") -> DeviceTimeout:
+        return DeviceTimeout(
+            f"the LED board on {self._link.port} did not answer after {ATTEMPTS} attempts "
+            f"({problem}): check cable, baud rate and power"
+        )
+
+    def _resynchronise(self) -> None:
+        """End a half-sent line, then wait for the answer to a ping never sent before."""
+        self._link.write(b"\n")
+        self._ping()
+
+    def _ping(self) -> msg.Pong:
+        self._token = self._token % 9999 + 1
+        return self._ask(msg.Ping(self._token), msg.Pong)
+
+    def _ask(self, command: msg.Command, kind: type[R]) -> R:
+        """One question, one answer, events set aside."""
+        line = msg.wrap(msg.format_message(command), crc=True)
+        self._link.write(line)
+        self._told = time.monotonic()
+        wire_s = self._link.wire_time_s(len(line) + msg.MAX_LINE)
+        while time.monotonic() < self._told + wire_s + HOST_LATENCY_S:
+            for reply in self._take_lines():
+                if reply is None:
+                    raise _Garbled("a damaged line came")
+                if isinstance(reply, msg.Refusal):
+                    if reply.code in (msg.CRC, msg.TOO_LONG, msg.UNKNOWN, msg.SYNTAX):
+                        raise _Garbled(f"the board understood: {reply.text}")
+                    text = msg.format_message(command)
+                    raise DeviceError(f"the LED board refused '{text}': {reply.text}")
+                if isinstance(reply, kind) and self._answers(command, reply):
+                    return reply
+        raise _Garbled("no answer in time")
+
+    @staticmethod
+    def _answers(command: msg.Command, reply: object) -> bool:
+        """An echo of an earlier command, come late, is not the answer to this one."""
+        if isinstance(reply, msg.Pong) and isinstance(command, msg.Ping):
+            return reply.token == command.token
+        return type(reply) is not type(command) or reply == command
+
+    def _take_lines(self, wait: bool = True) -> list[msg.Reply | None]:
+        """Replies among what has come (None: a damaged line); events go to their queue."""
+        replies: list[msg.Reply | None] = []
+        for raw in self._reader.feed(self._link.read(wait)):
+            try:
+                reply = msg.parse_reply(msg.unwrap(raw, crc_required=self._crc).content)
+            except msg.ProtocolError:
+                replies.append(None)
+                self._damaged = True
+                self._went_dark = self._went_dark or "a damaged line came"
+                continue
+            if not isinstance(reply, msg.EVENTS):
+                replies.append(reply)
+                continue
+            self._events.append(reply)
+            if isinstance(reply, msg.Stopped):
+                self._went_dark = f"the board switched it off by itself ({reply.reason})"
+            elif isinstance(reply, msg.Ready):
+                self._went_dark = "the board restarted"
+                self._restarted, self._stored = True, False
+        return replies
+
+    def _keep_alive(self) -> None:
+        """Speak often enough that the watchdog stays quiet while light is wanted."""
+        while not self._stop.wait(KEEP_ALIVE_S / 3):
+            with self._lock:
+                wanted = self._lit or self._armed is not None
+                if wanted and self._link.is_open and time.monotonic() > self._told + KEEP_ALIVE_S:
+                    # What is wrong with the board, the next command will meet and tell.
+                    with contextlib.suppress(_Garbled, DeviceError):
+                        self._ping()
+
+    def _check_led(self, led: int) -> None:
+        if not 1 <= led <= self.identity.led_count:
+            raise DeviceError(
+                f"LED {led} was asked for, the board has 1 to {self.identity.led_count}"
+            )
+
+    def _need(self, capability: str) -> None:
+        if capability not in self.identity.capabilities:
+            raise DeviceError(
+                f"the board {self.identity.name} cannot do '{capability}': "
+                "use camera: trigger: software in rig.yaml"
+            )
+
+
+def _permille(level: float) -> int:
+    if not 0 <= level <= 1:
+        raise DeviceError(f"LED level {level:g} was asked for: it lies in 0 to 1")
+    return round(level * 1000)

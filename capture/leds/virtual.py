@@ -1,0 +1,313 @@
+"""The virtual board: the firmware's behaviour wired to a world, with everything that can fail."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from capture.faults import SerialFault
+from capture.leds.firmware import BoardModel, Firmware
+from capture.world import World
+
+MISHAP_AFTER_US = 1000  # how long a lighting lasts before the board resets or is unplugged in it
+
+
+class Unplugged(OSError):
+    """The cable is out, or fell out."""
+
+
+class VirtualBoard:
+    """A board on one end of a cable; `write` and `read` are the other end.
+
+    A thread keeps it up to date while the port is open. What it does carries the instant it was
+    due, so a thread that wakes late does not make the light late. Thread-safe.
+    """
+
+    def __init__(self, world: World, model: BoardModel | None = None) -> None:
+        self._world = world
+        self._model = model or BoardModel(led_count=world.scene.led_count)
+        self._changed = threading.Condition(threading.RLock())
+        self._thread: threading.Thread | None = None
+        self._open = False
+        self._pending = bytearray()  # on its way to the host
+        self._bytes = {"to-board": 0, "to-host": 0}
+        self._edges = 0
+        self._wiring = Wiring(world, self)
+        self._mishaps: list[tuple[int, str]] = []  # due at, "reset" or "unplug"
+        self._pulled: set[int] = set()  # unplug times of the faults that are in `_mishaps`
+        self._out_until_us: int | None = None  # the cable is out
+        self._fallen_out = False  # the open port has lost its board for good
+        self._advancing = False
+        self._arrived: deque[int] = deque()  # edges as they came, from any thread
+        self._waiting_edges: list[int] = []  # edges that count, sorted
+        self._wake = threading.Event()
+        self._boots_us = world.clock.now_us() + world.faults.boot_us
+        self._firmware: Firmware | None = None
+        world.connect_device(self.advance)
+        world.connect_exposure_active(self.exposure_active)
+        self.advance(world.clock.now_us())
+
+    # the cable -------------------------------------------------------------------------------
+    def plug_in(self) -> None:
+        """The host opens the port; raises `Unplugged` while the cable is out."""
+        with self._changed:
+            now = self._update()
+            if self._out_until_us is not None:
+                raise Unplugged("no such device")
+            if self._open:
+                raise Unplugged("the port is in use")
+            self._open, self._fallen_out = True, False
+            self._pending.clear()
+            if self._world.faults.reset_on_open:
+                self._reset(now)
+            self._thread = threading.Thread(target=self._live, daemon=True, name="virtual-board")
+            self._thread.start()
+
+    def hang_up(self) -> None:
+        """The host closes the port: lights off."""
+        with self._changed:
+            now = self._update()
+            if self._open and self._firmware is not None:
+                self._firmware.closed(self._board_us(now))
+                self._firmware.take_output()
+            self._open = False
+            self._changed.notify_all()
+            self._wake.set()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def write(self, data: bytes) -> None:
+        """Bytes from the host arrive at the board."""
+        with self._changed:
+            now = self._update()
+            self._require_cable()
+            damaged = self._damage(data, "to-board")
+            if self._firmware is not None:
+                self._firmware.feed(damaged, self._board_us(now))
+            self._collect()
+            self._update()
+            self._wake.set()
+
+    def waiting(self) -> int:
+        """How many bytes `read` would give at once."""
+        with self._changed:
+            self._update()
+            self._require_cable()
+            return len(self._pending)
+
+    def read(self, size: int, timeout_s: float | None) -> bytes:
+        """At most `size` bytes, as soon as there is one, or nothing after the timeout."""
+        with self._changed:
+            self._update()
+            self._require_cable()
+            if not self._pending:
+                self._changed.wait_for(lambda: bool(self._pending) or not self._usable, timeout_s)
+                self._update()
+                self._require_cable()
+            data = bytes(self._pending[:size])
+            del self._pending[:size]
+            return data
+
+    @property
+    def _usable(self) -> bool:
+        return self._open and not self._fallen_out
+
+    def _require_cable(self) -> None:
+        if not self._usable:
+            raise Unplugged("device disconnected")
+
+    def _damage(self, data: bytes, direction: str) -> bytes:
+        start = self._bytes[direction]
+        self._bytes[direction] += len(data)
+        faults: dict[int, SerialFault] = {
+            fault.position: fault
+            for fault in self._world.faults.serial
+            if fault.direction == direction and start <= fault.position < start + len(data)
+        }
+        if not faults:
+            return data
+        out = bytearray()
+        for position, byte in enumerate(data, start):
+            fault = faults.get(position)
+            if fault is None:
+                out.append(byte)
+            elif fault.kind == "garble":
+                out.append(byte ^ fault.mask)
+            elif fault.kind == "duplicate":
+                out += bytes((byte, byte))
+        return bytes(out)
+
+    def _collect(self) -> None:
+        if self._firmware is not None:
+            data = self._firmware.take_output()
+            if data and self._usable:
+                self._pending += self._damage(data, "to-host")
+
+    # time ------------------------------------------------------------------------------------
+    def _board_us(self, world_us: int) -> int:
+        faults = self._world.faults
+        return faults.clock_offset_us + world_us + round(world_us * faults.clock_drift_ppm * 1e-6)
+
+    def world_us(self, board_us: int) -> int:
+        faults = self._world.faults
+        return round((board_us - faults.clock_offset_us) / (1 + faults.clock_drift_ppm * 1e-6))
+
+    def _update(self) -> int:
+        now = self._world.clock.now_us()
+        self.advance(now)
+        return now
+
+    def advance(self, until_us: int) -> None:
+        """Do what was due up to `until_us` of the world's clock."""
+        with self._changed:
+            if self._advancing:
+                return
+            self._advancing = True
+            try:
+                while (due := self._due_us()) is not None and due <= until_us:
+                    self._act(due)
+                if self._firmware is not None:
+                    self._firmware.advance(self._board_us(until_us))
+            finally:
+                self._advancing = False
+            self._collect()
+            if self._pending or not self._usable:
+                self._changed.notify_all()
+
+    def _due_us(self) -> int | None:
+        """The next instant, of the world's clock, at which something happens."""
+        self._sort_edges()
+        for at_us in self._world.faults.unplug_at_us:
+            if at_us not in self._pulled:
+                self._pulled.add(at_us)
+                self._mishaps.append((at_us, "unplug"))
+        times = self._waiting_edges[:1] + [at_us for at_us, _ in self._mishaps]
+        if self._out_until_us is not None:
+            times.append(self._out_until_us)
+        elif self._firmware is None:
+            times.append(self._boots_us)
+        elif (deadline := self._firmware.deadline_us()) is not None:
+            times.append(self.world_us(deadline))
+        return min(times, default=None)
+
+    def _act(self, due: int) -> None:
+        mishap = next((m for m in self._mishaps if m[0] == due), None)
+        if mishap is not None:
+            self._mishaps.remove(mishap)
+            self._unplug(due) if mishap[1] == "unplug" else self._reset(due)
+        elif self._waiting_edges and self._waiting_edges[0] == due:
+            self._waiting_edges.pop(0)
+            if self._firmware is not None:
+                self._firmware.edge(self._board_us(due))
+        elif self._out_until_us is not None:
+            self._out_until_us = None
+            self._boots_us = due + self._world.faults.boot_us
+        elif self._firmware is None:
+            self._firmware = Firmware(self._model, self._wiring, self._board_us(due))
+        else:
+            # Rounding between the clocks must not leave the deadline one µs in the future.
+            self._firmware.advance(max(self._board_us(due), self._firmware.deadline_us() or 0))
+
+    def _reset(self, at_us: int) -> None:
+        self._collect()
+        self._firmware = None
+        self._wiring.dark(self._board_us(at_us))
+        self._boots_us = at_us + self._world.faults.boot_us
+
+    def _unplug(self, at_us: int) -> None:
+        self._reset(at_us)
+        self._wiring.power_off(at_us)
+        self._out_until_us = at_us + self._world.faults.unplugged_us
+        self._fallen_out = self._open
+        self._pending.clear()
+
+    def _live(self) -> None:
+        while True:
+            with self._changed:
+                if not self._open or threading.current_thread() is not self._thread:
+                    return
+                now = self._update()
+                due = self._due_us()
+            # At most 50 ms: the clock of a world need not be the wall's.
+            self._wake.wait(0.05 if due is None else min(0.05, max(0.0, (due - now) * 1e-6)))
+            self._wake.clear()
+
+    # wires -----------------------------------------------------------------------------------
+    def exposure_active(self, at_us: int) -> None:
+        """A rising edge on the board's input. Takes no lock: it comes from the camera's thread."""
+        self._arrived.append(at_us)
+        self._wake.set()
+
+    def _sort_edges(self) -> None:
+        while self._arrived:
+            at_us = self._arrived.popleft()
+            if self._firmware is not None and self._firmware.awaits_edges:
+                number, self._edges = self._edges, self._edges + 1
+                if number not in self._world.faults.lost_edges:
+                    self._waiting_edges.append(at_us + self._late_us(number))
+        self._waiting_edges.sort()
+
+    def pulse(self, board_us: int) -> None:
+        """The firmware pulses the line to the camera."""
+        number, self._edges = self._edges, self._edges + 1
+        if number not in self._world.faults.lost_edges:
+            self._world.pulse_trigger(self.world_us(board_us) + self._late_us(number))
+
+    def _late_us(self, edge: int) -> int:
+        return self._world.faults.late_edges.get(edge, 0)
+
+    def lighting(self, number: int, at_us: int) -> None:
+        """Lighting `number` begins; what goes wrong in the middle of it is put on the list."""
+        faults = self._world.faults
+        if number in faults.reset_at_step:
+            self._mishaps.append((at_us + MISHAP_AFTER_US, "reset"))
+        if number in faults.unplug_at_step:
+            self._mishaps.append((at_us + MISHAP_AFTER_US, "unplug"))
+
+
+class Wiring:
+    """From the firmware's pins to what really shines: here LEDs are dead, stuck or swapped."""
+
+    def __init__(self, world: World, board: VirtualBoard) -> None:
+        self._world = world
+        self._board = board
+        self._lightings = 0
+        self._shining: set[int] = set()
+
+    def light(self, led: int, permille: int, at_us: int) -> None:
+        at = self._board.world_us(at_us)
+        number, self._lightings = self._lightings, self._lightings + 1
+        faults = self._world.faults
+        swap = {a: b for pair in faults.swapped_leds for a, b in (pair, pair[::-1])}
+        wanted = [led, *(second for first, second in faults.coupled_leds if first == led)]
+        level = permille / 1000 * max(0.0, 1 - faults.power_loss_per_s * at * 1e-6)
+        for lamp in (swap.get(one, one) for one in wanted):
+            if lamp and lamp not in self._shining and lamp not in faults.dead_leds and level:
+                self._world.light(lamp, level, at)
+                self._shining.add(lamp)
+        self._board.lighting(number, at)
+
+    def dark(self, at_us: int) -> None:
+        for lamp in self._shining - self._world.faults.stuck_leds:
+            self._world.dark(lamp, self._board.world_us(at_us))
+            self._shining.remove(lamp)
+
+    def power_off(self, at_us: int) -> None:
+        """No current at all, stuck or not. `at_us` is of the world's clock."""
+        self._world.dark(at_us=at_us)
+        self._shining.clear()
+
+    def trigger(self, at_us: int) -> None:
+        self._board.pulse(at_us)
+
+
+_making = threading.Lock()
+
+
+def board_of(world: World) -> VirtualBoard:
+    """The one virtual board of a world, made when first asked for."""
+    with _making:
+        if not isinstance(world.board, VirtualBoard):
+            world.board = VirtualBoard(world)
+        return world.board

@@ -24,7 +24,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from capture.errors import CaptureError, DataError, PlanError
+from capture.errors import DataError, PlanError
 from capture.journal import (
     CALIBRATION,
     FORMAT,
@@ -81,6 +81,7 @@ def _lock(stream: BinaryIO, path: Path) -> None:
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+        stream.close()
         raise DataError(
             f"{path.parent} is being written by another process: wait until it ends"
         ) from None
@@ -271,8 +272,8 @@ class RecordingWriter:
             return self.folder
         if exit_status == 0:
             self.flush()
-        with contextlib.suppress(CaptureError):
-            self.note("stop", {"exit_status": exit_status, "reason": reason})
+        stop = {"event": "stop", "time": _now(), "exit_status": exit_status, "reason": reason}
+        self._queue.put((None, stop))  # also after a failure: the thread tries
         self._close()
         if exit_status != 0:
             return self.folder

@@ -16,6 +16,7 @@ from capture.exchange.lp import read_lp
 from capture.exchange.source import Source, inside, positive, present, read_json, read_powers
 
 _DPPS_PICTURE = re.compile(r"ob_(\d+)_(\d+)_(\d+)_no(\d+)\.png", re.IGNORECASE)
+_JPEG = "{} holds JPEG pictures, which are neither linear nor lossless: export 16-bit PNG or TIFF"
 _NOT_LIT = ("dark", "ambient", "mask", "normal", "depth", "albedo", "preview")
 
 
@@ -47,7 +48,7 @@ def find(folder: Path, channel: Channel | None = None, field_mm: float = 100.0) 
 def _exchange(folder: Path, channel: Channel | None) -> Source:
     remarks: list[str] = []
     files: dict[str, Path | bytes] = {}
-    if not any(_lit(folder)):
+    if not any(_lit(folder)) and not (folder / "lights.lp").is_file():
         raise DataError(_advice(folder))
     lights = _light_list(folder)
     if lights is not None:
@@ -59,6 +60,8 @@ def _exchange(folder: Path, channel: Channel | None) -> Source:
                 f"{lights} names '{missing[0]}', which is not in {folder} "
                 f"({len(missing)} of {len(pictures)} missing)"
             )
+        if any(path.suffix.lower() in (".jpg", ".jpeg") for path in pictures):
+            raise DataError(_JPEG.format(lights))
         files["calibration/lights.lp"] = lights
     else:
         pictures = tuple(sorted(_lit(folder), key=natural))
@@ -122,6 +125,8 @@ def _advice(folder: Path) -> str:
         )
     if poses:
         return f"{folder} holds no pictures itself: import one of its folders, such as {poses[0]}"
+    if any(p.suffix.lower() in (".jpg", ".jpeg") for p in folder.iterdir()):
+        return _JPEG.format(folder)
     return f"{folder} holds no capture: expected pictures led_001.png … and lights.lp"
 
 

@@ -1,0 +1,88 @@
+"""Pictures in the form the kernel reads: √ scale, 14 bits, two flags, lights innermost.
+
+The square root makes photon noise equal at all levels; 14 bits of it are 150 times finer than the
+noise of a 12,000 e⁻ pixel, and half the memory of float32. Bit 0 says clipped, bit 1 shadowed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reconstruct.refine.kernel import LEVELS
+from reconstruct.stack import Stack
+
+
+@dataclass(eq=False)
+class Pictures:
+    """Coded pictures of a part.
+
+    Attributes
+    ----------
+    code : (H, W, N) uint16: √(I/reference + ε) / scale in 14 bits, shadow bit, clipped bit
+    reference : radiance that is 1 in the solver's units
+    scale : √-units per level
+    epsilon : read noise over shot noise, in units of `reference`
+    noise : standard deviation of √(I/reference + ε) by photon and read noise
+    """
+
+    code: NDArray[np.uint16]
+    reference: float
+    scale: float
+    epsilon: float
+    noise: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.code.shape[0], self.code.shape[1]
+
+    def __len__(self) -> int:
+        return self.code.shape[2]
+
+    def root(self) -> NDArray[np.float32]:
+        """(H, W, N) √(I/reference + ε)."""
+        return (self.code >> 2).astype(np.float32) * np.float32(self.scale)
+
+    @property
+    def clipped(self) -> NDArray[np.bool_]:
+        return (self.code & 1).astype(bool)
+
+
+def encode(stack: Stack, band_rows: int = 64) -> Pictures:
+    """Code a stack; bands of rows bound the working memory beyond input and output."""
+    n = len(stack)
+    height, width = stack.shape
+    top = float(max(float(stack.radiance[k].max()) for k in range(n)))
+    reference = top if top > 0 else 1.0
+    gain = max(stack.noise_gain, 1e-12 * reference)
+    epsilon = max(stack.noise_floor / gain / reference, 1e-4)
+    scale = float(np.sqrt(1.0 + epsilon)) / LEVELS
+    code = np.empty((height, width, n), np.uint16)
+    for row in range(0, height, band_rows):
+        band = slice(row, row + band_rows)
+        value = stack.radiance[:, band] * np.float32(1.0 / reference)
+        np.sqrt(np.maximum(value + np.float32(epsilon), 0.0), out=value)
+        level = np.clip(np.rint(value / np.float32(scale)), 0, LEVELS).astype(np.uint16)
+        level = (level << 2) | stack.clipped[:, band].astype(np.uint16)
+        code[band] = np.moveaxis(level, 0, -1)
+    noise = 0.5 * float(np.sqrt(gain / reference))
+    return Pictures(code, reference, scale, epsilon, noise)
+
+
+def binned(pictures: Pictures, factor: int) -> Pictures:
+    """Averages of factor × factor pixels (of radiance, not of its root); odd edges are dropped."""
+    height, width = (size // factor for size in pictures.shape)
+    n = len(pictures)
+    code = np.empty((height, width, n), np.uint16)
+    for row in range(height):
+        band = pictures.code[row * factor : (row + 1) * factor, : width * factor]
+        root = (band >> 2).astype(np.float32) * np.float32(pictures.scale)
+        value = np.square(root).reshape(factor, width, factor, n).mean(axis=(0, 2))
+        clipped = (band & 1).reshape(factor, width, factor, n).max(axis=(0, 2))
+        level = np.rint(np.sqrt(value) / np.float32(pictures.scale)).astype(np.uint16)
+        code[row] = (np.minimum(level, LEVELS) << 2) | clipped
+    return Pictures(
+        code, pictures.reference, pictures.scale, pictures.epsilon, pictures.noise / factor
+    )

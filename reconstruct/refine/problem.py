@@ -1,0 +1,244 @@
+"""One level of the fit: pictures, geometry and lights, ready to be evaluated at a surface."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.camera import Camera
+from calib.lights import Lights
+from reconstruct.refine import kernel
+from reconstruct.refine.data import Pictures
+from reconstruct.refine.linear import corner_gradient
+
+Array = NDArray[np.float64]
+MODELS = {"ggx": kernel.GGX, "beckmann": kernel.BECKMANN}
+
+
+@dataclass(frozen=True)
+class Material:
+    """Global reflectance; radiance is in units of the pictures' reference.
+
+    Attributes
+    ----------
+    model : "ggx" or "beckmann"
+    alpha_x, alpha_y : microfacet widths along and across the marks (equal: isotropic)
+    ks : level of the specular part, F0 in it
+    g : Schlick's rise at grazing incidence, (1 − F0) / F0
+    kd : diffuse reflectance
+    offset : light that no LED accounts for
+    brush : kind (0 straight, 1 circles), angle in rad or centre x, y in mm
+    """
+
+    model: str = "ggx"
+    alpha_x: float = 0.2
+    alpha_y: float = 0.2
+    ks: float = 1.0
+    g: float = 0.3
+    kd: float = 0.0
+    offset: float = 0.0
+    brush: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    anisotropic: bool = False
+
+    def vector(self) -> Array:
+        """The entries of `kernel.MATERIAL`."""
+        return np.array(
+            [
+                np.log(self.alpha_x), np.log(self.alpha_y), np.log(self.ks),
+                self.g, self.kd, self.offset,
+            ]
+        )  # fmt: skip
+
+    def moved(self, step: Array) -> Material:
+        """The material after a step of its vector, held within physical bounds."""
+        low = np.array([np.log(0.01), np.log(0.01), np.log(1e-8), 0.0, 0.0, -0.02])
+        high = np.array([np.log(1.0), np.log(1.0), np.log(1e8), 20.0, 1e6, 0.05])
+        bound = np.array([0.5, 0.5, 1.5, 1.0, np.inf, 0.02])
+        step = np.clip(step, -bound, bound)
+        v = np.clip(self.vector() + step, low, high)
+        return replace(
+            self, alpha_x=float(np.exp(v[0])), alpha_y=float(np.exp(v[1])),
+            ks=float(np.exp(v[2])), g=float(v[3]), kd=float(v[4]), offset=float(v[5]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Robust loss of √-residuals: "huber" or "geman" with its width."""
+
+    kind: str = "huber"
+    width: float = 0.02
+
+    @property
+    def code(self) -> int:
+        return kernel.HUBER if self.kind == "huber" else kernel.GEMAN_MCCLURE
+
+
+@dataclass(eq=False)
+class System:
+    """What one evaluation gives: loss per pixel, gradient, Gauss-Newton matrix, material."""
+
+    loss: NDArray[np.float32]
+    sums: NDArray[np.float32]
+    cross: NDArray[np.float32] | None
+    material_gradient: Array
+    material_matrix: Array
+
+    @property
+    def cost(self) -> float:
+        return float(self.loss.sum(dtype=np.float64))
+
+
+def light_table(lights: Lights, reference: float) -> NDArray[np.float32]:
+    """(8, N) float32 table of the kernel; strength in units that make kd a reflectance if the
+    lights' intensity is known (else relative to 1e5 mm², a working distance squared)."""
+    intensity = lights.intensity / reference if lights.intensity else 1e5
+    strength = intensity * lights.power
+    return np.ascontiguousarray(
+        np.column_stack([lights.position_mm, lights.axis, strength, lights.lobe]).T, np.float32
+    )
+
+
+def image_coordinates(camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Normalised coordinates (2, H, W) of pixel centres and the (4, H, W) or (4, 1, 1) Jacobian
+    that takes slopes per pixel (column, row) to slopes per normalised coordinate."""
+    height, width = camera.shape
+    inverse = np.linalg.inv(camera.K)
+    if not np.any(camera.dist):
+        columns, rows = np.meshgrid(np.arange(width), np.arange(height))
+        xy = np.stack([
+            inverse[0, 0] * columns + inverse[0, 1] * rows + inverse[0, 2],
+            inverse[1, 0] * columns + inverse[1, 1] * rows + inverse[1, 2],
+        ])  # fmt: skip
+        forward = inverse[:2, :2]
+        slopes = np.linalg.inv(forward)  # d(c, r)/d(x, y)
+        jacobians = slopes.T.reshape(4, 1, 1)  # dc/dx dr/dx dc/dy dr/dy
+        return xy.astype(np.float32), jacobians.astype(np.float32)
+    rays = camera.rays() @ camera.R.T
+    xy = np.moveaxis(rays[..., :2] / rays[..., 2:], -1, 0)
+    dx_dr, dx_dc = np.gradient(xy[0])
+    dy_dr, dy_dc = np.gradient(xy[1])
+    det = dx_dc * dy_dr - dx_dr * dy_dc
+    jacobians = np.stack([dy_dr, -dy_dc, -dx_dr, dx_dc]) / det
+    return xy.astype(np.float32), jacobians.astype(np.float32)
+
+
+@dataclass(eq=False)
+class Problem:
+    """Everything fixed while the surface and material move.
+
+    Attributes
+    ----------
+    weight : (H, W) float32, 0 outside the mask
+    flat : (gh, gw, N) factors on the irradiance, one cell per `flat_step` px; (1, 1, N) for none
+    indirect : (gh, gw, N) inter-reflected radiance likewise; (1, 1, N) for none
+    local : (2, H, W) per-pixel ln(ks) and kd, added to the material's; (2, 1, 1) for none
+    """
+
+    camera: Camera
+    lights: Lights
+    pictures: Pictures
+    weight: NDArray[np.float32]
+    flat: NDArray[np.float32]
+    flat_step: float = 1.0
+    indirect: NDArray[np.float32] = field(init=False)
+    indirect_step: float = 1.0
+    local: NDArray[np.float32] = field(init=False)
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        self.xy, self.jacobians = image_coordinates(self.camera)
+        self.table = light_table(self.lights, self.pictures.reference)
+        self.indirect = np.zeros((1, 1, len(self.pictures)), np.float32)
+        self.local = np.zeros((2, 1, 1), np.float32)
+        self.threads = self.threads or os.cpu_count() or 1
+        self.rotation = np.ascontiguousarray(self.camera.R.T)
+        self.centre = np.ascontiguousarray(self.camera.centre_mm)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.pictures.shape
+
+    @property
+    def count(self) -> float:
+        """Pixel-lights that count."""
+        return float(self.weight.sum(dtype=np.float64)) * len(self.pictures)
+
+    def bands(self) -> list[tuple[int, int]]:
+        """Bands of rows, a few per thread."""
+        height = self.shape[0]
+        pieces = min(height, 4 * self.threads)
+        edges = np.linspace(0, height, pieces + 1).astype(int)
+        return [(int(a), int(b)) for a, b in pairwise(edges) if b > a]
+
+    def evaluate(
+        self, u: Array, material: Material, loss: Loss, with_material: bool = True
+    ) -> System:
+        """Loss, gradient and Gauss-Newton products at log-depth `u` (H+1, W+1)."""
+        height, width = self.shape
+        k = kernel.N_MATERIAL
+        sums = np.empty((kernel.N_SUMS, height, width), np.float32)
+        shape = (3, k, height, width) if with_material else (3, k, 1, 1)
+        cross = np.empty(shape, np.float32)
+        per_pixel = np.empty((height, width), np.float32)
+        vector = material.vector().astype(np.float32)
+        brush = np.asarray(material.brush, np.float64)
+
+        def rows(band: tuple[int, int]) -> Array:
+            return kernel.system_rows(
+                band[0], band[1], u, self.xy, self.jacobians, self.rotation, self.centre,
+                self.table, self.flat, float(self.flat_step), self.indirect,
+                float(self.indirect_step), self.pictures.code, self.pictures.scale,
+                self.pictures.epsilon, self.weight, vector, MODELS[material.model], brush,
+                loss.code, loss.width, self.local, sums, cross, per_pixel, with_material,
+            )  # fmt: skip
+
+        bands = self.bands()
+        if self.threads == 1:
+            parts = [rows(band) for band in bands]
+        else:
+            with ThreadPoolExecutor(self.threads) as pool:
+                parts = list(pool.map(rows, bands))
+        total = np.sum(parts, axis=0)
+        gradient, matrix = total[:k], total[k:].reshape(k, k)
+        if not material.anisotropic:
+            tie = np.eye(k)
+            tie[0] += tie[1]
+            gradient = tie @ gradient
+            matrix = tie @ matrix @ tie.T
+            if with_material:
+                cross[:, 0] += cross[:, 1]
+        return System(per_pixel, sums, cross if with_material else None, gradient, matrix)
+
+    def gradient(self, sums: NDArray[np.float32]) -> Array:
+        """(H+1, W+1) Aᵀ applied to per-pixel triples (3, H, W)."""
+        height, width = self.shape
+        out = np.zeros((height + 1, width + 1))
+        corner_gradient(np.ascontiguousarray(sums[:3]), self.jacobians, out)
+        return out
+
+    def pixel_values(self, u: Array) -> Array:
+        """(H, W) mean of the four corners."""
+        return 0.25 * (u[:-1, :-1] + u[1:, :-1] + u[:-1, 1:] + u[1:, 1:])
+
+    def height_mm(self, u: Array) -> Array:
+        """(H, W) world z of each pixel's point."""
+        z_row = self.rotation[2]
+        ray_z = z_row[0] * self.xy[0] + z_row[1] * self.xy[1] + z_row[2]
+        return np.asarray(self.centre[2] + np.exp(self.pixel_values(u)) * ray_z)
+
+    def normals(self, u: Array) -> Array:
+        """(H, W, 3) unit normals in the world frame."""
+        uc = 0.5 * (u[:-1, 1:] - u[:-1, :-1] + u[1:, 1:] - u[1:, :-1])
+        ur = 0.5 * (u[1:, :-1] - u[:-1, :-1] + u[1:, 1:] - u[:-1, 1:])
+        j = self.jacobians
+        p = j[0] * uc + j[1] * ur
+        q = j[2] * uc + j[3] * ur
+        m = np.stack([p, q, -(1.0 + self.xy[0] * p + self.xy[1] * q)], axis=-1)
+        m /= np.linalg.norm(m, axis=-1, keepdims=True)
+        return m @ self.rotation.T

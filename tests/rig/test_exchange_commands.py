@@ -1,0 +1,130 @@
+"""``rig import``, ``rig export`` and ``rig verify`` as a person types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from calib.camera import Camera
+from calib.light_files import read_lights
+from rig.cli import app
+from rig.imports import import_capture
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "captures"
+run_cli = CliRunner().invoke
+
+
+def exchange(folder: Path) -> Path:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    names = [f"led_{k:03d}.png" for k in range(1, 5)]
+    for name in names:
+        cv2.imwrite(str(folder / name), rng.integers(0, 65536, (6, 8)).astype(np.uint16))
+    rows = [f"{name} {k} 0 100" for k, name in enumerate(names)]
+    (folder / "lights.lp").write_text("\n".join(rows))
+    Camera(8, 6, np.array([[900.0, 0, 3.5], [0, 900, 2.5], [0, 0, 1]])).write(
+        folder / "camera.json"
+    )
+    return folder
+
+
+def test_import_verify_export(tmp_path: Path) -> None:
+    source = exchange(tmp_path / "in")
+    workspace = ["--workspace", str(tmp_path)]
+    done = run_cli(app, ["import", str(source), "--part", "A12", *workspace])
+    assert done.exit_code == 0, done.output
+    assert "4 pictures of 8×6" in done.output
+    assert "no exposure.json" in done.output
+    checked = run_cli(app, ["verify", "A12", "--json", *workspace])
+    assert checked.exit_code == 0
+    assert json.loads(checked.output)["sound"] is True
+    done = run_cli(app, ["export", "A12", "--out", str(tmp_path / "out"), *workspace])
+    assert done.exit_code == 0, done.output
+    for path in source.glob("*.png"):
+        np.testing.assert_array_equal(
+            cv2.imread(str(path), -1), cv2.imread(str(tmp_path / "out" / path.name), -1)
+        )
+    run = next((tmp_path / "parts" / "A12").iterdir())
+    frame = next((run / "frames").iterdir())
+    frame.write_bytes(frame.read_bytes()[:-1] + b"!")
+    checked = run_cli(app, ["verify", str(run)])
+    assert checked.exit_code == 4
+    assert f"frames/{frame.name} is damaged" in checked.output
+
+
+def test_import_refuses_a_camera_of_another_size(tmp_path: Path) -> None:
+    source = exchange(tmp_path / "in")
+    data = json.loads((source / "camera.json").read_text())
+    (source / "camera.json").write_text(json.dumps({**data, "width": 9}))
+    with pytest.raises(Exception, match="9×6 pictures, these are 8×6") as error:
+        import_capture(source, tmp_path / "run")
+    assert error.value.exit_code == 4  # type: ignore[attr-defined]
+    assert not (tmp_path / "run.part").exists()
+
+
+def luces(folder: Path) -> tuple[Path, np.ndarray, np.ndarray]:
+    """A tilted plane seen in the LUCES layout: four LEDs around the lens, camera frame."""
+    (folder / "RAW").mkdir(parents=True)
+    height, width, f, x0, y0, distance = 24, 32, 400.0, 16.0, 12.0, 200.0
+    rng = np.random.default_rng(0)
+    rows = ["% rows cols f x0 y0 mean_distance", f"{height} {width} {f} {x0} {y0} {distance}"]
+    for k in range(4):
+        image = rng.integers(0, 65536, (height, width, 3)).astype(np.uint16)
+        cv2.imwrite(str(folder / "RAW" / f"{k + 1:02d}.png"), image)
+        rows.append(f"{10 * k} 5 0 0 0 1 1.0 1.1 1.2 0.8")
+    (folder / "led_params.txt").write_text("\n".join(rows))
+    v, u = np.mgrid[:height, :width]
+    x, y = (u - x0 + 1) / f, (v - y0 + 1) / f
+    depth = 200 / (1 - 0.3 * x)  # the plane z = 200 + 0.3 x in the camera's frame
+    normal = np.array([0.3, 0.0, 1.0]) / np.hypot(0.3, 1)  # x right, y up, z to the camera
+    codes = np.rint((np.broadcast_to(normal, (height, width, 3)) + 1) / 2 * 65535)
+    cv2.imwrite(str(folder / "normals.png"), codes.astype(np.uint16)[..., ::-1])
+    cv2.imwrite(str(folder / "mask.png"), np.where(u > 2, 255, 0).astype(np.uint8))
+    np.savez(folder / "zgt.npz", zgt=depth)
+    points = np.dstack([x * depth, -y * depth, distance - depth])
+    return folder, points, normal
+
+
+def test_luces_comes_in_with_camera_lights_and_truth(tmp_path: Path) -> None:
+    folder, points, normal = luces(tmp_path / "Bell")
+    with pytest.raises(Exception, match="--channel"):
+        import_capture(folder, tmp_path / "run")
+    _, recording, _ = import_capture(folder, tmp_path / "run", "green")
+    assert recording.camera_path is not None
+    assert recording.lights_path is not None
+    assert recording.truth_path is not None
+    camera = Camera.read(recording.camera_path)
+    lights = read_lights(recording.lights_path)
+    np.testing.assert_allclose(lights.position_mm[2], [20, -5, 200])
+    np.testing.assert_allclose(lights.axis[0], [0, 0, -1])
+    truth = np.load(recording.truth_path)
+    assert np.isnan(truth["position"][:, :3]).all()
+    np.testing.assert_allclose(truth["position"][:, 3:], points[:, 3:], atol=1e-3)
+    np.testing.assert_allclose(truth["normal"][5, 20], normal, atol=1e-4)
+    v, u = np.mgrid[:24, 3:32]
+    np.testing.assert_allclose(
+        camera.project(truth["position"][:, 3:]), np.dstack([u, v]), atol=1e-3
+    )
+    # The normal is the truth's own: across the plane's points.
+    edge = truth["position"][5, 25] - truth["position"][5, 10]
+    assert abs(edge @ truth["normal"][5, 20]) < 1e-3 * np.linalg.norm(edge)
+    green = cv2.imread(str(folder / "RAW" / "02.png"), -1)[..., 1]
+    np.testing.assert_array_equal(recording.counts(recording.entries[1]), green)
+
+
+@pytest.mark.captures
+@pytest.mark.parametrize("name", ["blob", "white"])
+def test_shared_captures_come_in_with_their_noise(tmp_path: Path, name: str) -> None:
+    if not SHARED.is_dir():
+        pytest.skip("no captures beside the repository")
+    _, recording, remarks = import_capture(SHARED / name, tmp_path / "run")
+    assert remarks == ()
+    assert recording.leds == tuple(range(1, 97))
+    assert (recording.full_scale, recording.saturation) == (65520, 65520)
+    assert recording.noise.gain == pytest.approx(1 / 12_000, rel=0.15)
+    assert recording.noise.floor == pytest.approx((3 / 12_000) ** 2, rel=0.3)

@@ -225,7 +225,8 @@ def resolve(nodes: NodeMap, setting: str) -> Feature | None:
         kind = kind_of(node)
         if kind is None or kind not in wanted.kinds:
             continue
-        choices = tuple(str(s) for s in node.symbolics) if kind == "enumeration" else ()
+        # All entries of the description; `node.symbolics` are those on offer at this moment.
+        choices = tuple(str(e.symbolic) for e in node.entries) if kind == "enumeration" else ()
         return Feature(setting, name, kind, choices)
     return None
 

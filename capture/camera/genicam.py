@@ -7,6 +7,7 @@ held, one acquirer is kept for the life of the camera, and the same device seen 
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -48,6 +49,8 @@ def _harvester(producers: Sequence[str]) -> Harvester:
             "no GenTL producer is known: install the camera maker's software, or name its .cti "
             f"file in rig.yaml (camera: producer) or in {PRODUCER_PATH}"
         )
+    # harvesters logs to stderr what is raised, and said in one sentence, here.
+    logging.getLogger("harvesters.core").setLevel(logging.CRITICAL)
     harvester = Harvester()
     try:
         for path in paths:

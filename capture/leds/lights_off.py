@@ -1,4 +1,4 @@
-"""Lights off whatever happens: at exit, at SIGTERM. After a kill -9 the board's watchdog does it."""
+"""Lights off whatever happens: at exit and at SIGTERM; after a kill -9 the watchdog does it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,40 @@
+"""`rig virtual-board`: an LED board that is not there, on a port that any program can open."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    app.command("virtual-board")(virtual_board)
+
+
+def virtual_board(
+    leds: Annotated[int, typer.Option(help="How many LEDs it has.", min=1, max=4096)] = 96,
+) -> None:
+    """Serve a virtual LED board on a serial port; prints the port, runs until Ctrl-C.
+
+    Any terminal program can talk to it (type ID, ON 3, OFF); docs/led-protocol.md says more.
+    SIGUSR1 makes a rising edge on its camera input.
+
+    Example: rig virtual-board --leds 96
+    """
+    import contextlib
+    import signal
+    import threading
+
+    from capture.leds.bench import BenchScene
+    from capture.leds.board import exit_on_sigterm
+    from capture.leds.pty_port import PtyPort
+    from capture.leds.virtual import board_of
+    from capture.world import World
+
+    world = World(BenchScene(leds))
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, lambda *_: world.pulse_exposure_active(world.clock.now_us()))
+    with exit_on_sigterm(), PtyPort(board_of(world)) as port:
+        print(port.name, flush=True)
+        with contextlib.suppress(KeyboardInterrupt):  # the way to end it, so no failure
+            threading.Event().wait()

@@ -1,0 +1,275 @@
+"""A mirror sphere's outline as its true perspective image, and the 3-D centre behind it.
+
+The rays that graze a sphere of radius r at C form a cone about the direction of C with half angle
+asin(r / |C|). Its image is an ellipse whose centre is *not* the image of C. Fitting the cone to
+edge points, rather than an ellipse and then correcting it, has three unknowns, holds for
+distorted lenses, and gives the centre with its covariance at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.camera import Camera
+from calib.circles import Circle, find_circles
+from calib.errors import CalibrationError
+
+Array = NDArray[np.float64]
+
+EDGE_BIAS_PX = 0.05
+"""One sigma by which an outline may be too wide as a whole (blur beside uneven brightness)."""
+MIN_OUTLINE = 0.3
+ASSUMED_FOCAL = 50.0
+
+
+@dataclass(frozen=True, eq=False)
+class Sphere:
+    """A sphere found in a picture.
+
+    Attributes
+    ----------
+    centre_mm : (3,) world frame
+    covariance : (3, 3) of the centre, mm²
+    edges : (n, 2) outline points used, px
+    rms_px : of their distances from the fitted outline
+    coverage : part of the outline that was seen
+    """
+
+    centre_mm: Array
+    covariance: Array
+    edges: Array
+    rms_px: float
+    coverage: float
+
+
+def assumed_camera(shape: tuple[int, int], focal_px: float | None = None) -> Camera:
+    """A camera for photographs that come without one.
+
+    Without a focal length it is taken so long that the projection is all but orthographic; good
+    for directions from small fields of view. The frame's x is right, y up, z to the viewer.
+    """
+    height, width = shape
+    f = focal_px or ASSUMED_FOCAL * max(shape)
+    K = np.array([[f, 0.0, (width - 1) / 2], [0.0, f, (height - 1) / 2], [0.0, 0.0, 1.0]])
+    return Camera(width, height, K)
+
+
+def outline(camera: Camera, centre_mm: Array, radius_mm: float, angles: Array) -> Array:
+    """(n, 2) pixels of a sphere's outline at angles about the direction of its centre."""
+    return _cone_pixels(camera, centre_mm, radius_mm, angles, np.zeros(1))[:, 0]
+
+
+def _cone_pixels(
+    camera: Camera, centre_mm: Array, radius_mm: float, angles: Array, beyond: Array
+) -> Array:
+    """(n, k, 2) pixels at the cone's half angle plus `beyond` (rad)."""
+    towards = centre_mm - camera.centre_mm
+    distance = float(np.linalg.norm(towards))
+    axis = towards / distance
+    # The second vector lies along the image's rows, so that angle 0 points right.
+    first = camera.R[0] - (camera.R[0] @ axis) * axis
+    first /= np.linalg.norm(first)
+    second = np.cross(axis, first)
+    around = np.cos(angles)[:, None] * first + np.sin(angles)[:, None] * second
+    opening = np.arcsin(radius_mm / distance) + beyond
+    rays = np.cos(opening)[None, :, None] * axis + np.sin(opening)[None, :, None] * around[:, None]
+    return camera.project(camera.centre_mm + distance * rays)
+
+
+def centre_from_circle(camera: Camera, circle: Circle, radius_mm: float) -> Array:
+    """(3,) centre of the sphere that a circle in the image roughly is."""
+    x, y, r = circle.x, circle.y, circle.radius
+    ring = camera.rays(np.array([[x - r, y], [x + r, y], [x, y - r], [x, y + r]]))
+    axis = ring.mean(axis=0)
+    axis /= np.linalg.norm(axis)
+    opening = np.mean(np.arccos(np.clip(ring @ axis, -1, 1)))
+    return np.asarray(camera.centre_mm + axis * radius_mm / np.sin(opening))
+
+
+def _edge_points(
+    image: NDArray[np.float32], camera: Camera, centre_mm: Array, radius_mm: float, band_px: float
+) -> tuple[Array, Array, Array]:
+    """Sub-pixel edges across the outline: pixels (n, 2), angles (n,), strengths (n,)."""
+    ring = outline(camera, centre_mm, radius_mm, np.linspace(0, 2 * np.pi, 8, endpoint=False))
+    radius_px = float(np.mean(np.linalg.norm(ring - ring.mean(axis=0), axis=1)))
+    count = int(np.clip(2 * np.pi * radius_px / 1.5, 90, 1440))
+    angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    step = 0.5
+    offsets = np.arange(-band_px - 4, band_px + 4 + step / 2, step)
+    distance = float(np.linalg.norm(centre_mm - camera.centre_mm))
+    per_px = np.arcsin(radius_mm / distance) / radius_px
+    pixels = _cone_pixels(camera, centre_mm, radius_mm, angles, offsets * per_px)
+    profile = cv2.remap(
+        image,
+        pixels[..., 0].astype(np.float32),
+        pixels[..., 1].astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    ).astype(np.float64)
+    sigma = max(1.0, 0.004 * radius_px) / step
+    reach = int(np.ceil(3 * sigma))
+    t = np.arange(-reach, reach + 1)
+    kernel = -t * np.exp(-0.5 * (t / sigma) ** 2)
+    kernel = kernel / (0.5 * np.sum(np.abs(kernel)))
+    slope = np.stack([np.convolve(row, kernel, mode="same") for row in profile])
+    size = np.abs(slope)
+    inside = (pixels[..., 0] > 1) & (pixels[..., 0] < camera.width - 2)
+    inside &= (pixels[..., 1] > 1) & (pixels[..., 1] < camera.height - 2)
+    edge = np.zeros_like(inside)
+    edge[:, 1:-1] = (size[:, 1:-1] >= size[:, :-2]) & (size[:, 1:-1] > size[:, 2:])
+    edge &= inside
+    edge[:, :reach] = edge[:, -reach:] = False
+    strongest = np.where(edge, size, 0).max(axis=1, keepdims=True)
+    edge &= size > 0.25 * strongest
+    edge &= size > 0.1 * np.median(strongest)
+    row, column = np.nonzero(edge)
+    before, here, after = size[row, column - 1], size[row, column], size[row, column + 1]
+    shift = 0.5 * (before - after) / np.minimum(before - 2 * here + after, -1e-12)
+    low = pixels[row, column]
+    high = pixels[row, np.minimum(column + 1, len(offsets) - 1)]
+    points = low + np.clip(shift, -0.5, 0.5)[:, None] * (high - low)
+    return points, angles[row], here
+
+
+def _cone_residuals(
+    camera: Camera, rays: Array, centre_mm: Array, radius_mm: float, px_per_rad: float
+) -> tuple[Array, Array]:
+    """Distances of rays outside the cone (px), with derivatives (n, 3) by the centre."""
+    towards = centre_mm - camera.centre_mm
+    distance = float(np.linalg.norm(towards))
+    axis = towards / distance
+    cosine = np.clip(rays @ axis, -1, 1)
+    angle = np.arccos(cosine)
+    error = angle - np.arcsin(radius_mm / distance)
+    by_centre = -(rays - cosine[:, None] * axis) / (np.sin(angle)[:, None] * distance)
+    by_centre += radius_mm / (distance * np.sqrt(distance**2 - radius_mm**2)) * axis
+    return error * px_per_rad, by_centre * px_per_rad
+
+
+def fit_sphere(
+    image: NDArray[Any], camera: Camera, radius_mm: float, start_mm: Array, band_px: float
+) -> Sphere:
+    """Fit a sphere's outline to the edges near where it is expected.
+
+    Parameters
+    ----------
+    image : (H, W)
+    start_mm : (3,) rough centre
+    band_px : how far from its outline to look at first
+
+    Raises
+    ------
+    CalibrationError : if too little of an outline is there
+    """
+    values = np.ascontiguousarray(image, dtype=np.float32)
+    centre = np.asarray(start_mm, dtype=np.float64)
+    limit = 0.35
+    for band in (band_px, band_px / 2, max(4.0, band_px / 5), max(3.0, band_px / 10)):
+        points, angles, _ = _edge_points(values, camera, centre, radius_mm, band)
+        if len(points) < 12:
+            raise CalibrationError("no outline of a sphere where one was expected")
+        rays = camera.rays(points)
+        distance = float(np.linalg.norm(centre - camera.centre_mm))
+        ring = outline(camera, centre, radius_mm, np.linspace(0, 2 * np.pi, 16, endpoint=False))
+        radius_px = float(np.mean(np.linalg.norm(ring - ring.mean(axis=0), axis=1)))
+        px_per_rad = radius_px / np.arcsin(radius_mm / distance)
+        scales = np.geomspace(max(band / 2, 1.0), 0.5, 10)
+        for scale in np.concatenate([scales, np.full(10, 0.5)]):
+            error, J = _cone_residuals(camera, rays, centre, radius_mm, px_per_rad)
+            weight = 1 / (1 + (error / scale) ** 2) ** 2
+            H = (J * weight[:, None]).T @ J
+            change = np.linalg.solve(H + 1e-9 * np.trace(H) * np.eye(3), -J.T @ (weight * error))
+            length = float(np.linalg.norm(change))
+            if length > 0.2 * distance:
+                change *= 0.2 * distance / length
+            centre = centre + change
+            if scale == 0.5 and length < 1e-7 * distance:
+                break
+        if (
+            not np.all(np.isfinite(centre))
+            or np.linalg.norm(centre - camera.centre_mm) < 1.05 * radius_mm
+        ):
+            raise CalibrationError("the outline found is not that of a sphere")
+    error, J = _cone_residuals(camera, rays, centre, radius_mm, px_per_rad)
+    near = np.abs(error) < 1.5
+    spread = 1.4826 * float(np.median(np.abs(error[near]))) if near.any() else np.inf
+    near &= np.abs(error) < max(4 * spread, limit)
+    coverage = len(np.unique(np.round(angles[near], 9))) / max(
+        1, int(np.clip(2 * np.pi * radius_px / 1.5, 90, 1440))
+    )
+    if coverage < MIN_OUTLINE:
+        raise CalibrationError(f"only {100 * coverage:.0f} % of a sphere's outline can be seen")
+    rms = float(np.sqrt(np.mean(error[near] ** 2)))
+    J = J[near]
+    inverse = np.linalg.inv(J.T @ J)
+    whole = inverse @ J.sum(axis=0) * EDGE_BIAS_PX
+    covariance = inverse * max(rms, 0.02) ** 2 * 3 + np.outer(whole, whole)
+    return Sphere(centre, np.asarray(covariance), points[near], rms, float(coverage))
+
+
+def expected_radius_px(camera: Camera, radius_mm: float) -> tuple[float, float]:
+    """Least and greatest radius of a sphere's image anywhere near the stage."""
+    near = float(np.linalg.norm(camera.centre_mm))
+    f = float(camera.K[0, 0] + camera.K[1, 1]) / 2
+    slack = max(4 * radius_mm, 0.15 * near)
+    far_px = f * radius_mm / (near + slack)
+    near_px = f * radius_mm / max(near - slack - 2 * radius_mm, 0.2 * near)
+    return 0.95 * far_px, 1.1 * near_px
+
+
+def find_spheres(
+    image: NDArray[Any],
+    camera: Camera | None,
+    radius_mm: float,
+    *,
+    count: int | None = None,
+) -> list[Sphere]:
+    """Find mirror spheres in a picture, without hints.
+
+    Parameters
+    ----------
+    image : (H, W) picture in room light, or the brightest of each pixel over all lights
+    camera : None for photographs whose camera is unknown; see `assumed_camera`
+    count : how many spheres there are, if that is known
+
+    Returns
+    -------
+    the spheres, best outline first
+
+    Raises
+    ------
+    CalibrationError : if there are none, or fewer than `count`
+    """
+    values = np.sqrt(np.maximum(np.asarray(image, dtype=np.float32), 0))
+    known = camera is not None
+    view = camera if camera is not None else assumed_camera(values.shape)
+    if values.shape != view.shape:
+        raise CalibrationError(
+            f"the picture has {values.shape[1]} × {values.shape[0]} pixels, the camera "
+            f"{view.width} × {view.height}"
+        )
+    circles = find_circles(values, radius_px=expected_radius_px(view, radius_mm) if known else None)
+    spheres: list[Sphere] = []
+    for circle in circles:
+        start = centre_from_circle(view, circle, radius_mm)
+        try:
+            sphere = fit_sphere(values, view, radius_mm, start, max(4.0, 0.03 * circle.radius))
+        except CalibrationError:
+            continue
+        spheres.append(sphere)
+    # Where the size is not known, a long outline says more than a small one well covered.
+    support = {id(s): s.coverage if known else float(len(s.edges)) for s in spheres}
+    spheres.sort(key=lambda s: -support[id(s)])
+    if spheres and count is None:
+        spheres = [s for s in spheres if support[id(s)] > 0.5 * support[id(spheres[0])]]
+    if len(spheres) < (count or 1):
+        raise CalibrationError(
+            f"found {len(spheres)} of {count or 'at least 1'} spheres in the picture: is the "
+            "outline of the ball in view, and its diameter right?"
+        )
+    return spheres[:count]

@@ -10,13 +10,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from capture.camera.base import CameraSettings, CameraState
-from capture.camera.features import SETTINGS, Feature, NodeMap, kind_of, pick, resolve
+from capture.camera.features import SETTINGS, Feature, NodeMap, pick
+from capture.camera.nodes import NodeAccess, is_writable, snapshot, value_of
 from capture.camera.pixels import bits_of, stored_bytes
 from capture.errors import DeviceError
-
-# Access modes of GenApi (EAccessMode): 0 not implemented, 1 not available, 2 WO, 3 RO, 4 RW.
-_READABLE = (3, 4)
-_WRITABLE = (2, 4)
 
 _OFF = ("Off", "None", "Disabled", "Disable", "Manual", "Fixed")
 
@@ -49,71 +46,8 @@ _JUMBO_BYTES = 8000
 _SLOW_BYTES_PER_S = 50e6
 
 
-class Configurator:
-    """One pass over one camera's node map; `warnings` grows as the camera refuses things."""
-
-    def __init__(self, nodes: NodeMap) -> None:
-        self.nodes = nodes
-        self.warnings: list[str] = []
-
-    # single nodes ------------------------------------------------------------------------------
-    def node(self, name: str) -> Any:
-        """The node if the camera has it now, else None."""
-        if not self.nodes.has_node(name):
-            return None
-        node = self.nodes.get_node(name)
-        return node if kind_of(node) is not None and _access(node) > 1 else None
-
-    def feature(self, setting: str) -> tuple[Feature, Any] | None:
-        """The node for a setting, if the camera has it now."""
-        feature = resolve(self.nodes, setting)
-        node = self.node(feature.name) if feature is not None else None
-        return (feature, node) if feature is not None and node is not None else None
-
-    def read(self, setting: str) -> Any:
-        """Value of a setting, None if the camera has none or does not tell."""
-        found = self.feature(setting)
-        return _value(found[1]) if found else None
-
-    def put(self, name: str, node: Any, value: Any) -> bool:
-        """Write a value; False, and nothing said, if the camera refuses."""
-        if _access(node) not in _WRITABLE:
-            return False
-        try:
-            node.value = value
-        except Exception:  # each vendor's node raises its own kind
-            return False
-        return True
-
-    def choose(self, setting: str, *wanted: str) -> bool:
-        """Set an enumeration to the first of `wanted` that it offers now."""
-        found = self.feature(setting)
-        if found is None or found[0].kind != "enumeration":
-            return False
-        choice = pick(found[1].symbolics, *wanted)
-        if choice is None:
-            return False
-        return _value(found[1]) == choice or self.put(found[0].name, found[1], choice)
-
-    def number(self, setting: str, value: float) -> float | None:
-        """Set a number, held to the camera's range and steps; what it took, None if nothing."""
-        found = self.feature(setting)
-        if found is None or found[0].kind not in ("float", "integer"):
-            return None
-        feature, node = found
-        try:
-            value = min(max(value, float(node.min)), float(node.max))
-        except Exception:  # some nodes tell their range only while streaming
-            self.warnings.append(f"the camera does not tell the range of {feature.name}")
-        if feature.kind == "integer":
-            step = max(1, int(getattr(node, "inc", 1) or 1))
-            low = int(getattr(node, "min", 0))
-            value = low + round((value - low) / step) * step
-            self.put(feature.name, node, int(value))
-        else:
-            self.put(feature.name, node, float(value))
-        taken = _value(node)
-        return None if taken is None else float(taken)
+class Configurator(NodeAccess):
+    """One pass over one camera's node map."""
 
     # groups ------------------------------------------------------------------------------------
     def switch_off(self, setting: str) -> None:
@@ -125,9 +59,9 @@ class Configurator:
         off: Any = {"boolean": False, "integer": 0}.get(feature.kind)
         if feature.kind == "enumeration":
             off = pick(node.symbolics, *_OFF)
-        if off is None or (_value(node) != off and not self.put(feature.name, node, off)):
+        if off is None or (value_of(node) != off and not self.put(feature.name, node, off)):
             self.warnings.append(
-                f"{SETTINGS[setting].purpose} ({feature.name}) stays at {_value(node)}: "
+                f"{SETTINGS[setting].purpose} ({feature.name}) stays at {value_of(node)}: "
                 "switch it off in the camera's own tool, or radiance will not be linear"
             )
 
@@ -137,7 +71,7 @@ class Configurator:
             self.switch_off(setting)
         for setting, value in _NEUTRAL.items():
             found = self.feature(setting)
-            if found is None or _access(found[1]) not in _WRITABLE:
+            if found is None or not is_writable(found[1]):
                 continue  # gamma is often read-only once its switch is off
             if found[0].kind == "enumeration":
                 done = self.choose(setting, "1", "X1", "x1", "1x1", *_OFF)
@@ -146,7 +80,7 @@ class Configurator:
                 done = taken is not None and abs(taken - value) <= 1e-3 + 0.01 * value
             if not done:
                 self.warnings.append(
-                    f"{SETTINGS[setting].purpose} ({found[0].name}) stays at {_value(found[1])}"
+                    f"{SETTINGS[setting].purpose} ({found[0].name}) stays at {value_of(found[1])}"
                 )
 
     def pixel_format(self, wanted: str) -> None:
@@ -155,7 +89,7 @@ class Configurator:
         if found is None or found[0].kind != "enumeration":
             self.warnings.append("the camera does not let its pixel format be chosen")
             return
-        if _value(found[1]) == wanted or self.put(found[0].name, found[1], wanted):
+        if value_of(found[1]) == wanted or self.put(found[0].name, found[1], wanted):
             return
         offered = [name for name in found[1].symbolics if str(name).startswith("Mono")]
         advice = (
@@ -177,10 +111,10 @@ class Configurator:
             ("Width", "Height", "OffsetX", "OffsetY"), (*roi[2:], *roi[:2]), strict=True
         ):
             node = self.node(name)
-            taken = _value(node)
+            taken = value_of(node)
             if taken == wanted or (node is None and wanted == 0):
                 continue
-            if node is None or not self.put(name, node, wanted) or _value(node) != wanted:
+            if node is None or not self.put(name, node, wanted) or value_of(node) != wanted:
                 limits = f"{node.min} to {node.max} in steps of {node.inc}" if node else "none"
                 raise DeviceError(
                     f"the camera does not take {name} {wanted} of region {roi}: it takes {limits}"
@@ -260,7 +194,7 @@ class Configurator:
         if feature.kind == "enumeration":
             self.warnings.append(
                 f"the exposure ({feature.name}) only offers {', '.join(map(str, node.symbolics))}; "
-                f"it stays at {_value(node)}"
+                f"it stays at {value_of(node)}"
             )
             return None
         unit_us = self._exposure_unit_us(feature, node)
@@ -281,7 +215,7 @@ class Configurator:
         if unit == "ms":
             return 1e3
         if feature.name.endswith("Raw") and (base := self.node("ExposureTimeBaseAbs")) is not None:
-            return float(_value(base) or 1.0)
+            return float(value_of(base) or 1.0)
         if unit not in ("us", "µs", "μs") and not feature.name.startswith("ExposureTime"):
             self.warnings.append(f"{feature.name} names no unit and is taken to be in µs")
         return 1.0
@@ -302,7 +236,7 @@ class Configurator:
                 self.warnings.append(f"asked for {wanted_db:g} dB, the camera took {taken:g} dB")
             return taken
         if feature.kind == "enumeration":
-            self.warnings.append(f"{feature.name} has no dB scale; it stays at {_value(node)}")
+            self.warnings.append(f"{feature.name} has no dB scale; it stays at {value_of(node)}")
             return None
         lowest = float(getattr(node, "min", 0))
         self.number("gain", lowest)
@@ -405,7 +339,7 @@ def configure(
         to.strobe(settings.strobe_line)
     to.chunks()
     pixel_format = str(to.read("pixel_format") or settings.pixel_format)
-    width, height = (int(_value(to.node(name)) or 0) for name in ("Width", "Height"))
+    width, height = (int(value_of(to.node(name)) or 0) for name in ("Width", "Height"))
     to.check_link(settings.frame_rate_hz, pixel_format, width * height)
     black = to.read("black_level")
     return CameraState(
@@ -419,32 +353,3 @@ def configure(
         nodes=snapshot(nodes, names or ()),
         warnings=tuple(to.warnings),
     )
-
-
-def snapshot(nodes: NodeMap, names: Iterable[str]) -> dict[str, Any]:
-    """Every readable value among `names`, as JSON can hold it."""
-    values: dict[str, Any] = {}
-    for name in sorted(set(names)):
-        node = nodes.get_node(name)
-        if kind_of(node) in ("float", "integer", "enumeration", "boolean", "string"):
-            value = _value(node)
-            if value is not None:
-                values[name] = value
-    return values
-
-
-def _access(node: Any) -> int:
-    try:
-        return int(node.get_access_mode())
-    except Exception:  # a node whose access cannot even be asked is not available
-        return 0
-
-
-def _value(node: Any) -> Any:
-    if node is None or _access(node) not in _READABLE:
-        return None
-    try:
-        value = node.value
-    except Exception:  # each vendor's node raises its own kind
-        return None
-    return value if isinstance(value, bool | int | float | str) else str(value)

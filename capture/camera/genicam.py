@@ -21,6 +21,7 @@ from harvesters.core import Harvester
 from capture.camera.base import CameraIdentity, CameraSettings, CameraState, Frame
 from capture.camera.configure import Configurator, configure
 from capture.camera.features import NodeMap
+from capture.camera.nodes import NodeAccess
 from capture.camera.pixels import bits_of, decode, stored_bytes
 from capture.errors import DataError, DeviceError, DeviceTimeout
 
@@ -226,7 +227,7 @@ class GenICamCamera:
     def trigger(self) -> None:
         if not self._opened().is_acquiring():
             raise DeviceError(f"camera {self.identity.serial} is not armed: it takes no trigger")
-        found = Configurator(self.nodes).feature("trigger_software")
+        found = NodeAccess(self.nodes).feature("trigger_software")
         if found is None:
             raise DeviceError(f"camera {self.identity.serial} takes no software trigger")
         try:
@@ -285,7 +286,7 @@ class GenICamCamera:
             if timestamp is None:
                 timestamp = _ask(buffer, "timestamp_ns")
             frame_id = int(buffer.module.frame_id)
-        told = Configurator(self.nodes)
+        told = NodeAccess(self.nodes)
         exposure, gain = (_number(told, name) for name in ("ChunkExposureTime", "ChunkGain"))
         return Frame(
             pixels=pixels,
@@ -298,7 +299,7 @@ class GenICamCamera:
         )
 
 
-def _number(told: Configurator, name: str) -> float | None:
+def _number(told: NodeAccess, name: str) -> float | None:
     node = told.node(name)
     value = None if node is None else _ask(node, "value")
     return float(value) if isinstance(value, int | float) else None

@@ -129,9 +129,9 @@ class GenICamCamera:
         self.identity = CameraIdentity("", "", serial, address)
         self._harvester: Harvester | None = None
         self._acquirer: Any = None
-        self._settings = CameraSettings()
         self._exposure_us: float | None = None
         self._gain_db: float | None = None
+        self._only_exposure_us: float | None = None  # of a camera that cannot change it
 
     def __enter__(self) -> GenICamCamera:
         self.open()
@@ -200,14 +200,27 @@ class GenICamCamera:
         nodes = acquirer.remote_device.node_map
         names = [node.node.name for node in nodes.nodes if node.node.is_feature()]
         state = configure(nodes, settings, names)
-        self._settings = settings
+        self._only_exposure_us = None
         self._exposure_us, self._gain_db = state.exposure_us, state.gain_db
         return state
 
     def set_exposure(self, exposure_us: float) -> float:
-        """Change the exposure; a camera that cannot keeps, and returns, what was asked of it."""
+        """Change the exposure; what the camera took.
+
+        A camera without an exposure node takes the first one it is told as its own, and refuses
+        (`DeviceError`) any other: a bracket of it would be a bracket in name only.
+        """
         self._exposure_us = Configurator(self.nodes).exposure(exposure_us)
-        return exposure_us if self._exposure_us is None else self._exposure_us
+        if self._exposure_us is not None:
+            return self._exposure_us
+        if self._only_exposure_us is None:
+            self._only_exposure_us = exposure_us
+        if exposure_us != self._only_exposure_us:
+            raise DeviceError(
+                f"camera {self.identity.serial} has no exposure time that can be set: "
+                "capture with one exposure instead of a bracket"
+            )
+        return exposure_us
 
     def arm(self) -> None:
         acquirer = self._opened()
@@ -255,7 +268,7 @@ class GenICamCamera:
                 ) from None
             if buffer is not None:
                 return self._frame(buffer)
-            incomplete += time.monotonic() < deadline
+            incomplete += time.monotonic() < deadline - 0.005  # its clock is not quite ours
         what = f"{incomplete} incomplete and no whole" if incomplete else "no"
         raise DeviceTimeout(
             f"{what} frame came from camera {self.identity.serial} within {timeout_s:g} s: "

@@ -1,4 +1,4 @@
-"""Highlights of a light in a mirror sphere: which blob it is, and where to a fraction of a pixel."""
+"""Highlights of a light in a mirror sphere: which blob it is, and where, to sub-pixels."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def _half_width(image: Array, row: int, column: int) -> float:
     top, left = max(row - reach, 0), max(column - reach, 0)
     part = image[top : row + reach + 1, left : column + reach + 1]
     regions, _ = label(part > 0.5 * image[row, column])
-    area = np.count_nonzero(regions == regions[row - top, column - left])
+    regions = np.asarray(regions)
+    area = int(np.count_nonzero(regions == regions[row - top, column - left]))
     return float(np.sqrt(max(area, 1) / np.pi) / 1.177)
 
 

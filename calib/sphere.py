@@ -212,9 +212,14 @@ def fit_sphere(
     return Sphere(centre, np.asarray(covariance), points[near], rms, float(coverage))
 
 
-def expected_radius_px(camera: Camera, radius_mm: float) -> tuple[float, float]:
-    """Least and greatest radius of a sphere's image anywhere near the stage."""
+def expected_radius_px(camera: Camera, radius_mm: float) -> tuple[float, float] | None:
+    """Least and greatest radius of a sphere's image anywhere near the stage.
+
+    None for a camera at the origin, which has no stage (see `assumed_camera`).
+    """
     near = float(np.linalg.norm(camera.centre_mm))
+    if near < 2 * radius_mm:
+        return None
     f = float(camera.K[0, 0] + camera.K[1, 1]) / 2
     slack = max(4 * radius_mm, 0.15 * near)
     far_px = f * radius_mm / (near + slack)
@@ -246,14 +251,15 @@ def find_spheres(
     CalibrationError : if there are none, or fewer than `count`
     """
     values = np.sqrt(np.maximum(np.asarray(image, dtype=np.float32), 0))
-    known = camera is not None
     view = camera if camera is not None else assumed_camera(values.shape)
+    expected = expected_radius_px(view, radius_mm)
+    known = expected is not None
     if values.shape != view.shape:
         raise CalibrationError(
             f"the picture has {values.shape[1]} × {values.shape[0]} pixels, the camera "
             f"{view.width} × {view.height}"
         )
-    circles = find_circles(values, radius_px=expected_radius_px(view, radius_mm) if known else None)
+    circles = find_circles(values, radius_px=expected)
     spheres: list[Sphere] = []
     for circle in circles:
         start = centre_from_circle(view, circle, radius_mm)

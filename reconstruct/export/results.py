@@ -1,0 +1,135 @@
+"""The results folder of a reconstruction, written and read back as a `Surface`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calib.camera import Camera
+from reconstruct.errors import ReconstructError
+from reconstruct.export.maps import read_tiff, write_tiff
+from reconstruct.export.mesh import mesh_of, write_mesh
+from reconstruct.surface import Surface
+
+FORMAT = "rig-result/1"
+
+
+def write_results(surface: Surface, folder: Path, overwrite: bool = False) -> Path:
+    """Write the results folder; it appears whole or not at all.
+
+    ``height.tif`` (mm, NaN where there is no surface), ``normals.tif`` (world frame),
+    ``uncertainty.tif`` (mm, one sigma), ``normal_uncertainty.tif`` (degrees), ``flags.tif``,
+    ``surface.ply``, ``camera.json``, ``summary.json``.
+
+    Parameters
+    ----------
+    folder : to write
+    overwrite : replace an earlier result (files of ours only are replaced)
+
+    Raises
+    ------
+    ReconstructError
+        if the folder exists and is not to be replaced
+    """
+    folder = Path(folder)
+    if folder.exists() and not overwrite and any(folder.iterdir()):
+        raise ReconstructError(f"{folder} exists already: choose another --out")
+    part = folder.with_name(f".{folder.name}.part")
+    if part.exists():
+        shutil.rmtree(part)
+    part.mkdir(parents=True)
+    try:
+        write_tiff(part / "height.tif", surface.height_mm, "height z, mm, world frame")
+        write_tiff(part / "normals.tif", surface.normals, "unit normals x y z, world frame")
+        write_tiff(part / "uncertainty.tif", surface.sigma_mm, "one sigma of height, mm")
+        write_tiff(
+            part / "normal_uncertainty.tif",
+            surface.normal_sigma_deg,
+            "one sigma of the normal, degrees",
+        )
+        write_tiff(part / "flags.tif", surface.flags.astype(np.uint8), "flags")
+        if surface.mask.any():
+            write_mesh(part / "surface.ply", mesh_of(surface))
+        surface.camera.write(part / "camera.json")
+        summary = {"format": FORMAT, **surface.summary, "material": surface.material}
+        text = json.dumps(_plain(summary), indent=1, ensure_ascii=False, allow_nan=False)
+        (part / "summary.json").write_text(text + "\n", encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(part.iterdir(), key=lambda p: p.name == "summary.json"):
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def _plain(value: Any) -> Any:
+    """JSON-able, with numpy numbers as numbers and what is not finite as null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def is_result(folder: Path) -> bool:
+    """Whether a folder holds a result."""
+    return (folder / "summary.json").is_file() and (folder / "height.tif").is_file()
+
+
+def read_results(folder: Path) -> Surface:
+    """Read a results folder back.
+
+    Raises
+    ------
+    ReconstructError
+        if a file is missing, damaged or of another size
+    """
+    folder = Path(folder)
+    if not is_result(folder):
+        raise ReconstructError(f"{folder} holds no result: it has no height.tif and summary.json")
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        material = summary.pop("material", {})
+        form = summary.pop("format", None)
+    except (OSError, ValueError, AttributeError) as error:
+        raise ReconstructError(f"{folder / 'summary.json'} cannot be read: {error}") from error
+    if form != FORMAT:
+        raise ReconstructError(f"{folder} has format '{form}', this program reads {FORMAT}")
+    height = read_tiff(folder / "height.tif").astype(np.float32)
+    normals = read_tiff(folder / "normals.tif").astype(np.float32)
+    camera = Camera.read(folder / "camera.json")
+    sigma = _optional(folder / "uncertainty.tif", height)
+    normal_sigma = _optional(folder / "normal_uncertainty.tif", height)
+    flags = folder / "flags.tif"
+    surface = Surface(
+        camera,
+        height,
+        normals,
+        sigma,
+        normal_sigma,
+        read_tiff(flags) if flags.is_file() else np.zeros(height.shape, np.uint8),
+        material,
+        summary,
+    )
+    shapes = {height.shape, normals.shape[:2], sigma.shape, normal_sigma.shape, camera.shape}
+    if len(shapes | {surface.flags.shape}) != 1 or normals.shape[2:] != (3,):
+        raise ReconstructError(f"the maps in {folder} differ in size: {sorted(shapes)}")
+    return surface
+
+
+def _optional(path: Path, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if path.is_file():
+        return read_tiff(path).astype(np.float32)
+    return np.full(like.shape, np.nan, dtype=np.float32)

@@ -77,7 +77,7 @@ class Timing:
     software_latency_us: int = 56
     line_latency_us: int = 8
     readout_us: int = 1500
-    buffers: int = 16
+    buffers: int = 64
     clock_offset_us: int = 5_000_000
     clock_drift_ppm: float = 12.0
     exposure_min_us: float = 20.0

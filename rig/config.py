@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -203,6 +203,18 @@ def read_config(path: Path) -> Config:
 
 def parse_config(text: str, file: str = NAME) -> Config:
     """The configuration in a text; `file` names it in messages."""
+    return _parse(text, file, Config)
+
+
+def read_plan_section(text: str, file: str) -> PlanSection:
+    """A plan written like the section ``plan`` of ``rig.yaml``; raises `ConfigError`."""
+    return _parse(text, file, PlanSection)
+
+
+Model = TypeVar("Model", bound=_Section)
+
+
+def _parse(text: str, file: str, model: type[Model]) -> Model:
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
@@ -217,15 +229,15 @@ def parse_config(text: str, file: str = NAME) -> Config:
     assert tree is not None
     silent = list(_silent_mistakes(tree, ()))
     try:
-        config = Config.model_validate(data)
+        parsed = model.model_validate(data)
     except ValidationError as error:
-        found = [_problem(detail, tree, data) for detail in error.errors()]
+        found = [_problem(detail, tree, model) for detail in error.errors()]
         named = {problem.path for problem in silent}
         others = [problem for problem in found if problem.path not in named]
         raise ConfigError(file, silent + others) from None
     if silent:
         raise ConfigError(file, silent)
-    return config
+    return parsed
 
 
 Place = tuple[str | int, ...]
@@ -288,13 +300,13 @@ def _node(tree: yaml.Node, place: Place) -> tuple[yaml.Node, int] | None:
     return node, line
 
 
-def _problem(detail: Any, tree: yaml.Node, data: dict[str, Any]) -> Problem:
+def _problem(detail: Any, tree: yaml.Node, root: type[BaseModel]) -> Problem:
     place: Place = tuple(detail["loc"])
     found = _node(tree, place)
     line = found[1] if found else None
     kind = detail["type"]
     if kind == "extra_forbidden":
-        known = _known_keys(place[:-1])
+        known = _known_keys(root, place[:-1])
         near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
         advice = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
         return Problem(_dotted(place), line, f"is unknown; {advice}")
@@ -328,8 +340,7 @@ def _made_of(written: str | None, value: Any, kind: str) -> str:
     return f"; it is {written}" if written else "; it is empty"
 
 
-def _known_keys(place: Place) -> list[str]:
-    model: type[BaseModel] = Config
+def _known_keys(model: type[BaseModel], place: Place) -> list[str]:
     for part in place:
         inner = model.model_fields[str(part)].annotation
         assert isinstance(inner, type)

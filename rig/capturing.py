@@ -1,0 +1,264 @@
+"""What ``rig capture`` does: from what was typed to a recording, with progress and signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from capture.errors import PlanError
+from capture.journal import JOURNAL, PART, read_journal
+from capture.leds.board import exit_on_sigterm
+from capture.plan import Plan, format_leds, parse_leds
+from capture.runner import Progress, Summary
+from rig.config import (
+    TEMPLATE,
+    Config,
+    parse_config,
+    read_config,
+    read_plan_section,
+)
+from rig.exits import GOOD, INTERRUPTED, UsageError
+from rig.session import open_rig, references_of, simulated, snapshots_of, with_exposures
+from rig.workspace import Workspace
+
+FRAME_OVERHEAD_MS = 10.0  # light, trigger, transfer: for the estimate of a dry run
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was typed."""
+
+    part: str
+    simulate: bool = False
+    plan_file: Path | None = None
+    leds: str | None = None
+    exposures: str | None = None
+    dry_run: bool = False
+    resume: bool = False
+    seed: int = 0
+    workspace: Path | None = None
+
+
+def run(order: Order) -> int:
+    """Carry out an order; returns the exit code, raises errors that carry one."""
+    workspace = Workspace.at(order.workspace)
+    workspace.part(order.part)  # refuse a bad name before anything else
+    config, text = configuration(workspace, order.simulate)
+    if order.resume:
+        folder = _unfinished(workspace, order.part)
+        plan = _recorded_plan(folder)
+        _refuse_other_plan(order, config, plan)
+    else:
+        folder = workspace.new_run(order.part)
+        plan = _planned(order, config)
+    if order.dry_run:
+        print(_described(plan, config, folder, order.exposures == "auto"))
+        return GOOD
+    with exit_on_sigterm(), open_rig(config, seed=order.seed, config_text=text) as rig:
+        test_shots: list[tuple[int, float]] = []
+        if order.exposures == "auto" and not order.resume:
+            exposures_us, test_shots = rig.bracket(plan)
+            plan = replace(plan, exposures_us=exposures_us)
+            print(f"Exposures: {_in_ms(plan)} ms, from {len(test_shots)} test shots")
+        for warning in rig.state.warnings:
+            print(f"Note: {warning}", file=sys.stderr)
+        with _progress() as progress, _stop_on_interrupt() as stop:
+            summary = rig.capture(
+                folder,
+                plan,
+                resume=order.resume,
+                references=references_of(workspace, order.part, rig.devices),
+                snapshots=snapshots_of(workspace),
+                stop=stop,
+                progress=progress,
+                test_shots=test_shots,
+            )
+    print(_summed_up(summary, order.part))
+    return INTERRUPTED if summary.interrupted else GOOD
+
+
+def configuration(workspace: Workspace, simulate: bool) -> tuple[Config, str]:
+    """The workspace's configuration and its text; the default one to simulate without a file."""
+    if simulate and not workspace.config_file.exists():
+        return parse_config(TEMPLATE), TEMPLATE
+    config = read_config(workspace.config_file)
+    text = workspace.config_file.read_text(encoding="utf-8-sig")
+    return (simulated(config) if simulate else config), text
+
+
+# plans ----------------------------------------------------------------------------------------
+def _planned(order: Order, config: Config) -> Plan:
+    if order.plan_file is not None:
+        plan = read_plan(order.plan_file, config)
+    else:
+        plan = config.default_plan()
+    if order.leds is not None:
+        plan = replace(plan, leds=parse_leds(order.leds))
+    if order.exposures not in (None, "auto"):
+        plan = with_exposures(plan, str(order.exposures))
+    if max(plan.leds) > config.board.leds:
+        raise PlanError(
+            f"the plan asks for LED {max(plan.leds)}, but board: leds in rig.yaml is "
+            f"{config.board.leds}"
+        )
+    return plan
+
+
+def read_plan(path: Path, config: Config) -> Plan:
+    """A plan file: our JSON, or YAML with the settings of rig.yaml's section ``plan``."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError(f"there is no plan {path}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is no UTF-8 text") from None
+    if path.suffix.lower() == ".json":
+        try:
+            return Plan.from_json(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise UsageError(f"{path} is not JSON: {error}") from None
+        except PlanError as error:
+            raise PlanError(f"{path}: {error}") from None
+    section = read_plan_section(text, str(path))
+    return config.model_copy(update={"plan": section}).default_plan()
+
+
+def _unfinished(workspace: Workspace, part: str) -> Path:
+    runs = workspace.unfinished_runs(part)
+    if not runs:
+        raise UsageError(f"part {part} has no unfinished run: leave --resume out to begin one")
+    return runs[-1]
+
+
+def _recorded_plan(folder: Path) -> Plan:
+    lines, _ = read_journal(folder.with_name(folder.name + PART) / JOURNAL)
+    return Plan.from_json(lines[0].get("plan", {}))
+
+
+def _refuse_other_plan(order: Order, config: Config, recorded: Plan) -> None:
+    """A plan that was typed along with --resume must be the recorded one."""
+    if order.plan_file is None and order.leds is None and order.exposures in (None, "auto"):
+        return
+    asked = _planned(order, config)
+    if order.exposures == "auto" or (order.exposures is None and order.plan_file is None):
+        asked = replace(asked, exposures_us=recorded.exposures_us)
+    if asked != recorded:
+        raise PlanError(
+            f"the unfinished run has another plan ({_short(recorded)}) than the one asked for "
+            f"({_short(asked)}): leave the plan out to resume, or --resume out to begin anew"
+        )
+
+
+# words ----------------------------------------------------------------------------------------
+def _in_ms(plan: Plan) -> str:
+    return ",".join(f"{exposure / 1000:g}" for exposure in plan.exposures_us)
+
+
+def _short(plan: Plan) -> str:
+    return f"LEDs {format_leds(plan.leds)}, {_in_ms(plan)} ms"
+
+
+def _described(plan: Plan, config: Config, folder: Path, auto: bool) -> str:
+    shots = plan.shots()
+    dark = sum(shot.kind == "dark" for shot in shots)
+    seconds = sum(shot.exposure_us for shot in shots) * 1e-6
+    seconds += len(shots) * FRAME_OVERHEAD_MS / 1000
+    exposures = "found by test shots" if auto else f"{_in_ms(plan)} ms"
+    return "\n".join(
+        [
+            f"Would take {len(shots)} pictures into {folder}",
+            f"  LEDs       {format_leds(plan.leds)} ({len(plan.leds)})",
+            f"  exposures  {exposures}",
+            f"  dark       {dark} frames" if dark else "  dark       none",
+            f"  board      {config.board.port}, camera {config.camera.address}, "
+            f"synchronisation {config.camera.trigger}",
+            f"  time       about {seconds:.0f} s" if not auto else "  time       open",
+            f"  plan       {plan.digest[:12]}",
+        ]
+    )
+
+
+def _summed_up(summary: Summary, part: str) -> str:
+    counts = summary.verdicts
+    said = ", ".join(f"{counts[v]} {v}" for v in ("good", "unproven", "bad") if counts.get(v))
+    if summary.interrupted:
+        return (
+            f"Interrupted; LEDs are off. {summary.folder} keeps what was taken: "
+            f"rig capture --part {part} --resume"
+        )
+    lines = [f"{summary.folder}: {said}"]
+    if summary.retries:
+        lines.append(f"  {summary.retries} retries, see {JOURNAL}")
+    if summary.drift is not None:
+        lines.append(f"  first LED at the end: {summary.drift:.3f} times as bright")
+    if counts.get("unproven"):
+        lines.append(f"  unproven: {summary.reasons[0]}")
+    return "\n".join(lines)
+
+
+# progress and signals -------------------------------------------------------------------------
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar with rate and time left on a terminal; silence elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, what: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("capture", total=None)
+
+        def show(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, description=what)
+
+        yield show
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C asks to stop after the current picture; the second interrupts at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        print("Stopping after this picture; Ctrl-C again to stop at once.", file=sys.stderr)
+
+    before: Any = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)

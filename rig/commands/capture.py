@@ -1,0 +1,55 @@
+"""``rig capture``: a proven recording of one part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    @app.command(epilog="Example: rig capture --part A12 --simulate --exposures 2,8,32")
+    def capture(
+        part: Annotated[str, typer.Option(help="Name of the part: becomes a folder's name.")],
+        simulate: Annotated[bool, typer.Option("--simulate", help="Use the virtual rig.")] = False,
+        plan: Annotated[
+            Path | None, typer.Option(help="Plan file (.yaml as in rig.yaml, or .json).")
+        ] = None,
+        leds: Annotated[str | None, typer.Option(help="LEDs, as 1-96 or 1,5,9-12.")] = None,
+        exposures: Annotated[
+            str | None, typer.Option(help="Exposures in ms, as 2,8,32; or auto.")
+        ] = None,
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Say what would be taken, and stop.")
+        ] = False,
+        resume: Annotated[
+            bool, typer.Option("--resume", help="Finish the part's unfinished run.")
+        ] = False,
+        seed: Annotated[int, typer.Option(min=0, help="Of the virtual rig.")] = 0,
+        workspace: Annotated[
+            Path | None, typer.Option(help="Folder with rig.yaml. Default: here.")
+        ] = None,
+    ) -> None:
+        """Take a part's pictures, each with the proof of which LED lit it.
+
+        The recording lands in parts/PART/TIME. Ctrl-C stops after the current picture, with the
+        LEDs off; --resume then takes what is missing. Exit codes: 0 good, 2 usage, 3 device
+        (pictures that stay bad after all retries count as such), 4 data, 130 interrupted.
+        """
+        from rig.capturing import Order, run
+
+        code = run(
+            Order(
+                part=part,
+                simulate=simulate,
+                plan_file=plan,
+                leds=leds,
+                exposures=exposures,
+                dry_run=dry_run,
+                resume=resume,
+                seed=seed,
+                workspace=workspace,
+            )
+        )
+        raise typer.Exit(code)

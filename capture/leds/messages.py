@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
 MAX_LINE = 200  # longest line either side sends, CRC included
-MAX_CLOCK = 2**53
+MAX_NUMBER = 2**32 - 1  # of what a host says
+MAX_CLOCK = 2**53  # of a board's clock, µs
 
 # Error codes of an ERR reply.
 UNKNOWN, SYNTAX, CRC, RANGE, STATE, TOO_LONG, FAULT = 1, 2, 3, 4, 5, 6, 7
@@ -259,7 +260,7 @@ EVENTS = (Ready, Report, Done, Stopped)
 
 
 # text --------------------------------------------------------------------------------------------
-def _number(text: str, high: int = MAX_CLOCK) -> int:
+def _number(text: str, high: int = MAX_NUMBER) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 16:
         raise ProtocolError(SYNTAX, f"not a number: {text[:16]}")
     if int(text) > high:
@@ -281,11 +282,13 @@ def _arm(words: list[str]) -> Arm:
     return Arm(camera_clocked=False, period_us=_number(words[1]) if words[1:] else 0)
 
 
-def _numbers(kind: Callable[..., Command | Event | Pong], least: int, most: int) -> _Reader:
+def _numbers(
+    kind: Callable[..., Command | Event | Pong], least: int, most: int, high: int = MAX_NUMBER
+) -> _Reader:
     def read(words: list[str]) -> Command | Event | Pong:
         if not least <= len(words) <= most:
             raise ProtocolError(SYNTAX, f"{len(words)} arguments")
-        return kind(*(_number(word) for word in words))
+        return kind(*(_number(word, high) for word in words))
 
     return read
 
@@ -307,8 +310,8 @@ _COMMANDS: dict[str, _Reader] = {
 }
 
 _NUMERIC_REPLIES: dict[str, _Reader] = {
-    "PONG": _numbers(Pong, 2, 2),
-    "!STEP": _numbers(Report, 4, 4),
+    "PONG": _numbers(Pong, 2, 2, MAX_CLOCK),
+    "!STEP": _numbers(Report, 4, 4, MAX_CLOCK),
     "!DONE": _numbers(Done, 1, 1),
 }
 

@@ -49,6 +49,7 @@ class RigBoard:
         self._token = 0
         self._events: deque[msg.Event] = deque(maxlen=MAX_PENDING)
         self._went_dark: str | None = None  # why the board stopped by itself, not yet told
+        self._by_itself = False  # and it was not an answer to a damaged line of ours
         self._damaged = False  # a line was damaged: a report or a stop may be lost
         self._restarted = False  # or so long silent that it may have: shake hands again
         self._lit = 0
@@ -161,7 +162,7 @@ class RigBoard:
 
     def _forget_events(self) -> None:
         self._events.clear()
-        self._went_dark, self._damaged = None, False
+        self._went_dark, self._by_itself, self._damaged = None, False, False
 
     # LedBoard --------------------------------------------------------------------------------
     def on(self, led: int, level: float = 1.0) -> None:
@@ -170,14 +171,22 @@ class RigBoard:
         with self._lock:
             self._ready()
             self._exchange(command, msg.On)  # an echo of another LED is no answer
-            self._at_rest()
+            self._judge_last_light()
             self._lit = led
 
     def off(self) -> None:
         with self._lock:
             self._ready()
             self._exchange(msg.Off(), msg.Off)
-            self._at_rest()
+            self._judge_last_light()
+
+    def _judge_last_light(self) -> None:
+        """After an exchange: had the LED before it gone dark of itself, its picture is void."""
+        lit, why, by_itself = self._lit, self._went_dark, self._by_itself
+        self._at_rest()
+        if lit and by_itself:
+            self._exchange(msg.Off(), msg.Off)
+            raise DeviceError(f"LED {lit} did not stay lit: {why}; take that picture again")
 
     def upload(self, steps: Sequence[Step]) -> None:
         self._need("sequence")
@@ -424,8 +433,9 @@ class RigBoard:
             self._events.append(reply)
             if isinstance(reply, msg.Stopped):
                 self._went_dark = f"the board switched it off by itself ({reply.reason})"
+                self._by_itself |= reply.reason != "error"
             elif isinstance(reply, msg.Ready):
-                self._went_dark = "the board restarted"
+                self._went_dark, self._by_itself = "the board restarted", True
                 self._restarted, self._stored = True, False
         return replies
 

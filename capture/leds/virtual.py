@@ -30,7 +30,7 @@ class VirtualBoard:
         self._thread: threading.Thread | None = None
         self._open = False
         self._pending = bytearray()  # on its way to the host
-        self._bytes = {"to-board": 0, "to-host": 0}
+        self.byte_counts = {"to-board": 0, "to-host": 0}  # since the rig was made
         self._edges = 0
         self._wiring = Wiring(world, self)
         self._mishaps: list[tuple[int, str]] = []  # due at, "reset" or "unplug"
@@ -118,8 +118,8 @@ class VirtualBoard:
             raise Unplugged("device disconnected")
 
     def _damage(self, data: bytes, direction: str) -> bytes:
-        start = self._bytes[direction]
-        self._bytes[direction] += len(data)
+        start = self.byte_counts[direction]
+        self.byte_counts[direction] += len(data)
         faults: dict[int, SerialFault] = {
             fault.position: fault
             for fault in self._world.faults.serial

@@ -38,20 +38,22 @@ class Bump:
         self.shape = shape
         self.led_count = led_count
         self.position_mm = dome_mm(led_count)
+        self.power = np.random.default_rng(led_count).uniform(0.85, 1.15, led_count)  # the rig's
         rng = np.random.default_rng(seed)
-        self.power = rng.uniform(0.85, 1.15, led_count)
         self._gloss = gloss
         height, width = shape
         pixel_mm = field_mm / width
-        x = (np.arange(width) - (width - 1) / 2) * pixel_mm
-        y = ((height - 1) / 2 - np.arange(height)) * pixel_mm
-        centre = rng.uniform(-0.1, 0.1, 2) * field_mm
+        x = ((np.arange(width) - (width - 1) / 2) * pixel_mm).astype(np.float32)
+        y = (((height - 1) / 2 - np.arange(height)) * pixel_mm).astype(np.float32)
+        centre = rng.uniform(-0.1, 0.1, 2).astype(np.float32) * np.float32(field_mm)
         sigma_mm, top_mm = field_mm * rng.uniform(0.15, 0.22), field_mm * rng.uniform(0.07, 0.12)
-        dx, dy = np.meshgrid(x - centre[0], y - centre[1])
-        z = top_mm * np.exp(-(dx**2 + dy**2) / (2 * sigma_mm**2))
-        normal = np.stack([z * dx / sigma_mm**2, z * dy / sigma_mm**2, np.ones_like(z)], axis=-1)
-        self._normal = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
-        self._point = np.stack([dx + centre[0], dy + centre[1], z], axis=-1)
+        self._x, self._y = np.meshgrid(x, y)
+        dx, dy = self._x - centre[0], self._y - centre[1]
+        square = np.float32(1 / sigma_mm**2)
+        self._z = np.float32(top_mm) * np.exp(-0.5 * square * (dx**2 + dy**2))
+        slope_x, slope_y = self._z * dx * square, self._z * dy * square
+        length = np.sqrt(slope_x**2 + slope_y**2 + 1)
+        self._nx, self._ny, self._nz = slope_x / length, slope_y / length, 1 / length
         self._seen: dict[int, NDArray[np.float32]] = {}
 
     def irradiance(self, led: int) -> NDArray[np.float32]:
@@ -61,16 +63,20 @@ class Bump:
         return self._seen[led]
 
     def _shade(self, led: int) -> NDArray[np.float32]:
-        to_led = self.position_mm[led - 1] - self._point
-        distance = np.linalg.norm(to_led, axis=-1, keepdims=True)
-        direction = to_led / distance
-        cosine = np.clip(np.sum(direction * self._normal, axis=-1), 0, None)
-        half = direction + np.array([0.0, 0.0, 1.0])
-        half /= np.linalg.norm(half, axis=-1, keepdims=True)
-        highlight = np.clip(np.sum(half * self._normal, axis=-1), 0, None) ** 40
-        falloff = (280.0 / distance[..., 0]) ** 2
-        shade = 0.6 * (cosine + self._gloss * 5 * highlight * (cosine > 0)) * falloff
+        px, py, pz = self.position_mm[led - 1].astype(np.float32)
+        dx, dy, dz = px - self._x, py - self._y, pz - self._z
+        distance = np.sqrt(dx**2 + dy**2 + dz**2)
+        dx, dy, dz = dx / distance, dy / distance, dz / distance
+        cosine = np.maximum(dx * self._nx + dy * self._ny + dz * self._nz, 0)
+        # The half vector towards a camera straight above, times its length.
+        facing = dx * self._nx + dy * self._ny + (dz + 1) * self._nz
+        shine = np.maximum(facing, 0) ** 2 / (2 + 2 * dz)
+        highlight = (shine * shine) ** 2
+        highlight = (highlight * highlight) ** 2 * (cosine > 0)  # the cosine to the power of 32
+        falloff = (np.float32(280.0) / distance) ** 2
+        shade = 0.6 * (cosine + self._gloss * 5 * highlight) * falloff
         return np.asarray(shade * self.power[led - 1], dtype=np.float32)
 
     def ambient(self) -> NDArray[np.float32]:
+        """(H, W) photo-electrons per µs of a nearly dark room."""
         return np.full(self.shape, 1e-4, dtype=np.float32)

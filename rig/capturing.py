@@ -62,7 +62,10 @@ def run(order: Order) -> int:
     if order.dry_run:
         print(_described(plan, config, folder, order.exposures == "auto"))
         return GOOD
-    with exit_on_sigterm(), open_rig(config, seed=order.seed, config_text=text) as rig:
+    with (
+        exit_on_sigterm(),
+        open_rig(config, part=order.part, seed=order.seed, config_text=text) as rig,
+    ):
         test_shots: list[tuple[int, float]] = []
         if order.exposures == "auto" and not order.resume:
             exposures_us, test_shots = rig.bracket(plan)

@@ -7,6 +7,7 @@ addresses; everything else is the same.
 from __future__ import annotations
 
 import contextlib
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,11 +40,11 @@ def simulated(config: Config) -> Config:
     return config.model_copy(update={"board": board, "camera": camera})
 
 
-def default_scene(config: Config, seed: int) -> Scene:
-    """What the virtual camera sees when nobody brings a scene: a bump under a dome."""
+def default_scene(config: Config, part: str, seed: int) -> Scene:
+    """What the virtual camera sees when nobody brings a scene: a bump, another for each part."""
     from capture.bump import Bump
 
-    return Bump(led_count=config.board.leds, seed=seed)
+    return Bump(led_count=config.board.leds, seed=zlib.crc32(part.encode()) + seed)
 
 
 @dataclass
@@ -148,7 +149,12 @@ class Rig:
 
 @contextlib.contextmanager
 def open_rig(
-    config: Config, *, scene: Scene | None = None, seed: int = 0, config_text: str = ""
+    config: Config,
+    *,
+    scene: Scene | None = None,
+    part: str = "",
+    seed: int = 0,
+    config_text: str = "",
 ) -> Iterator[Rig]:
     """Open board and camera, configure the camera, and leave both dark and closed.
 
@@ -157,6 +163,7 @@ def open_rig(
     config : names the devices; addresses that begin with ``sim://`` are the virtual rig's, which
         is made here unless somebody has published it
     scene : what the virtual camera looks at; None: `default_scene`
+    part : the virtual rig's part, where no scene is given
     seed : of the virtual rig's noise, and of the default scene
     config_text : kept with each recording as ``rig.yaml``
 
@@ -165,7 +172,7 @@ def open_rig(
     DeviceError, PlanError
         if a device cannot be opened or the synchronisation asked for is not possible
     """
-    _publish(config, scene, seed)
+    _publish(config, scene, part, seed)
     with contextlib.ExitStack() as stack:
         board = stack.enter_context(
             open_board(
@@ -194,7 +201,7 @@ def open_rig(
         yield rig
 
 
-def _publish(config: Config, scene: Scene | None, seed: int) -> None:
+def _publish(config: Config, scene: Scene | None, part: str, seed: int) -> None:
     addresses = {config.board.port, config.camera.address}
     for address in sorted(a for a in addresses if a.startswith("sim://")):
         name = address.removeprefix("sim://").split("?")[0].strip("/")
@@ -202,7 +209,7 @@ def _publish(config: Config, scene: Scene | None, seed: int) -> None:
             find(address)
             if scene is None:
                 continue
-        publish(name, World(scene or default_scene(config, seed), seed=seed))
+        publish(name, World(scene or default_scene(config, part, seed), seed=seed))
 
 
 # references -----------------------------------------------------------------------------------

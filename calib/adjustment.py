@@ -7,7 +7,7 @@ assembled from analytic derivatives, block by block, and solved dense.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ LED = 6  # unknowns per LED: position, axis along its two tangents, log power
 SHARED = 3  # lobe exponent, two terms of vignetting
 PLATE_ROBUST = 6.0
 HIGHLIGHT_ROBUST = 6.0
+PICTURE_SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,23 @@ class Highlights:
 
     def select(self, keep: NDArray[np.bool_]) -> Highlights:
         return Highlights(self.light[keep], self.sphere[keep], self.pixels[keep], self.sigma[keep])
+
+
+def phase_error(pixels: Array, phase: Array) -> tuple[Array, Array]:
+    """How far centroids of narrow spots are off, by where in its pixel the spot lies.
+
+    A spot narrower than a pixel moves within it unseen; its centroid is drawn to the pixel's
+    centre (Anderson and King 2000, for stars). The error is periodic and odd: two sines.
+
+    Returns
+    -------
+    shift : like `pixels`
+    slope : derivative of the centroid by the place, 1 without phase error
+    """
+    angle = 2 * np.pi * (pixels - np.round(pixels))
+    shift = phase[0] * np.sin(angle) + phase[1] * np.sin(2 * angle)
+    slope = 1 + 2 * np.pi * (phase[0] * np.cos(angle) + 2 * phase[1] * np.cos(2 * angle))
+    return shift, slope
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +128,7 @@ class Adjustment:
     lobe, lobe_sigma : expected exponent
     log_power, power_sigma : (N,) rough log powers, to close the gap without a plate
     texture_sigma : relative, of the plate's reflectance from block to block
+    phase : (2,) pixel-phase error of the centroids, see `phase_error`
     """
 
     camera: Camera
@@ -127,10 +146,11 @@ class Adjustment:
     vignetting_sigma: float = 0.5
     power_sigma: float = 3.0
     texture_sigma: float = 1e-3
+    phase: Array = field(default_factory=lambda: np.zeros(2))
 
     # residuals -------------------------------------------------------------------------------
     def highlight_residuals(self, state: Unknowns) -> tuple[Array, Array, Array]:
-        """Predicted minus measured pixels (n, 2), with derivatives by light and centre."""
+        """Whitened predicted minus measured pixels (n, 2), derivatives by light and centre."""
         seen = self.highlights
         pixels, by_light, by_centre = highlights(
             self.camera,
@@ -138,7 +158,19 @@ class Adjustment:
             state.centres_mm[seen.sphere],
             self.radius_mm,
         )
-        return pixels - seen.pixels, by_light, by_centre
+        shift, slope = phase_error(pixels, self.phase)
+        scale = 1 / self.highlight_sigma(slope)
+        error = (pixels + shift - seen.pixels) * scale
+        slope = (slope * scale)[..., None]
+        return error, by_light * slope, by_centre * slope
+
+    def highlight_sigma(self, slope: Array) -> Array:
+        """(n, 2) standard errors of the centroids at these slopes of the pixel phase.
+
+        Part of the error is the spot's own and is stretched with it, part is the picture's.
+        """
+        share = np.hypot(PICTURE_SHARE, slope) / np.hypot(PICTURE_SHARE, 1.0)
+        return np.asarray(self.highlights.sigma[:, None] * share)
 
     def plate_residuals(self, state: Unknowns) -> Array:
         """(N, M) predicted minus measured log radiance."""
@@ -158,9 +190,7 @@ class Adjustment:
         if not len(seen):
             return 0.0
         error, by_light, by_centre = self.highlight_residuals(state)
-        squared = np.sum(error**2, axis=1) / seen.sigma**2
-        weight, cost = geman_mcclure(squared, HIGHLIGHT_ROBUST)
-        weight = weight / seen.sigma**2
+        weight, cost = geman_mcclure(np.sum(error**2, axis=1), HIGHLIGHT_ROBUST)
         J = np.concatenate([by_light, by_centre], axis=2)
         matrix = np.einsum("nki,nkj,n->nij", J, J, weight)
         gradient = np.einsum("nki,nk,n->ni", J, error, weight)
@@ -308,3 +338,32 @@ def with_texture(adjustment: Adjustment, state: Unknowns) -> Adjustment:
     common = (inverse * error).sum(axis=0)[used] / total[used]
     excess = float(np.var(common) - np.mean(1 / total[used]))
     return replace(adjustment, texture_sigma=float(np.sqrt(max(excess, 1e-10))))
+
+
+def with_phase(adjustment: Adjustment, state: Unknowns) -> Adjustment:
+    """The adjustment with the pixel-phase error that its residuals show; none if not certain."""
+    seen = adjustment.highlights
+    pixels, _, _ = highlights(
+        adjustment.camera,
+        state.position_mm[seen.light],
+        state.centres_mm[seen.sphere],
+        adjustment.radius_mm,
+    )
+    count = np.bincount(seen.light, minlength=len(state.position_mm))[seen.light]
+    shift, _ = phase_error(pixels, adjustment.phase)
+    residual = seen.pixels - pixels - shift
+    limit = 4 * 1.4826 * np.median(np.abs(residual)) if len(residual) else 0.0
+    keep = (count >= 4) & (np.abs(residual).max(axis=1, initial=0.0) <= limit)
+    if np.count_nonzero(keep) < 60:
+        return adjustment
+    angle = 2 * np.pi * (pixels - np.round(pixels))[keep].ravel()
+    A = np.stack([np.sin(angle), np.sin(2 * angle)], axis=1)
+    # The solution has taken up the share of the residuals that three unknowns per light can.
+    target = residual[keep] / (1 - 1.5 / count[keep])[:, None]
+    change = np.linalg.lstsq(A, target.ravel(), rcond=None)[0]
+    phase = adjustment.phase + change
+    sigma = np.std(residual[keep]) * np.sqrt(2 / len(angle))
+    if np.abs(phase[0]) < max(4 * sigma, 0.01):
+        phase = np.zeros(2)
+    # Steeper than this, two places would share one centroid.
+    return replace(adjustment, phase=np.clip(phase, [-0.155, -0.03], [0.155, 0.03]))

@@ -25,7 +25,8 @@ class Lights:
     lobe : (N,) exponent m of cos^m; 0 is isotropic
     intensity : radiance units × mm² at power 1 on the axis; None if only relative powers are known
     covariance : (N, 6, 6) of position (mm) and axis, or None. Where the lights are correlated
-        (a common shift), `common_covariance` (3, 3) adds the shift that all share.
+        (a common shift), `common_covariance` (3, 3) adds the shift that all share; their sum is
+        `position_covariance`.
     provenance : where this came from: date, device identities, method
     """
 
@@ -59,6 +60,13 @@ class Lights:
             axis=-position / np.linalg.norm(position, axis=1, keepdims=True),
             lobe=np.full(count, lobe),
         )
+
+    def position_covariance(self) -> Array | None:
+        """(N, 3, 3) full covariance of each position, mm²: its own plus what all share."""
+        if self.covariance is None:
+            return None
+        own = self.covariance[:, :3, :3]
+        return own if self.common_covariance is None else own + self.common_covariance
 
     def select(self, index: NDArray[Any]) -> Lights:
         """The lights at these places (0-based indices or a boolean mask), in that order."""

@@ -250,7 +250,7 @@ def find_spheres(
     ------
     CalibrationError : if there are none, or fewer than `count`
     """
-    values = np.sqrt(np.maximum(np.asarray(image, dtype=np.float32), 0))
+    values = np.asarray(image, dtype=np.float32)
     view = camera if camera is not None else assumed_camera(values.shape)
     expected = expected_radius_px(view, radius_mm)
     known = expected is not None

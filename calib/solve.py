@@ -1,0 +1,417 @@
+"""Lights from views of a mirror sphere, with a white plate or a nominal layout where given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.adjustment import (
+    Adjustment,
+    Highlights,
+    Prior,
+    Unknowns,
+    led_covariance,
+    phase_error,
+    with_phase,
+    with_texture,
+)
+from calib.camera import Camera
+from calib.errors import CalibrationError
+from calib.least_squares import Solution
+from calib.lights import Lights
+from calib.photometric import apply_photometry, plate_rms, rough_log_power
+from calib.plate import PlateData
+from calib.reflection import highlights
+from calib.triangulate import Track, track_light
+from calib.views import SphereView
+
+Array = NDArray[np.float64]
+
+NOMINAL_SIGMA_MM = 5.0
+OUTLIER = 6.0
+INCONSISTENT_PX = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Calibrated lights and the certificate that goes with them.
+
+    Attributes
+    ----------
+    lights : with covariance and provenance
+    spheres_mm : (S, 3) adjusted sphere centres
+    highlights, residuals_px : measurements (indices into `lights` and `views`) and what is left
+    used : (n,) highlights that agree with the result
+    views : names of the poses
+    missing : what is wrong with LEDs that could not be solved, by id
+    weak : LEDs solved from so little that their position is doubtful, by id, with the reason
+    sigma_px : standard error of a highlight's coordinate, from the residuals
+    held_out_px : by pose, RMS error of its highlights predicted without it; None with two poses
+    power_sigma, plate_rms : (N,) relative; None without a plate
+    vignetting : (2,) or None
+    """
+
+    lights: Lights
+    spheres_mm: Array
+    highlights: Highlights
+    residuals_px: Array
+    used: NDArray[np.bool_]
+    views: tuple[str, ...]
+    missing: dict[int, str]
+    weak: dict[int, str]
+    sigma_px: float
+    held_out_px: dict[str, float] | None
+    power_sigma: Array | None = None
+    plate_rms: Array | None = None
+    vignetting: Array | None = None
+    camera: Camera | None = None
+    radius_mm: float = 0.0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def position_sigma_mm(self) -> Array:
+        """(N,) square root of the trace of each position's covariance."""
+        marginal = self.lights.position_covariance()
+        assert marginal is not None
+        return np.asarray(np.sqrt(np.trace(marginal, axis1=1, axis2=2)))
+
+
+def _gather(tracks: Sequence[Track], index: dict[int, int]) -> Highlights:
+    light, sphere, pixels, sigma = [], [], [], []
+    for track in tracks:
+        if track.led not in index:
+            continue
+        for place, blob in track.blobs.items():
+            light.append(index[track.led])
+            sphere.append(place)
+            pixels.append((blob.x, blob.y))
+            sigma.append(blob.sigma)
+    return Highlights(
+        np.array(light, dtype=np.int64),
+        np.array(sphere, dtype=np.int64),
+        np.array(pixels, dtype=np.float64).reshape(-1, 2),
+        np.array(sigma, dtype=np.float64),
+    )
+
+
+def _scale(adjustment: Adjustment, state: Unknowns) -> float:
+    """How much larger the highlight residuals are than their sigmas, robustly.
+
+    Two per highlight, less three unknowns per light, whose share is taken out by the degrees of
+    freedom of each light.
+    """
+    whitened, _, _ = adjustment.highlight_residuals(state)
+    seen = adjustment.highlights
+    count = np.bincount(seen.light, minlength=len(state.position_mm))
+    free = np.maximum(1 - 1.5 / np.maximum(count[seen.light], 1), 0.05)
+    enough = count[seen.light] >= 3
+    if np.count_nonzero(enough) < 6:
+        return 1.0
+    squared = np.sum(whitened[enough] ** 2, axis=1) / free[enough]
+    keep = squared < OUTLIER**2 * np.median(squared)
+    # Mean over the core of two squared normal coordinates is 2.
+    return float(np.sqrt(max(np.mean(squared[keep]) / 2, 1e-4)))
+
+
+def _whitened(adjustment: Adjustment, state: Unknowns) -> Array:
+    error, _, _ = adjustment.highlight_residuals(state)
+    return np.asarray(np.linalg.norm(error, axis=1))
+
+
+def _residuals_px(adjustment: Adjustment, state: Unknowns) -> Array:
+    """(n, 2) measured minus predicted pixels, the pixel-phase error taken out."""
+    seen = adjustment.highlights
+    pixels, _, _ = highlights(
+        adjustment.camera,
+        state.position_mm[seen.light],
+        state.centres_mm[seen.sphere],
+        adjustment.radius_mm,
+    )
+    return np.asarray(seen.pixels - pixels - phase_error(pixels, adjustment.phase)[0])
+
+
+def _split_common(covariance: Array, common: Array) -> Array:
+    """Each light's own covariance: its marginal less the shift that all share."""
+    own = covariance.copy()
+    rest = own[:, :3, :3] - common
+    values, vectors = np.linalg.eigh((rest + rest.transpose(0, 2, 1)) / 2)
+    floor = 1e-3 * np.trace(own[:, :3, :3], axis1=1, axis2=2)[:, None] / 3
+    values = np.maximum(values, floor)
+    own[:, :3, :3] = (vectors * values[:, None, :]) @ vectors.transpose(0, 2, 1)
+    return own
+
+
+def solve_lights(
+    views: Sequence[SphereView],
+    camera: Camera,
+    radius_mm: float,
+    ids: Sequence[int] | None = None,
+    *,
+    plate: PlateData | None = None,
+    reflectance: float | None = None,
+    nominal: Lights | None = None,
+    nominal_sigma_mm: float = NOMINAL_SIGMA_MM,
+    held_out: bool = True,
+) -> Calibration:
+    """Solve all light positions and sphere centres together.
+
+    Parameters
+    ----------
+    views : measured spheres, two or more
+    ids : LEDs that ought to be there; by default those of the pictures
+    plate : white plate of the same LEDs, solved in the same problem
+    reflectance : of the plate, for absolute intensity
+    nominal : drawing of the dome, known to about `nominal_sigma_mm`; it also lets LEDs be solved
+        that show in one view only
+    held_out : also predict each pose from the others
+
+    Raises
+    ------
+    CalibrationError : if no light can be solved
+    """
+    if len(views) < (1 if nominal is not None else 2):
+        raise CalibrationError(
+            f"one place of the ball fixes directions, not positions: give two or more, better "
+            f"six (got {len(views)})"
+        )
+    wanted = list(ids) if ids is not None else sorted({k for view in views for k in view.blobs})
+    tracks = {led: track_light(led, views, camera, radius_mm) for led in wanted}
+    layout = (
+        {}
+        if nominal is None
+        else {int(k): nominal.position_mm[i] for i, k in enumerate(nominal.ids)}
+    )
+    missing: dict[int, str] = {}
+    start: dict[int, Array] = {}
+    for led, track in tracks.items():
+        if track.position_mm is not None:
+            start[led] = track.position_mm
+        elif led in layout and track.seen >= 1:
+            start[led] = layout[led]
+        elif track.seen == 0:
+            missing[led] = "no highlight in any pose"
+        elif track.seen == 1:
+            missing[led] = "a highlight in one pose only"
+        else:
+            missing[led] = f"highlights in {track.seen} poses that do not meet in a point"
+    if not start:
+        raise CalibrationError(
+            "no light is seen in two places of the ball: are these pictures of a mirror ball, one "
+            "light each, and is the diameter right?"
+        )
+    while True:
+        solved = list(start)
+        index = {led: i for i, led in enumerate(solved)}
+        seen = _gather([tracks[led] for led in solved], index)
+        adjustment = _pose_problem(
+            views, camera, radius_mm, solved, start, seen, plate, layout, nominal_sigma_mm
+        )
+        solution, adjustment = _solve(adjustment, _start(adjustment, start, solved, views))
+        state = solution.state
+        bad = _inconsistent(adjustment, state, solved, layout)
+        if not bad:
+            break
+        for led, reason in bad.items():
+            missing[led] = reason
+            del start[led]
+        if not start:
+            raise CalibrationError("no light is seen in the same place from two poses")
+    return _certificate(
+        solution, adjustment, solved, views, missing, reflectance, held_out, radius_mm
+    )
+
+
+def _pose_problem(
+    views: Sequence[SphereView],
+    camera: Camera,
+    radius_mm: float,
+    solved: Sequence[int],
+    start: dict[int, Array],
+    seen: Highlights,
+    plate: PlateData | None,
+    layout: dict[int, Array],
+    nominal_sigma_mm: float,
+) -> Adjustment:
+    position = np.array([start[led] for led in solved])
+    prior = None
+    if layout:
+        known = np.array([led in layout for led in solved])
+        information = np.where(known[:, None, None], np.eye(3) / nominal_sigma_mm**2, 0.0)
+        prior = Prior(np.array([layout.get(led, start[led]) for led in solved]), information)
+    if plate is not None:
+        plate = _of_leds(plate, solved)
+    axis = -position / np.linalg.norm(position, axis=1, keepdims=True)
+    rough = np.zeros(len(solved)) if plate is None else rough_log_power(plate, position)
+    return Adjustment(
+        camera=camera,
+        radius_mm=radius_mm,
+        highlights=seen,
+        centres_mm=np.array([view.sphere.centre_mm for view in views]),
+        centre_information=np.array([np.linalg.inv(view.sphere.covariance) for view in views]),
+        axis=axis,
+        log_power=rough,
+        plate=plate,
+        nominal=prior,
+    )
+
+
+def _of_leds(plate: PlateData, solved: Sequence[int]) -> PlateData:
+    """The plate's pictures of these LEDs, empty ones for those it does not have."""
+    where = {int(k): i for i, k in enumerate(plate.ids)}
+    logs = np.zeros((len(solved), plate.log_radiance.shape[1]))
+    sigma = np.full_like(logs, np.inf)
+    for row, led in enumerate(solved):
+        if led in where:
+            logs[row] = plate.log_radiance[where[led]]
+            sigma[row] = plate.sigma[where[led]]
+    return replace(plate, ids=np.array(solved), log_radiance=logs, sigma=sigma)
+
+
+def _start(
+    adjustment: Adjustment,
+    start: dict[int, Array],
+    solved: Sequence[int],
+    views: Sequence[SphereView],
+) -> Unknowns:
+    return Unknowns(
+        np.array([start[led] for led in solved]),
+        adjustment.axis,
+        adjustment.log_power,
+        adjustment.lobe,
+        np.zeros(2),
+        np.array([view.sphere.centre_mm for view in views]),
+    )
+
+
+def _solve(adjustment: Adjustment, state: Unknowns) -> tuple[Solution[Unknowns], Adjustment]:
+    """Highlights first, with wide gates; then everything, with sigmas out of the residuals."""
+    plate = adjustment.plate
+    seen = adjustment.highlights
+    wide = replace(seen, sigma=np.hypot(seen.sigma, 0.3))
+    state = replace(adjustment, plate=None, highlights=wide).solve(state).state
+    for _ in range(10):
+        before = adjustment.phase
+        adjustment = with_phase(adjustment, state)
+        factor = _scale(adjustment, state)
+        adjustment = replace(
+            adjustment,
+            highlights=replace(
+                adjustment.highlights, sigma=np.maximum(adjustment.highlights.sigma * factor, 2e-3)
+            ),
+        )
+        state = replace(adjustment, plate=None).solve(state).state
+        if abs(factor - 1) < 0.03 and np.abs(adjustment.phase - before).max() < 1e-3:
+            break
+    if plate is not None:
+        state = replace(state, log_power=rough_log_power(plate, state.position_mm))
+        adjustment = with_texture(adjustment, adjustment.solve(state).state)
+    return adjustment.solve(state), adjustment
+
+
+def _inconsistent(
+    adjustment: Adjustment, state: Unknowns, solved: Sequence[int], layout: dict[int, Array]
+) -> dict[int, str]:
+    good = _whitened(adjustment, state) < OUTLIER
+    seen = adjustment.highlights
+    bad: dict[int, str] = {}
+    for i, led in enumerate(solved):
+        mine = seen.light == i
+        count = int(np.count_nonzero(good & mine))
+        if count < (1 if led in layout else 2):
+            total = int(np.count_nonzero(mine))
+            bad[led] = f"inconsistent: {count} of its {total} highlights agree with a position"
+        elif not np.all(np.isfinite(state.position_mm[i])):
+            bad[led] = "inconsistent: its position runs away"
+    return bad
+
+
+def _held_out(
+    adjustment: Adjustment, state: Unknowns, views: Sequence[SphereView]
+) -> dict[str, float] | None:
+    if len(views) < 3:
+        return None
+    result: dict[str, float] = {}
+    seen = adjustment.highlights
+    for place, view in enumerate(views):
+        others = seen.select(seen.sphere != place)
+        without = replace(adjustment, highlights=others)
+        there = without.solve(state, iterations=15).state
+        mine = seen.sphere == place
+        enough = np.bincount(others.light, minlength=len(state.position_mm)) >= 2
+        mine &= enough[seen.light]
+        if not mine.any():
+            continue
+        centre = np.tile(view.sphere.centre_mm, (int(mine.sum()), 1))
+        pixels, _, _ = highlights(
+            adjustment.camera, there.position_mm[seen.light[mine]], centre, adjustment.radius_mm
+        )
+        shift, _ = phase_error(pixels, adjustment.phase)
+        error = np.linalg.norm(pixels + shift - seen.pixels[mine], axis=1)
+        core = error[error <= 5 * np.median(error) + 1e-9]
+        result[view.name] = float(np.sqrt(np.mean(core**2)))
+    return result
+
+
+def _certificate(
+    solution: Solution[Unknowns],
+    adjustment: Adjustment,
+    solved: Sequence[int],
+    views: Sequence[SphereView],
+    missing: dict[int, str],
+    reflectance: float | None,
+    held_out: bool,
+    radius_mm: float,
+) -> Calibration:
+    state = solution.state
+    covariance, common, power_sigma = led_covariance(solution)
+    order = np.argsort(solved)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    lights = Lights(
+        ids=np.array(solved, dtype=np.int64),
+        position_mm=state.position_mm,
+        power=np.ones(len(solved)),
+        axis=state.axis,
+        lobe=np.full(len(solved), state.lobe if adjustment.plate is not None else 0.0),
+        covariance=_split_common(covariance, common),
+        common_covariance=common,
+    )
+    if adjustment.plate is not None:
+        lights = apply_photometry(lights, state, adjustment.plate, reflectance)
+    error = _residuals_px(adjustment, state)
+    used = _whitened(adjustment, state) < OUTLIER
+    seen = adjustment.highlights
+    count = np.bincount(seen.light[used], minlength=len(solved))
+    weak = {
+        led: f"its position rests on {count[i]} pose{'s' if count[i] > 1 else ''}"
+        for i, led in enumerate(solved)
+        if count[i] < 3
+    }
+    sigma = float(np.sqrt(np.mean(adjustment.highlights.sigma**2))) if len(seen) else np.nan
+    has_plate = adjustment.plate is not None
+    return Calibration(
+        lights=lights.select(order),
+        spheres_mm=state.centres_mm,
+        highlights=replace(seen, light=place[seen.light]),
+        residuals_px=error,
+        used=used,
+        views=tuple(view.name for view in views),
+        missing=dict(sorted(missing.items())),
+        weak=dict(sorted(weak.items())),
+        sigma_px=sigma,
+        held_out_px=_held_out(adjustment, state, views) if held_out else None,
+        power_sigma=power_sigma[order] if has_plate else None,
+        plate_rms=plate_rms(adjustment, state)[order] if has_plate else None,
+        vignetting=state.vignetting if has_plate else None,
+        camera=adjustment.camera,
+        radius_mm=radius_mm,
+        extra={
+            "converged": solution.converged,
+            "iterations": solution.iterations,
+            "pixel_phase": adjustment.phase.tolist(),
+        },
+    )

@@ -25,6 +25,10 @@ MAX_PENDING = 100_000
 R = TypeVar("R")
 
 
+class OtherBoard(DeviceError):
+    """The port is back, with another board behind it."""
+
+
 class _Garbled(Exception):
     """The exchange failed in a way that a repetition may cure."""
 
@@ -148,7 +152,7 @@ class RigBoard:
             )
         known = getattr(self, "identity", None)
         if known is not None and known != identity:
-            raise DeviceError(
+            raise OtherBoard(
                 f"another board answers on {self._link.port}: {answer.name} {answer.serial}, "
                 f"it was {known.name} {known.serial}"
             )
@@ -348,6 +352,8 @@ class RigBoard:
             try:
                 self._connect()
                 return
+            except OtherBoard:
+                raise
             except DeviceError as error:
                 if time.monotonic() > end:
                     raise DeviceError(

@@ -24,7 +24,13 @@ from capture.plan import Plan, Shot
 from capture.reading import Recording
 from capture.recording import RecordingWriter, Snapshot
 from capture.runner import Devices, Progress, Runner, Summary, kept_entries, recorded_reference
-from capture.synchronise import Mode, Synchroniser, choose_mode, synchroniser
+from capture.synchronise import (
+    DEFAULT_TIMEOUT_S,
+    Mode,
+    Synchroniser,
+    choose_mode,
+    synchroniser,
+)
 from capture.world import Scene, World, find, publish
 from rig.config import Config
 from rig.exits import UsageError
@@ -155,6 +161,7 @@ def open_rig(
     part: str = "",
     seed: int = 0,
     config_text: str = "",
+    timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> Iterator[Rig]:
     """Open board and camera, configure the camera, and leave both dark and closed.
 
@@ -166,6 +173,7 @@ def open_rig(
     part : the virtual rig's part, where no scene is given
     seed : of the virtual rig's noise, and of the default scene
     config_text : kept with each recording as ``rig.yaml``
+    timeout_s : how long beyond its exposure a picture may take to come
 
     Raises
     ------
@@ -192,7 +200,9 @@ def open_rig(
             for rig in told:
                 rig.tell(event, data)
 
-        sync = synchroniser(mode, board, camera, config.plan.settle_us, config.plan.retries, note)
+        sync = synchroniser(
+            mode, board, camera, config.plan.settle_us, config.plan.retries, note, timeout_s
+        )
         trigger = {"software": "software", "board-clocked": "line", "camera-clocked": "free"}[mode]
         settings = config.camera_settings(trigger)  # type: ignore[arg-type]
         state = sync.configure(settings)

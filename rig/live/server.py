@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator
 from importlib.resources import files
 
 from aiohttp import web
 
+from rig.exits import UsageError
 from rig.live.picture import jpeg
 from rig.live.station import Station
 
@@ -98,18 +104,51 @@ def application(station: Station, allowed_hosts: frozenset[str]) -> web.Applicat
     return app
 
 
-def serve(station: Station, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serve until interrupted; `ready` is told the address once the port is open."""
-    loopback = host in ("127.0.0.1", "localhost", "::1")
+@contextlib.contextmanager
+def listen(host: str, port: int) -> Iterator[socket.socket]:
+    """The page's port, open; taken before any device is, so that nothing is begun in vain.
+
+    Raises
+    ------
+    UsageError
+        if the port is taken, or the address is none of this machine's
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind)
+    except OSError:
+        raise UsageError(f"--host {host} is no address: leave it out for this machine") from None
+    with listening:
+        if os.name == "posix":  # elsewhere it would let two programs share the port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(address)
+            listening.listen()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise UsageError(
+                    f"port {port} is taken, perhaps by another 'rig live': use that page, end "
+                    "that program, or choose --port 0"
+                ) from None
+            raise UsageError(
+                f"cannot serve on {host} port {port} ({error.strerror}): choose another --host "
+                "or --port"
+            ) from None
+        yield listening
+
+
+def serve(station: Station, listening: socket.socket, ready: Callable[[str], None]) -> None:
+    """Serve until interrupted; `ready` is told the address once pages are answered."""
+    bound, port = listening.getsockname()[:2]
+    loopback = ipaddress.ip_address(bound).is_loopback
     allowed = frozenset({"127.0.0.1", "localhost", "::1"}) if loopback else frozenset()
+    host = f"[{bound}]" if ":" in bound else bound
 
     async def run() -> None:
         runner = web.AppRunner(application(station, allowed), shutdown_timeout=1.0)
         await runner.setup()
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        bound = runner.addresses[0][1]
-        ready(f"http://{host}:{bound}/")
+        await web.SockSite(runner, listening).start()
+        ready(f"http://{host}:{port}/")
         try:
             await asyncio.Event().wait()
         finally:

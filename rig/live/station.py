@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import asdict, dataclass
@@ -10,7 +11,14 @@ from typing import Any
 from capture.camera.base import Camera, Frame
 from capture.errors import CaptureError, DeviceError
 from capture.leds.base import LedBoard
+from rig.config import Config
 from rig.live.picture import read
+
+
+def software_triggered(config: Config) -> Config:
+    """The same rig with the computer in the lead: somebody who aims picks one LED at a time."""
+    camera = config.camera.model_copy(update={"trigger": "software"})
+    return config.model_copy(update={"camera": camera})
 
 
 @dataclass(frozen=True)
@@ -60,8 +68,12 @@ class Station:
             raise ValueError(f"there is no LED {wanted.led}; this board has 1 to {count}")
         if not 0 <= wanted.level <= 1:
             raise ValueError(f"a level is between 0 and 1, not {wanted.level}")
-        if not 1 <= wanted.exposure_us <= 2_000_000:
-            raise ValueError(f"an exposure is between 1 µs and 2 s, not {wanted.exposure_us} µs")
+        longest_us = min(2e6, 800.0 * (self._board.identity.max_on_ms or 5000))
+        if not 1 <= wanted.exposure_us <= longest_us:
+            raise ValueError(
+                f"an exposure is between 1 µs and {longest_us / 1000:g} ms here, "
+                f"not {wanted.exposure_us / 1000:g} ms"
+            )
         self._wish = wanted
 
     def state(self) -> dict[str, Any]:
@@ -100,7 +112,14 @@ class Station:
                 if not isinstance(error, DeviceError):
                     return
                 self._stopping.wait(0.5)
+                self._start_over()
             self._stopping.wait(max(0.0, self._period_s - (time.monotonic() - started)))
+
+    def _start_over(self) -> None:
+        """Drop frames that may still come: the next one shall show the LED that is on."""
+        with contextlib.suppress(CaptureError):
+            self._camera.disarm()
+            self._camera.arm()
 
     def _take(self, wish: Wish) -> Frame:
         if wish.exposure_us != self._exposure_us:

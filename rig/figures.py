@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from scipy import ndimage
+
+from reconstruct.export.maps import write_tiff
 from reconstruct.export.results import is_result
 from reconstruct.metrology.accuracy import Accuracy
+from reconstruct.metrology.compare import Comparison
+from reconstruct.metrology.grid import HeightGrid
+from reconstruct.metrology.measure import Measurement
+from reconstruct.metrology.reading import read_shape
 from rig.exits import UsageError
 from rig.workspace import Workspace
 
@@ -85,7 +95,8 @@ def accuracy_table(found: Accuracy) -> str:
         rows.append(
             (
                 f"height, {name}",
-                f"RMSE {error.rmse_mm:.5f} mm, MAE {error.mae_mm:.5f} mm, max {error.max_mm:.4f} mm",
+                f"RMSE {error.rmse_mm:.5f} mm, MAE {error.mae_mm:.5f} mm, "
+                f"max {error.max_mm:.4f} mm",
             )
         )
     rows.append(("height, offset", f"{found.offset_mm:+.5f} mm"))
@@ -104,4 +115,92 @@ def accuracy_table(found: Accuracy) -> str:
                 f"{100 * found.within_one_sigma:.0f} % of errors within one sigma",
             )
         )
+    return table(rows)
+
+
+def shape_of(
+    name: str,
+    workspace: Path | None,
+    pitch_mm: float | None,
+    border_mm: float,
+    step_mm: float | None = None,
+) -> HeightGrid:
+    """Heights of a file, results folder or part, without a border.
+
+    Raises
+    ------
+    UsageError, ReconstructError
+        if there is no such thing or it cannot be read
+    """
+    path = Path(name)
+    if not path.is_file():
+        path = path if path.suffix and not path.exists() else find_result(name, workspace)
+    grid = read_shape(path, step_mm, pitch_mm)
+    points = int(np.ceil(border_mm / grid.step_mm)) if border_mm > 0 else 0
+    if points:
+        if 2 * points >= min(grid.z_mm.shape) - 8:
+            raise UsageError(f"a border of {border_mm:g} mm leaves nothing of {name}")
+        # Along the edges of what was measured, not of the grid around it.
+        inner = ndimage.binary_erosion(grid.mask, np.ones((3, 3)), iterations=points)
+        grid = grid.with_z(np.where(inner, grid.z_mm, np.nan))
+    return grid
+
+
+def numbers(text: str, option: str, counts: tuple[int, ...]) -> tuple[float, ...]:
+    """Numbers separated by commas; raises `UsageError` if there are not as many as expected."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) not in counts or not np.all(np.isfinite(values)):
+        wanted = " or ".join(str(count) for count in counts)
+        raise UsageError(f"{option} is '{text}': expected {wanted} numbers with commas, in mm")
+    return values
+
+
+def comparison_table(found: Comparison, passed: bool) -> str:
+    """A comparison for people."""
+    rows = [
+        ("aligned", found.alignment),
+        ("points", f"{np.count_nonzero(found.deviation.mask)} ({100 * found.overlap:.1f} %)"),
+        ("deviation, mean", f"{found.mean_mm:+.5f} mm"),
+        ("deviation, RMS", f"{found.rms_mm:.5f} mm"),
+        ("deviation, 95 % below", f"{found.p95_mm:.5f} mm"),
+        ("deviation, largest", f"{found.max_mm:.5f} mm"),
+    ]
+    if found.within is not None:
+        verdict = "PASS" if passed else "FAIL"
+        share = f"{100 * found.within:.3f} % within ±{found.tolerance_mm:g} mm"
+        rows.append(("verdict", f"{verdict}: {share}"))
+    return table(rows)
+
+
+def write_comparison(found: Comparison, report: dict[str, Any], folder: Path) -> None:
+    """Write ``deviation.tif`` (mm, on the measured grid, y downwards) and ``comparison.json``."""
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} exists already: choose another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tiff(folder / "deviation.tif", found.deviation.z_mm[::-1], "deviation, mm")
+    text = json.dumps(report, indent=1)
+    (folder / "comparison.json").write_text(text + "\n", encoding="utf-8")
+
+
+def measurement_table(found: Measurement) -> str:
+    """A measurement for people: the chain it went through, then the figures."""
+    recipe = found.recipe
+    form = ", ".join(
+        f"{key} {value:.6g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in found.form.parameters.items()
+        if not isinstance(value, list)
+    )
+    rows = [
+        ("form removed", f"{found.form.kind}{': ' if form else ''}{form}"),
+        ("cut-off", f"{recipe.cutoff_mm:g} mm" if recipe.cutoff_mm else "none"),
+        ("S-filter", f"{recipe.short_mm:g} mm" if recipe.short_mm else "none"),
+        ("points", f"{np.count_nonzero(found.surface.mask)}, {found.surface.step_mm:.4g} mm apart"),
+    ]
+    for parameter in found.parameters:
+        sigma = "" if parameter.sigma is None else f" ± {parameter.sigma:.2g}"
+        unit = f" {parameter.unit}" if parameter.unit else ""
+        rows.append((parameter.name, f"{parameter.value:.5g}{sigma}{unit}"))
     return table(rows)

@@ -179,7 +179,7 @@ def angle_deg(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     a = a / np.linalg.norm(a, axis=-1, keepdims=True)
     b = b / np.linalg.norm(b, axis=-1, keepdims=True)
     half = np.arctan2(np.linalg.norm(a - b, axis=-1), np.linalg.norm(a + b, axis=-1))
-    return np.degrees(2 * half)
+    return np.asarray(np.degrees(2 * half))
 
 
 def _pitch(position: NDArray[np.float64]) -> float:

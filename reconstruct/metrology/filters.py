@@ -1,7 +1,7 @@
 """Gaussian filters with a cut-off (ISO 16610-21 profiles, ISO 16610-61 areas).
 
-The weighting function is ``s(x) = exp(−π (x / (α λc))²) / (α λc)`` with ``α = √(ln 2 / π)``, so that
-a wave of length λc passes with 50 %. Missing points have no weight: the filter divides by the sum
+The weighting function is ``s(x) = exp(−π (x / (α λc))²) / (α λc)`` with ``α = √(ln 2 / π)``: a
+wave of length λc passes with 50 %. Missing points have no weight: the filter divides by the sum
 of the weights that are there, also at the edges (ISO 16610-61, end effects by normalisation).
 """
 

@@ -41,3 +41,113 @@ def register(app: typer.Typer) -> None:
             typer.echo(json_module.dumps(found.to_json(), indent=1))
         else:
             typer.echo(accuracy_table(found))
+
+    @app.command(epilog="Example: rig compare results/a12 nominal.stl --tolerance 0.05")
+    def compare(
+        measured: Annotated[
+            str, typer.Argument(help="Results folder, part, mesh, .x3p, .sdf or height map.")
+        ],
+        reference: Annotated[str, typer.Argument(help="What it should be; the same kinds.")],
+        align: Annotated[
+            str, typer.Option(help="none, mean (along z), plane (and tilt) or rigid.")
+        ] = "rigid",
+        tolerance: Annotated[
+            float | None, typer.Option(help="Deviation allowed, mm; beyond it exit code 1.")
+        ] = None,
+        share: Annotated[
+            float, typer.Option(help="Percent of points that must be within tolerance.")
+        ] = 100.0,
+        pitch: Annotated[
+            float | None, typer.Option(help="Pixel distance of a bare .tif or .npy map, mm.")
+        ] = None,
+        border: Annotated[
+            float, typer.Option(help="Leave this much out along the edges, mm.")
+        ] = 0.0,
+        out: Annotated[
+            Path | None, typer.Option(help="Folder for deviation.tif and comparison.json.")
+        ] = None,
+        json: Json_ = False,
+        workspace: Workspace_ = None,
+    ) -> None:
+        """Align a surface to a reference and show how far it is from it."""
+        import json as json_module
+
+        from reconstruct.metrology.compare import compare as compare_grids
+        from rig.exits import OUT_OF_TOLERANCE, UsageError
+        from rig.figures import comparison_table, shape_of, write_comparison
+
+        if tolerance is not None and not tolerance > 0:
+            raise UsageError(f"--tolerance is {tolerance:g}: expected a length above 0 mm")
+        if not 0 < share <= 100:
+            raise UsageError(f"--share is {share:g}: it lies in 0 to 100 percent")
+        own = shape_of(measured, workspace, pitch, border)
+        other = shape_of(reference, workspace, pitch, 0.0, own.step_mm)
+        found = compare_grids(own, other, align, tolerance)
+        passed = found.passes(share / 100)
+        report = {**found.to_json(), "share": share / 100, "passed": passed}
+        if out is not None:
+            write_comparison(found, report, out)
+        typer.echo(json_module.dumps(report, indent=1) if json else comparison_table(found, passed))
+        if not passed:
+            raise typer.Exit(OUT_OF_TOLERANCE)
+
+    @app.command(epilog="Example: rig measure A12 --form plane --cutoff 2.5 --line -20,0,20,0")
+    def measure(
+        result: Annotated[
+            str, typer.Argument(help="Results folder, part, mesh, .x3p, .sdf or height map.")
+        ],
+        form: Annotated[
+            str, typer.Option(help="none, mean, plane, sphere, cylinder, poly2 … poly12.")
+        ] = "plane",
+        cutoff: Annotated[
+            float | None, typer.Option(help="Longer waves are taken away (L-filter), mm.")
+        ] = None,
+        short: Annotated[
+            float | None, typer.Option(help="Shorter waves are taken away (S-filter), mm.")
+        ] = None,
+        line: Annotated[
+            str | None, typer.Option(help="Profile from x0,y0 to x1,y1, mm: x0,y0,x1,y1.")
+        ] = None,
+        step: Annotated[bool, typer.Option(help="Step height along the line.")] = False,
+        edges: Annotated[
+            str | None, typer.Option(help="Its edges, mm along the line: 12.5 or 12.5,20.")
+        ] = None,
+        correlation: Annotated[
+            float | None, typer.Option(help="Correlation length of height errors, mm.")
+        ] = None,
+        draws: Annotated[int, typer.Option(help="Monte-Carlo draws for the uncertainty.")] = 32,
+        pitch: Annotated[
+            float | None, typer.Option(help="Pixel distance of a bare .tif or .npy map, mm.")
+        ] = None,
+        border: Annotated[
+            float, typer.Option(help="Leave this much out along the edges, mm.")
+        ] = 0.0,
+        json: Json_ = False,
+        workspace: Workspace_ = None,
+    ) -> None:
+        """Roughness, flatness, radius and step height of a surface, with uncertainty."""
+        import json as json_module
+
+        from reconstruct.metrology.measure import Recipe
+        from reconstruct.metrology.measure import measure as measure_grid
+        from rig.exits import UsageError
+        from rig.figures import measurement_table, numbers, shape_of
+
+        if step and line is None:
+            raise UsageError("a step height needs a line: --line x0,y0,x1,y1 (mm)")
+        ends = numbers(line, "--line", (4,)) if line is not None else None
+        recipe = Recipe(
+            form=form,
+            cutoff_mm=cutoff,
+            short_mm=short,
+            line_mm=None if ends is None else (ends[0], ends[1], ends[2], ends[3]),
+            step=step,
+            edges_mm=numbers(edges, "--edges", (1, 2)) if edges is not None else None,
+            correlation_mm=correlation,
+            draws=draws,
+        )
+        found = measure_grid(shape_of(result, workspace, pitch, border), recipe)
+        if json:
+            typer.echo(json_module.dumps(found.to_json(), indent=1))
+        else:
+            typer.echo(measurement_table(found))

@@ -5,32 +5,26 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from capture.errors import DeviceError, DeviceTimeout
 from capture.leds import messages as msg
 from capture.leds.base import BoardIdentity, BoardStatus, Step, StepReport
+from capture.leds.conversation import Conversation, Garbled
 from capture.leds.lights_off import forget, remember
 from capture.leds.link import Link, LinkLost
 
 ATTEMPTS = 4  # of an exchange that failed by a damaged or lost line
-HOST_LATENCY_S = 0.15  # USB latency timers (16 ms each way) and a busy computer, per exchange
 KEEP_ALIVE_S = 0.12  # the watchdog trips at 500 ms
 BOOT_S = 4.0  # longest boot after the port is opened: Arduino boot loaders take 1 to 2 s
 REAPPEAR_S = 5.0  # how long an unplugged board may take to come back
-MAX_PENDING = 100_000
 
 R = TypeVar("R")
 
 
 class OtherBoard(DeviceError):
     """The port is back, with another board behind it."""
-
-
-class _Garbled(Exception):
-    """The exchange failed in a way that a repetition may cure."""
 
 
 class RigBoard:
@@ -45,17 +39,10 @@ class RigBoard:
     identity: BoardIdentity
 
     def __init__(self, port: str, baud: int = 115200, led_count: int | None = None) -> None:
-        self._link = Link(port, baud)
+        self._talk = Conversation(Link(port, baud))
+        self._link = self._talk.link
         self._led_count = led_count
         self._lock = threading.RLock()
-        self._reader = msg.LineReader()
-        self._crc = False
-        self._token = 0
-        self._events: deque[msg.Event] = deque(maxlen=MAX_PENDING)
-        self._went_dark: str | None = None  # why the board stopped by itself, not yet told
-        self._by_itself = False  # and it was not an answer to a damaged line of ours
-        self._damaged = False  # a line was damaged: a report or a stop may be lost
-        self._restarted = False  # or so long silent that it may have: shake hands again
         self._lit = 0
         self._armed: tuple[Step, ...] | None = None
         self._running = False
@@ -63,7 +50,6 @@ class RigBoard:
         self._steps: tuple[Step, ...] = ()
         self._stored = False  # the board still holds `_steps`
         self._wanted = False  # opened and not yet closed
-        self._told = 0.0
         self._stop = threading.Event()
         self._keeper: threading.Thread | None = None
 
@@ -96,7 +82,7 @@ class RigBoard:
             if self._link.is_open:
                 with contextlib.suppress(DeviceError):
                     self._exchange(msg.Off(), msg.Off)
-                    if self._crc:
+                    if self._talk.crc:
                         self._exchange(msg.UseCrc(False), msg.UseCrc)
                 self._link.close()
             self._forget()
@@ -105,14 +91,14 @@ class RigBoard:
 
     def _forget(self) -> None:
         """The board knows nothing of us any more."""
-        self._crc = self._stored = self._restarted = False
+        self._stored = False
         self._at_rest()
-        self._reader.clear()
+        self._talk.restart()
 
     def _at_rest(self) -> None:
         """Nothing is lit or armed, and what the board said of it is history."""
         self._lit, self._armed, self._running = 0, None, False
-        self._forget_events()
+        self._talk.forget_events()
 
     def _connect(self) -> None:
         """Open the port and identify the board. Its banner is not needed: it may be up already."""
@@ -128,9 +114,9 @@ class RigBoard:
         end = time.monotonic() + BOOT_S
         while True:
             try:
-                answer = self._ask(msg.Identify(), msg.Identity)
+                answer = self._talk.ask(msg.Identify(), msg.Identity)
                 break
-            except _Garbled:
+            except Garbled:
                 if time.monotonic() > end:
                     raise DeviceTimeout(
                         f"nothing on {self._link.port} speaks the LED protocol at "
@@ -160,13 +146,9 @@ class RigBoard:
         self._exchange(msg.Off(), msg.Off)
         if "crc" in answer.caps:
             self._exchange(msg.UseCrc(True), msg.UseCrc)
-            self._crc = True
+            self._talk.crc = True
         self._at_rest()
-        self._restarted = False
-
-    def _forget_events(self) -> None:
-        self._events.clear()
-        self._went_dark, self._by_itself, self._damaged = None, False, False
+        self._talk.restarted = False
 
     # LedBoard --------------------------------------------------------------------------------
     def on(self, led: int, level: float = 1.0) -> None:
@@ -186,7 +168,7 @@ class RigBoard:
 
     def _judge_last_light(self) -> None:
         """After an exchange: had the LED before it gone dark of itself, its picture is void."""
-        lit, why, by_itself = self._lit, self._went_dark, self._by_itself
+        lit, why, by_itself = self._lit, self._talk.went_dark, self._talk.by_itself
         self._at_rest()
         if lit and by_itself:
             self._exchange(msg.Off(), msg.Off)
@@ -234,8 +216,8 @@ class RigBoard:
                 raise DeviceError("no board-clocked sequence is armed: arm one first")
             self._running = True
             try:
-                self._ask(msg.Run(), msg.Run)
-            except (_Garbled, DeviceError) as error:
+                self._talk.ask(msg.Run(), msg.Run)
+            except (Garbled, DeviceError) as error:
                 self._recover()
                 raise DeviceError(f"the board did not start the sequence ({error})") from error
 
@@ -287,8 +269,8 @@ class RigBoard:
             for _ in range(ATTEMPTS):
                 before = time.monotonic()
                 try:
-                    pong = self._ping()
-                except _Garbled:
+                    pong = self._talk.ping()
+                except Garbled:
                     continue
                 return pong.clock_us, before, time.monotonic()
             raise self._silent()
@@ -298,16 +280,16 @@ class RigBoard:
         end = time.monotonic() + timeout_s
         while True:
             with self._lock:
-                if self._events:
-                    return self._events.popleft()
-                if self._damaged:
+                if self._talk.events:
+                    return self._talk.events.popleft()
+                if self._talk.damaged:
                     raise self._void("a damaged line came")
                 try:
-                    self._take_lines()
+                    self._talk.take_lines()
                 except LinkLost:
                     self._at_rest()
                     raise
-                if self._events or self._damaged:
+                if self._talk.events or self._talk.damaged:
                     continue
             if time.monotonic() > end:
                 with self._lock:
@@ -333,8 +315,8 @@ class RigBoard:
             raise DeviceError("the LED board is not open")
         if self._link.is_open:
             with contextlib.suppress(LinkLost):
-                self._take_lines(wait=False)
-        lit, why = self._lit, self._went_dark
+                self._talk.take_lines(wait=False)
+        lit, why = self._lit, self._talk.went_dark
         if not self._link.is_open:
             why = "unplugged"
         if lit and why:
@@ -343,7 +325,7 @@ class RigBoard:
         if not self._link.is_open:
             self._at_rest()
             self._reconnect()
-        elif self._restarted:
+        elif self._talk.restarted:
             self._shake_hands()
 
     def _reconnect(self) -> None:
@@ -369,16 +351,16 @@ class RigBoard:
             between_frames = self._lit == 0 and not self._running
             try:
                 if attempt:
-                    self._resynchronise()
-                return self._ask(command, kind)
-            except _Garbled as error:
+                    self._talk.resynchronise()
+                return self._talk.ask(command, kind)
+            except Garbled as error:
                 problem = str(error)
             except LinkLost:
                 self._at_rest()
                 if not (between_frames and self._wanted) or attempt:
                     raise
                 self._reconnect()
-        self._restarted = True
+        self._talk.restarted = True
         raise self._silent(problem)
 
     def _silent(self, problem: str = "no answer") -> DeviceTimeout:
@@ -387,73 +369,19 @@ class RigBoard:
             f"({problem}): check cable, baud rate and power"
         )
 
-    def _resynchronise(self) -> None:
-        """End a half-sent line, then wait for the answer to a ping never sent before."""
-        self._link.write(b"\n")
-        self._ping()
-
-    def _ping(self) -> msg.Pong:
-        self._token = self._token % 9999 + 1
-        return self._ask(msg.Ping(self._token), msg.Pong)
-
-    def _ask(self, command: msg.Command, kind: type[R]) -> R:
-        """One question, one answer, events set aside."""
-        line = msg.wrap(msg.format_message(command), crc=True)
-        self._link.write(line)
-        self._told = time.monotonic()
-        wire_s = self._link.wire_time_s(len(line) + msg.MAX_LINE)
-        while time.monotonic() < self._told + wire_s + HOST_LATENCY_S:
-            for reply in self._take_lines():
-                if reply is None:
-                    raise _Garbled("a damaged line came")
-                if isinstance(reply, msg.Refusal):
-                    if reply.code in (msg.CRC, msg.TOO_LONG, msg.UNKNOWN, msg.SYNTAX):
-                        raise _Garbled(f"the board understood: {reply.text}")
-                    text = msg.format_message(command)
-                    raise DeviceError(f"the LED board refused '{text}': {reply.text}")
-                if isinstance(reply, kind) and self._answers(command, reply):
-                    return reply
-        raise _Garbled("no answer in time")
-
-    @staticmethod
-    def _answers(command: msg.Command, reply: object) -> bool:
-        """An echo of an earlier command, come late, is not the answer to this one."""
-        if isinstance(reply, msg.Pong) and isinstance(command, msg.Ping):
-            return reply.token == command.token
-        return type(reply) is not type(command) or reply == command
-
-    def _take_lines(self, wait: bool = True) -> list[msg.Reply | None]:
-        """Replies among what has come (None: a damaged line); events go to their queue."""
-        replies: list[msg.Reply | None] = []
-        for raw in self._reader.feed(self._link.read(wait)):
-            try:
-                reply = msg.parse_reply(msg.unwrap(raw, crc_required=self._crc).content)
-            except msg.ProtocolError:
-                replies.append(None)
-                self._damaged = True
-                self._went_dark = self._went_dark or "a damaged line came"
-                continue
-            if not isinstance(reply, msg.EVENTS):
-                replies.append(reply)
-                continue
-            self._events.append(reply)
-            if isinstance(reply, msg.Stopped):
-                self._went_dark = f"the board switched it off by itself ({reply.reason})"
-                self._by_itself |= reply.reason != "error"
-            elif isinstance(reply, msg.Ready):
-                self._went_dark, self._by_itself = "the board restarted", True
-                self._restarted, self._stored = True, False
-        return replies
-
     def _keep_alive(self) -> None:
         """Speak often enough that the watchdog stays quiet while light is wanted."""
         while not self._stop.wait(KEEP_ALIVE_S / 3):
             with self._lock:
                 wanted = self._lit or self._armed is not None
-                if wanted and self._link.is_open and time.monotonic() > self._told + KEEP_ALIVE_S:
+                if (
+                    wanted
+                    and self._link.is_open
+                    and time.monotonic() > self._talk.told + KEEP_ALIVE_S
+                ):
                     # What is wrong with the board, the next command will meet and tell.
-                    with contextlib.suppress(_Garbled, DeviceError):
-                        self._ping()
+                    with contextlib.suppress(Garbled, DeviceError):
+                        self._talk.ping()
 
     def _check_led(self, led: int) -> None:
         if not 1 <= led <= self.identity.led_count:

@@ -72,7 +72,11 @@ def jpeg(frame: Frame, longest: int = 1024) -> bytes:
         size = (round(picture.shape[1] * scale), round(picture.shape[0] * scale))
         small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         mark = cv2.resize(clipped.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+        # One lone pixel is easily overlooked: mark its neighbours too.
+        mark = cv2.dilate(mark.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         small[mark] = (40, 40, 255)
         picture = np.asarray(small, dtype=np.uint8)
-    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    # Colour at full resolution: the default would smear red spots away.
+    sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85, *sampling])
     return bytes(data.tobytes())

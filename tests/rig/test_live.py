@@ -1,0 +1,316 @@
+"""The live page, as somebody with a browser meets it, and the LEDs when the program ends."""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import cv2
+import numpy as np
+import pytest
+
+from capture.camera import open_camera
+from capture.camera.base import CameraSettings, Frame
+from capture.errors import DeviceError
+from capture.leds.bench import BenchScene
+from capture.leds.board import open_board
+from capture.leds.pty_port import PtyPort
+from capture.leds.virtual import board_of
+from capture.world import World, publish, withdraw
+from rig.config import TEMPLATE
+from rig.live.picture import jpeg, read
+from rig.live.station import Station, Wish
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+RIG = [sys.executable, "-m", "rig.cli"]
+
+
+def frame(pixels, bits: int = 12) -> Frame:
+    return Frame(np.asarray(pixels, np.uint16), 0, None, None, None, "Mono12", bits)
+
+
+# figures of a picture -------------------------------------------------------------------------
+def test_clipped_pixels_are_counted_and_shown_red():
+    pixels = np.full((40, 60), 1000)
+    pixels[:, 30:] = 4095
+    reading = read(frame(pixels))
+    assert reading.clipped_percent == pytest.approx(50)
+    assert reading.histogram[-1] == pixels.size // 2
+    shown = cv2.imdecode(np.frombuffer(jpeg(frame(pixels)), np.uint8), cv2.IMREAD_COLOR)
+    left, right = shown[20, 10].astype(int), shown[20, 50].astype(int)
+    assert np.ptp(left) < 10
+    assert right[2] > right[0] + 100
+
+
+def test_one_clipped_pixel_survives_shrinking():
+    pixels = np.full((1500, 2000), 500)
+    pixels[701, 903] = 4095
+    shown = cv2.imdecode(np.frombuffer(jpeg(frame(pixels)), np.uint8), cv2.IMREAD_COLOR)
+    assert max(shown.shape) == 1024
+    assert (shown[..., 2].astype(int) - shown[..., 0]).max() > 60
+
+
+def test_focus_falls_with_blur_and_not_with_exposure():
+    sharp = np.zeros((80, 80), np.float32)
+    sharp[::8] = 800
+    sharp += 200
+    blurred = cv2.GaussianBlur(sharp, (0, 0), 2.0)
+    assert read(frame(sharp)).focus > 3 * read(frame(blurred)).focus
+    assert read(frame(2 * sharp)).focus == pytest.approx(read(frame(sharp)).focus, rel=1e-3)
+
+
+# the station ----------------------------------------------------------------------------------
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World(BenchScene(5))
+    publish("live-test", world)
+    yield world
+    withdraw("live-test")
+
+
+@contextlib.contextmanager
+def station_on(wish: Wish) -> Iterator[Station]:
+    with open_board("sim://live-test", led_count=5) as board, open_camera("sim://live-test") as c:
+        c.configure(CameraSettings(exposure_us=1000.0))
+        with Station(board, c, wish, max_rate_hz=200) as station:
+            yield station
+
+
+def test_lights_one_led_only_for_its_pictures(world):
+    with station_on(Wish(led=3, exposure_us=1000.0)) as station:
+        count, first = station.next_frame(3)
+        assert first is not None
+        station.wish(led=0)
+        station.next_frame(count + 2)
+    assert {lit.led for lit in world.log()} == {3}
+    assert all(lit.off_us is not None for lit in world.log())
+    on_us = max(lit.off_us - lit.on_us for lit in world.log() if lit.off_us)
+    assert on_us < 500_000, "an LED stayed on between pictures"
+
+
+@pytest.mark.parametrize(
+    ("wish", "sentence"),
+    [
+        ({"led": 6}, "this board has 1 to 5"),
+        ({"led": -1}, "this board has 1 to 5"),
+        ({"level": 1.5}, "between 0 and 1"),
+        ({"level": float("nan")}, "between 0 and 1"),
+        ({"exposure_us": 9e9}, "an exposure is between"),
+        ({"exposure_us": float("nan")}, "an exposure is between"),
+    ],
+)
+def test_refuses_what_cannot_be(world, wish, sentence):
+    with station_on(Wish(exposure_us=1000.0)) as station:
+        with pytest.raises(ValueError, match=sentence):
+            station.wish(**wish)
+        assert station.state()["wish"]["led"] == 1
+
+
+def test_tells_of_a_fault_and_goes_on(world, monkeypatch):
+    with station_on(Wish(exposure_us=1000.0)) as station:
+        station.next_frame(0)
+        camera, good = station._camera, station._camera.next_frame
+
+        def lost(timeout_s: float) -> Frame:
+            monkeypatch.setattr(camera, "next_frame", good)
+            raise DeviceError("the cable was pulled")
+
+        monkeypatch.setattr(camera, "next_frame", lost)
+        deadline = time.monotonic() + 20
+        while station.state()["fault"] is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        assert station.state()["fault"] == "the cable was pulled"
+        count = station.state()["count"]
+        after, _ = station.next_frame(count, timeout_s=20)
+        assert after > count
+        assert station.state()["fault"] is None
+
+
+# the program ----------------------------------------------------------------------------------
+@contextlib.contextmanager
+def live(*arguments: str, cwd: Path, end: int = signal.SIGINT) -> Iterator[str]:
+    """`rig live` as typed; gives its address, ends it as asked and looks at how it went."""
+    command = [*RIG, "live", "--port", "0", *arguments]
+    with subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if "http" not in line:
+            raise AssertionError(process.communicate(timeout=60))
+        try:
+            yield line.split()[1]
+        finally:
+            process.send_signal(end)
+            said, complaints = process.communicate(timeout=60)
+    assert complaints == ""
+    if end == signal.SIGINT:
+        assert process.returncode == 0
+        assert "LEDs are off" in said
+
+
+def get(address: str, path: str = "", **headers: str):
+    request = urllib.request.Request(address + path, headers=headers)
+    return urllib.request.urlopen(request, timeout=30)
+
+
+def post(address: str, wish: dict, **headers: str):
+    body = json.dumps(wish).encode()
+    request = urllib.request.Request(address + "wish", data=body, headers=headers)
+    return json.loads(urllib.request.urlopen(request, timeout=30).read())
+
+
+def test_answers_itself_alone(tmp_path):
+    with live("--simulate", cwd=tmp_path) as address:
+        assert address.startswith("http://127.0.0.1:")
+        assert get(address, "picture.jpg").read()[:2] == b"\xff\xd8"
+        assert post(address, {"led": 7, "exposure_us": 3000})["wish"]["led"] == 7
+        for refused in (
+            lambda: get(address, "state", Host="rebound.example"),
+            lambda: post(address, {"led": 2}, Origin="https://elsewhere.example"),
+        ):
+            with pytest.raises(urllib.error.HTTPError) as error:
+                refused()
+            assert error.value.code == 403
+            error.value.close()
+        for wrong in ({"led": 97}, {"light": 3}, {"led": "x"}, [1]):
+            with pytest.raises(urllib.error.HTTPError) as error:
+                post(address, wrong)
+            assert error.value.code == 400
+            assert json.loads(error.value.read())["error"]
+            error.value.close()
+        assert json.loads(get(address, "state").read())["wish"]["led"] == 7
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_leaves_no_led_on_and_lets_nobody_else_in(tmp_path, end):
+    world = World(BenchScene(96))
+    with PtyPort(board_of(world)) as port:
+        text = TEMPLATE.replace('port: "sim://rig" ', f'port: "{port.name}" ')
+        (tmp_path / "rig.yaml").write_text(text, encoding="utf-8")
+        with live(cwd=tmp_path, end=end) as address:
+            post(address, {"led": 5})
+            get(address, "picture.jpg").close()
+            second = subprocess.run(
+                [*RIG, "live", "--port", "0"], cwd=tmp_path, capture_output=True, text=True
+            )
+            assert second.returncode == 3
+            assert len(second.stderr.strip().splitlines()) == 1
+            assert port.name in second.stderr
+        lit = [entry for entry in world.log() if entry.off_us is None]
+        assert lit == []
+        assert {entry.led for entry in world.log()} >= {1}
+
+
+def test_a_port_that_is_taken_is_one_sentence(tmp_path):
+    with live("--simulate", cwd=tmp_path) as address:
+        taken = address.rsplit(":", 1)[1].strip("/")
+        second = subprocess.run(
+            [*RIG, "live", "--simulate", "--port", taken],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+    assert second.returncode == 2
+    assert f"port {taken} is taken" in second.stderr
+
+
+# the browser ----------------------------------------------------------------------------------
+class Browser:
+    """A headless Chromium spoken to over its DevTools socket."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket, self._sent = socket, 0
+
+    async def run(self, expression: str) -> object:
+        self._sent += 1
+        parameters = {"expression": expression, "awaitPromise": True, "returnByValue": True}
+        message = {"id": self._sent, "method": "Runtime.evaluate", "params": parameters}
+        await self._socket.send_json(message)
+        while True:
+            answer = await self._socket.receive_json(timeout=60)
+            if answer.get("id") == self._sent:
+                assert "exceptionDetails" not in answer["result"], answer
+                return answer["result"]["result"].get("value")
+
+    async def until(self, expression: str) -> object:
+        for _ in range(300):
+            if value := await self.run(expression):
+                return value
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"never came true: {expression}")
+
+
+@contextlib.asynccontextmanager
+async def browser(address: str, profile: Path):
+    command = [
+        str(CHROMIUM),
+        "--headless",
+        "--no-sandbox",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--window-size=1200,900",
+        "--remote-debugging-port=0",
+        f"--user-data-dir={profile}",
+        address,
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            async with aiohttp.ClientSession() as session:
+                port_file = profile / "DevToolsActivePort"
+                for _ in range(600):
+                    if port_file.exists() and port_file.read_text().count("\n"):
+                        break
+                    await asyncio.sleep(0.1)
+                port = port_file.read_text().splitlines()[0]
+                async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
+                    pages = [p for p in await answer.json() if p["type"] == "page"]
+                async with session.ws_connect(pages[0]["webSocketDebuggerUrl"]) as socket:
+                    yield Browser(socket)
+        finally:
+            process.terminate()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_shows_and_switches_in_a_browser(tmp_path):
+    async def look(address: str) -> None:
+        async with browser(address, tmp_path / "profile") as page:
+            await page.until("Number(document.body.dataset.frames) > 2")
+            assert await page.until("document.getElementById('picture').naturalWidth") == 640
+            assert await page.run("document.querySelectorAll('.leds button').length") == 97
+            assert await page.run("document.querySelector('.leds .on').textContent") == "1"
+            # Every LED gives another picture: the mean changes with it.
+            mean = await page.run("document.getElementById('mean').textContent")
+            await page.run("document.querySelector('[data-led=\"40\"]').click()")
+            await page.until("document.querySelector('.leds .on').textContent === '40'")
+            await page.until(f"document.getElementById('mean').textContent !== '{mean}'")
+            # A long exposure clips, and the page says so in red.
+            await page.run(
+                "(() => { const e = document.getElementById('exposure'); e.value = 800;"
+                " e.oninput(); e.onchange(); })()"
+            )
+            await page.until("document.getElementById('clipped').className === 'red'")
+            await page.until(
+                "(() => { const c = document.getElementById('histogram');"
+                " const d = c.getContext('2d').getImageData(508, 100, 1, 1).data;"
+                " return d[0] > 200 && d[2] < 150; })()"
+            )
+            assert await page.run("document.getElementById('fault').textContent") == ""
+            await page.run("document.querySelector('[data-led=\"0\"]').click()")
+            await page.until("Number(document.getElementById('mean').textContent) < 200")
+
+    with live("--simulate", cwd=tmp_path) as address:
+        asyncio.run(look(address))

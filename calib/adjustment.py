@@ -229,23 +229,27 @@ class Adjustment:
         shared = np.concatenate(
             [by_lobe[..., None], np.broadcast_to(shade, (count, *shade.shape))], axis=2
         )
-        blocks = np.einsum("kmi,kmj,km->kij", own, own, weight)
-        cross = np.einsum("kmi,kmj,km->kij", own, shared, weight)
+        weighted = own * weight[..., None]
+        transposed = weighted.transpose(0, 2, 1)
+        shared_weighted = shared * weight[..., None]
+        blocks = transposed @ own
+        cross = transposed @ shared
         size = LED * count
         rows = np.arange(size).reshape(count, LED)
         H[rows[:, :, None], rows[:, None, :]] += blocks
         H[:size, size : size + SHARED] += cross.reshape(size, SHARED)
         H[size : size + SHARED, :size] += cross.reshape(size, SHARED).T
-        H[size : size + SHARED, size : size + SHARED] += np.einsum(
-            "kmi,kmj,km->ij", shared, shared, weight
+        flat = shared.reshape(-1, SHARED)
+        H[size : size + SHARED, size : size + SHARED] += (
+            shared_weighted.reshape(-1, SHARED).T @ flat
         )
-        g[:size] += np.einsum("kmi,km->ki", own, weight * error).ravel()
-        g[size : size + SHARED] += np.einsum("kmi,km->i", shared, weight * error)
+        g[:size] += (transposed @ error[..., None]).ravel()
+        g[size : size + SHARED] += flat.T @ (weight * error).ravel()
         # Marginalise one factor per block (Schur complement of a diagonal).
         total = weight.sum(axis=0) + information
         B = np.zeros((size + SHARED, len(q)))
-        B[:size] = (own * weight[..., None]).transpose(0, 2, 1).reshape(size, -1)
-        B[size:] = np.einsum("kmi,km->im", shared, weight)
+        B[:size] = transposed.reshape(size, -1)
+        B[size:] = shared_weighted.sum(axis=0).T
         c = (weight * error).sum(axis=0)
         scaled = B / total
         H[: size + SHARED, : size + SHARED] -= scaled @ B.T

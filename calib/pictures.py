@@ -101,6 +101,9 @@ class PictureSet:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def name(self, index: int) -> str:
+        return str(self.paths[index])
+
     @cached_property
     def photographs(self) -> bool:
         """Whether these are 8-bit JPEG photographs, to be taken as sRGB."""

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.errors import CalibrationError
-from calib.pictures import PictureSet
+from calib.views import Pictures
 
 Array = NDArray[np.float64]
 
@@ -69,8 +70,15 @@ def block_means(image: NDArray[np.float32], blocks: int) -> tuple[Array, Array]:
     return sums(values) / area, np.sqrt(sums(step)) / area
 
 
+class PlatePictures(Pictures, Protocol):
+    """Pictures of the plate, with their relative exposure where that is known."""
+
+    @property
+    def exposure(self) -> float | None: ...
+
+
 def measure_plate(
-    pictures: PictureSet,
+    pictures: PlatePictures,
     camera: Camera,
     *,
     height_mm: float = 0.0,
@@ -91,7 +99,7 @@ def measure_plate(
         image, clipped = pictures.read(index)
         if image.shape != camera.shape:
             raise CalibrationError(
-                f"{pictures.paths[index]} has {image.shape[1]} × {image.shape[0]} pixels and the "
+                f"{pictures.name(index)} has {image.shape[1]} × {image.shape[0]} pixels and the "
                 f"camera {camera.width} × {camera.height}"
             )
         mean, error = block_means(image, blocks)

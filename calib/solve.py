@@ -21,13 +21,14 @@ from calib.adjustment import (
 )
 from calib.camera import Camera
 from calib.errors import CalibrationError
+from calib.foreign import at_infinity
 from calib.least_squares import Solution
 from calib.lights import Lights
 from calib.photometric import apply_photometry, plate_rms, rough_log_power
 from calib.plate import PlateData
 from calib.reflection import highlights
 from calib.triangulate import Track, track_light
-from calib.views import SphereView
+from calib.views import SphereView, directions_from
 
 Array = NDArray[np.float64]
 
@@ -339,7 +340,7 @@ def _held_out(
     for place, view in enumerate(views):
         others = seen.select(seen.sphere != place)
         without = replace(adjustment, highlights=others)
-        there = without.solve(state, iterations=15).state
+        there = without.solve(state, iterations=6).state
         mine = seen.sphere == place
         enough = np.bincount(others.light, minlength=len(state.position_mm)) >= 2
         mine &= enough[seen.light]
@@ -415,3 +416,23 @@ def _certificate(
             "pixel_phase": adjustment.phase.tolist(),
         },
     )
+
+
+def solve_directions(
+    view: SphereView, camera: Camera, radius_mm: float
+) -> tuple[Lights, dict[int, str]]:
+    """Directions of the lights from one place of the ball, as lights at infinity.
+
+    Returns
+    -------
+    the lights, and what is wrong with those that are missing, by id
+    """
+    found = directions_from(view, camera, radius_mm)
+    if not found:
+        raise CalibrationError(f"{view.name}: no highlight of any light on the ball")
+    ids = sorted(found)
+    lights = replace(
+        at_infinity(np.array([found[led][1] for led in ids])), ids=np.array(ids, dtype=np.int64)
+    )
+    missing = {led: "no highlight" for led in sorted(view.blobs) if led not in found}
+    return lights, missing

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from calib.blobs import Blob, find_blobs
 from calib.camera import Camera
 from calib.errors import CalibrationError
-from calib.pictures import PictureSet
 from calib.reflection import reflected_ray
 from calib.sphere import Sphere, find_spheres, outline
 
@@ -20,6 +20,18 @@ Array = NDArray[np.float64]
 
 RIM = 0.985
 WORKERS = 2
+
+
+class Pictures(Protocol):
+    """One picture per light; `calib.pictures.PictureSet` is one, a recording can be another."""
+
+    @property
+    def ids(self) -> tuple[int, ...]: ...
+    @property
+    def ambient(self) -> NDArray[np.float32] | None: ...
+    def __len__(self) -> int: ...
+    def name(self, index: int) -> str: ...
+    def read(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +59,7 @@ class SphereView:
         return replace(self, sphere=replace(self.sphere, edges=edges), blobs=moved)
 
 
-def outline_picture(pictures: PictureSet) -> NDArray[np.float32]:
+def outline_picture(pictures: Pictures) -> NDArray[np.float32]:
     """The picture to see outlines in: in room light, else the brightest over some lights."""
     ambient = pictures.ambient
     if ambient is not None:
@@ -86,7 +98,7 @@ def _inside(
 
 
 def measure_views(
-    pictures: PictureSet,
+    pictures: Pictures,
     camera: Camera,
     radius_mm: float,
     *,
@@ -117,7 +129,7 @@ def measure_views(
         image, clipped = pictures.read(index)
         if image.shape != camera.shape:
             raise CalibrationError(
-                f"{pictures.paths[index]} has {image.shape[1]} × {image.shape[0]} pixels, the "
+                f"{pictures.name(index)} has {image.shape[1]} × {image.shape[0]} pixels, the "
                 f"camera {camera.width} × {camera.height}"
             )
         for (left, top, right, bottom), stack, mask in zip(windows, stacks, masks, strict=True):
@@ -142,7 +154,7 @@ def measure_views(
 
 
 def _blobs(
-    pictures: PictureSet,
+    pictures: Pictures,
     stack: NDArray[np.float32],
     mask: NDArray[np.bool_],
     window: tuple[int, int, int, int],

@@ -26,8 +26,8 @@ def areal_parameters(z_mm: NDArray[Any], step_mm: float) -> dict[str, float]:
     """Height and hybrid parameters of a surface from which form and waviness are gone.
 
     Heights count from the mean of the measured points (ISO 25178-2:2021, 4.3). Gradients are
-    central differences; the developed area of Sdr is that of the triangles of each cell, mean of
-    its two diagonals.
+    differences of neighbours (EUR 15178 EN, 1993); the developed area of Sdr is that of the
+    triangles of each cell, mean of its two diagonals.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ def areal_parameters(z_mm: NDArray[Any], step_mm: float) -> dict[str, float]:
     heights = z[good] - z[good].mean()
     sq = float(np.sqrt(np.mean(heights**2)))
     flat = sq < 1e-15
-    gx = (z[1:-1, 2:] - z[1:-1, :-2]) / (2 * step_mm)
-    gy = (z[2:, 1:-1] - z[:-2, 1:-1]) / (2 * step_mm)
+    gx = (z[1:, 1:] - z[1:, :-1]) / step_mm
+    gy = (z[1:, 1:] - z[:-1, 1:]) / step_mm
     slope = gx**2 + gy**2
     return {
         "Sa": 1e3 * float(np.mean(np.abs(heights))),

@@ -84,6 +84,10 @@ def sample(values: NDArray[Any], place: Array, order: int) -> Array:
     good = np.isfinite(values)
     if not good.any():
         return np.full(place.shape[1:], np.nan)
+    # What lies on the rim must not be lost to rounding.
+    last = np.array(values.shape, dtype=np.float64).reshape(2, *[1] * (place.ndim - 1)) - 1
+    held = np.clip(place, 0.0, last)
+    place = np.where(np.abs(held - place) < 1e-3, held, place)
     filled = values if good.all() else filled_in(values, good)
     out = ndimage.map_coordinates(filled, place, order=order, mode="nearest")
     if good.all():

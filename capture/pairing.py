@@ -38,6 +38,8 @@ CLIPPED_ABOVE = 0.9  # of full scale, mean of a cell
 SAME_SCENE = 0.08  # median relative residual below which two recordings show the same scene
 SAME_PICTURE = 0.15  # largest relative residual of the same picture
 SAME_POWER = 1.35  # largest ratio of one LED's brightness to that of the others, by the reference
+PREDICTED_MARGIN = 0.7  # how much nearer than any other a prediction must be, of another scene
+PREDICTED_POWER = 1.25  # largest ratio of brightness to the prediction, of another scene
 SAME_LED = 0.05  # residual of the first LED taken again
 DRIFT_AT_MOST = 1.3  # ratio of the first LED's brightness at the end
 TIMESTAMP_NOISE_US = 5.0
@@ -481,14 +483,17 @@ def _other_scene(
     for n, frame in enumerate(lit):
         row = row_of[int(places[n])]
         best = int(np.argmin(residual[:, n]))
-        led = reference.leds[list(first)[best]]
+        others = np.delete(residual[:, n], row)
         what = f"{100 * own[n]:.0f} % from what {reference.source} predicts for LED {frame.led}"
         bright = scale[row, n]
         if best != row and residual[best, n] < 0.5 * own[n] and own[n] > 2 * typical:
+            led = reference.leds[list(first)[best]]
             found[frame.index] = Check("fail", f"{what}, closer to LED {led}")
-        elif best != row or own[n] > max(2.5 * typical, SAME_PICTURE) or typical > 0.3:
-            found[frame.index] = Check("unknown", f"{what}: not enough to tell it from LED {led}")
-        elif not 1 / SAME_POWER < bright < SAME_POWER:
+        elif own[n] > PREDICTED_MARGIN * float(np.min(others)):
+            found[frame.index] = Check("unknown", f"{what}: its neighbours look too much alike")
+        elif own[n] > max(2.5 * typical, SAME_PICTURE) or typical > 0.3:
+            found[frame.index] = Check("unknown", f"{what}: not enough to tell")
+        elif not 1 / PREDICTED_POWER < bright < PREDICTED_POWER:
             found[frame.index] = Check("unknown", f"{what}, but {bright:.2f} times as bright")
         else:
             found[frame.index] = Check("pass", what)

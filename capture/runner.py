@@ -136,11 +136,11 @@ class Runner:
                 self._pass(shots)
                 if self._interrupted:
                     break
+            return self._end()
         except BaseException as error:
             if self.writer is not None:
                 self.writer.__exit__(type(error), error, error.__traceback__)
             raise
-        return self._end()
 
     def note(self, event: str, data: Mapping[str, object]) -> None:
         """For the journal, once there is one."""

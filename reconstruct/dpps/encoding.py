@@ -1,0 +1,195 @@
+"""What the network sees: moments of the half vector, the same for any number and order of lights.
+
+Each light k of a pixel stands for one half vector h_k, the normal a mirror would need there. Its
+stereographic image a = (h_x, h_y) / (1 + h_z) is averaged under the weights w^p, w being the
+radiance divided by the irradiance that the calibrated light would give, for several powers p:
+small powers see the wide lobe and the diffuse part, large ones the highlight. Mean and covariance
+of a, a few ratios of power means and the level make the channels. Coordinates are those of the
+camera (x right, y up, z towards it), so that any rig and any pose of the camera look alike.
+"""
+
+# mypy: disable-error-code="untyped-decorator,assignment"
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+
+POWERS = (0.0, 0.25, 0.5, 1.0, 1.5, 3.0)
+CHANNELS = 42
+ENCODING = "half-vector-moments/1"  # written into weight files; change when channels change
+
+_SCALE = np.array([3, 3, 10, 10, 10] * len(POWERS) + [1] * 12, dtype=np.float32)
+
+
+@njit(fastmath=True, parallel=True, cache=True)
+def _moments(
+    radiance: F32, clipped: NDArray[np.uint8], points: F32, centre: F32,
+    position: F32, axis: F32, lobe: F32, power: F32, floor: float,
+) -> F32:  # fmt: skip
+    """(P, 35) raw moments of (P, N) radiance; everything in the camera-aligned frame."""
+    pixels, count = radiance.shape
+    out = np.zeros((pixels, 35), dtype=np.float32)
+    one, zero = np.float32(1.0), np.float32(0.0)
+    floor = np.float32(floor)
+    simple = True  # all lobes 0 or 1: no power function in the loop
+    for k in range(count):
+        if lobe[k] != zero and lobe[k] != one:
+            simple = False
+    for i in prange(pixels):
+        px, py, pz = points[i, 0], points[i, 1], points[i, 2]
+        vx, vy, vz = centre[0] - px, centre[1] - py, centre[2] - pz
+        inv = one / math.sqrt(vx * vx + vy * vy + vz * vz)
+        vx *= inv
+        vy *= inv
+        vz *= inv
+        work = np.empty((3, count), dtype=np.float32)  # weight and half vector of each light
+        top = zero
+        clips = zero
+        for k in range(count):
+            lx, ly, lz = position[k, 0] - px, position[k, 1] - py, position[k, 2] - pz
+            inv = one / math.sqrt(lx * lx + ly * ly + lz * lz)
+            lx *= inv
+            ly *= inv
+            lz *= inv
+            cosine = -(lx * axis[k, 0] + ly * axis[k, 1] + lz * axis[k, 2])
+            cosine = max(cosine, np.float32(0.05))
+            fall = lobe[k] * cosine + (one - lobe[k]) if simple else cosine ** lobe[k]
+            strength = power[k] * inv * inv * fall
+            hx, hy, hz = vx + lx, vy + ly, vz + lz
+            inv = one / (math.sqrt(hx * hx + hy * hy + hz * hz) + np.float32(1e-6))
+            # half vectors behind the camera plane do not occur for lights above the part
+            inv = inv / max(np.float32(0.2), one + hz * inv)
+            w = max(radiance[i, k] - floor, zero) / strength
+            work[0, k] = w
+            work[1, k] = hx * inv
+            work[2, k] = hy * inv
+            clips += np.float32(clipped[i, k])
+            top = max(top, w)
+        total = np.zeros((6, 6), dtype=np.float32)
+        for j in range(6):
+            t0, t1, t2, t3, t4, t5 = zero, zero, zero, zero, zero, zero
+            for k in range(count):
+                w = work[0, k]
+                if j == 0:
+                    x = one
+                elif j == 1:
+                    x = math.sqrt(math.sqrt(w))
+                elif j == 2:
+                    x = math.sqrt(w)
+                elif j == 3:
+                    x = w
+                elif j == 4:
+                    x = w * math.sqrt(w)
+                else:
+                    x = w * w * w
+                a, b = work[1, k], work[2, k]
+                t0 += x
+                t1 += x * a
+                t2 += x * b
+                t3 += x * a * a
+                t4 += x * a * b
+                t5 += x * b * b
+            total[j, 0] = t0
+            total[j, 1] = t1
+            total[j, 2] = t2
+            total[j, 3] = t3
+            total[j, 4] = t4
+            total[j, 5] = t5
+        n = np.float32(count)
+        mean = total[3, 0] / n
+        for j in range(6):
+            s = np.float32(1.0) / max(total[j, 0], np.float32(1e-30))
+            if total[j, 0] <= np.float32(1e-30):
+                continue
+            a = total[j, 1] * s
+            b = total[j, 2] * s
+            out[i, 5 * j] = a
+            out[i, 5 * j + 1] = b
+            out[i, 5 * j + 2] = total[j, 3] * s - a * a
+            out[i, 5 * j + 3] = total[j, 4] * s - a * b
+            out[i, 5 * j + 4] = total[j, 5] * s - b * b
+        tiny = np.float32(1e-30)
+        if mean > tiny:
+            half = total[2, 0] / n
+            out[i, 30] = math.log(max(half * half / mean, np.float32(1e-3)))
+            out[i, 31] = math.log(max(total[4, 0] / n, tiny)) - 1.5 * math.log(mean)
+            out[i, 32] = math.log(max(top / mean, np.float32(1e-3)))
+        out[i, 33] = mean
+        out[i, 34] = clips / n
+    return out
+
+
+def encode(
+    radiance: F32,
+    clipped: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    points: NDArray[Any],
+    centre: NDArray[Any],
+    position: NDArray[Any],
+    axis: NDArray[Any],
+    lobe: NDArray[Any],
+    power: NDArray[Any],
+    base_slope: NDArray[Any],
+    floor: float = 0.0,
+) -> F32:
+    """Channels for the network.
+
+    Parameters
+    ----------
+    radiance : (H, W, N) float32, linear, any common scale
+    clipped : (H, W, N) uint8, 1 where the radiance is only a lower bound
+    mask : (H, W) where the part is
+    points : (H, W, 3) mm, where each ray meets the assumed base surface, camera-aligned frame
+    centre : (3,) optical centre, same frame
+    position, axis, lobe, power : the lights, (N, 3), (N, 3), (N,), (N,)
+    base_slope : (H, W, 2) derivative of log depth of the base along columns and rows, times
+        64 px, over the pixel's angle times 64 (dimensionless, about the slope)
+    floor : radiance below this is noise
+
+    Returns
+    -------
+    (42, H, W) float32, zero outside the mask
+    """
+    height, width, count = radiance.shape
+    lobes = np.ascontiguousarray(lobe, dtype=np.float32)
+    raw = _moments(
+        np.ascontiguousarray(radiance, dtype=np.float32).reshape(-1, count),
+        np.ascontiguousarray(clipped).reshape(-1, count),
+        np.ascontiguousarray(points, dtype=np.float32).reshape(-1, 3),
+        np.ascontiguousarray(centre, dtype=np.float32),
+        np.ascontiguousarray(position, dtype=np.float32),
+        np.ascontiguousarray(axis, dtype=np.float32),
+        lobes,
+        np.ascontiguousarray(power, dtype=np.float32),
+        np.float32(floor),
+    ).reshape(height, width, 35)
+    level = raw[..., 33]
+    lit = mask & (level > 0)
+    reference = float(np.median(level[lit])) if lit.any() else 1.0
+    out = np.zeros((height, width, CHANNELS), dtype=np.float32)
+    out[..., :35] = raw
+    out[..., 30:33] = np.clip(out[..., 30:33], -6, 8) * 0.5
+    out[..., 33] = np.clip(np.log(np.maximum(level, 1e-30) / reference), -6, 6)
+    view = np.asarray(centre, dtype=np.float32) - points.astype(np.float32)
+    view /= np.linalg.norm(view, axis=-1, keepdims=True)
+    out[..., 35:37] = 3 * view[..., :2]
+    out[..., 37:39] = np.clip(base_slope, -5, 5)
+    out[..., 39] = 4.0 / math.sqrt(count)
+    out[..., 40] = level <= 0
+    out[..., 41] = 1.0
+    out *= _SCALE
+    out[~mask] = 0
+    return np.ascontiguousarray(np.moveaxis(out, -1, 0))
+
+
+def slope_of_log_depth(log_depth: NDArray[Any], pixel_angle: float) -> NDArray[np.float32]:
+    """(H, W, 2) central differences of log depth along columns and rows per pixel angle."""
+    rows, columns = np.gradient(log_depth)
+    return (np.stack([columns, rows], axis=-1) / pixel_angle).astype(np.float32)

@@ -1,0 +1,154 @@
+"""The any-rig network: half-vector moments to normals, log depth and their uncertainty.
+
+A U-Net. The first layers look at single pixels (the moments already hold what a pixel's lights
+say); the bulk works at half resolution and below, where a convolution sees the neighbourhood that
+shadows, inter-reflections and the height of the part itself ask for.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reconstruct.dpps.encoding import CHANNELS, ENCODING
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the network."""
+
+    channels: int = CHANNELS
+    widths: tuple[int, ...] = (24, 48, 80, 112, 144)
+    pixelwise: int = 32
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "widths": list(self.widths), "encoding": ENCODING}
+
+
+def _conv(inside: int, outside: int, size: int = 3, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, size, stride, size // 2, bias=False),
+        nn.BatchNorm2d(outside),
+        nn.ReLU(inplace=True),
+    )
+
+
+class Block(nn.Module):
+    """Two convolutions with a shortcut."""
+
+    def __init__(self, inside: int, outside: int, stride: int = 1) -> None:
+        super().__init__()
+        self.first = _conv(inside, outside, 3, stride)
+        self.second = nn.Sequential(
+            nn.Conv2d(outside, outside, 3, 1, 1, bias=False), nn.BatchNorm2d(outside)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return F.relu(x + self.second(x))
+
+
+@dataclass
+class Prediction:
+    """Network output.
+
+    Attributes
+    ----------
+    normals : (B, 3, H, W) unit
+    delta : (B, H, W) log depth over the base in units of 64 pixels' angle
+    log_normal_error, log_delta_error : (B, H, W) log of the expected absolute error
+    """
+
+    normals: Tensor
+    delta: Tensor
+    log_normal_error: Tensor
+    log_delta_error: Tensor
+
+
+class AnyRigNet(nn.Module):
+    """Moments (B, 42, H, W) to a `Prediction`; H and W multiples of 16."""
+
+    def __init__(self, shape: Shape = Shape()) -> None:
+        super().__init__()
+        self.shape = shape
+        w = shape.widths
+        self.pixel = nn.Sequential(
+            _conv(shape.channels, shape.pixelwise, 1), _conv(shape.pixelwise, w[0], 1)
+        )
+        self.stem = _conv(w[0], w[0])
+        self.down = nn.ModuleList(Block(a, b, 2) for a, b in itertools.pairwise(w))
+        self.middle = Block(w[-1], w[-1])
+        self.up = nn.ModuleList(
+            Block(w[i] + w[i + 1], w[i]) if i else _conv(w[0] + w[1], w[0])
+            for i in reversed(range(len(w) - 1))
+        )
+        self.head = nn.Conv2d(2 * w[0], 5, 1)
+        nn.init.normal_(self.head.weight, std=0.01)
+        assert self.head.bias is not None
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor) -> Prediction:
+        hint = x[:, 15:17] / 3  # mean half vector at power 1
+        point = self.pixel(x)
+        features = [self.stem(point)]
+        for down in self.down:
+            features.append(down(features[-1]))
+        y = self.middle(features.pop())
+        for up in self.up:
+            y = F.interpolate(y, scale_factor=2.0, mode="nearest")
+            y = up(torch.cat([features.pop(), y], 1))
+        out = self.head(torch.cat([y, point], 1)).float()
+        a = out[:, :2] + hint
+        square = (a * a).sum(1, keepdim=True)
+        normals = torch.cat([2 * a, 1 - square], 1) / (1 + square)
+        return Prediction(normals, out[:, 2], out[:, 3].clamp(-8, 3), out[:, 4].clamp(-8, 3))
+
+
+@dataclass
+class Loss:
+    """The loss and its parts, as mean over the masked pixels."""
+
+    total: Tensor
+    normal_deg: Tensor
+    delta: Tensor
+    derivative: Tensor
+
+
+def loss_of(prediction: Prediction, target: Tensor) -> Loss:
+    """Masked loss against (B, 5, H, W) targets: normal, delta, mask."""
+    normal, delta, mask = target[:, :3], target[:, 3], target[:, 4]
+    count = mask.sum((1, 2)).clamp(min=1)
+
+    def mean(values: Tensor) -> Tensor:
+        """Mean over each image's part, then over images: the same for any split of a batch."""
+        return ((values * mask).sum((1, 2)) / count).mean()
+
+    gap = (prediction.normals - normal).square().sum(1)
+    chord = (gap + 1e-6).sqrt()
+    # chord = 2 sin(angle / 2); plus a little square so that gross errors keep pulling
+    normal_loss = mean(chord + 0.5 * gap)
+    error = prediction.delta - delta
+    bias = (error * mask).sum((1, 2)) / count
+    centred = error - bias[:, None, None]
+    height_loss = mean(centred.abs()) + 0.05 * bias.abs().mean()
+    both_x = mask[:, :, 1:] * mask[:, :, :-1]
+    both_y = mask[:, 1:] * mask[:, :-1]
+    dx = (error[:, :, 1:] - error[:, :, :-1]).abs() * both_x
+    dy = (error[:, 1:] - error[:, :-1]).abs() * both_y
+    derivative = ((dx.sum((1, 2)) + dy.sum((1, 2))) / count).mean() * 64
+    doubt = (
+        chord.detach() * (-prediction.log_normal_error).exp() + prediction.log_normal_error
+        + centred.detach().abs() * (-prediction.log_delta_error).exp()
+        + prediction.log_delta_error
+    )  # fmt: skip
+    doubt_loss = mean(doubt)
+    total = normal_loss + 2.0 * height_loss + 0.1 * derivative + 0.02 * doubt_loss
+    with torch.no_grad():
+        angle = torch.rad2deg(2 * torch.asin((chord / 2).clamp(max=1)))
+        rms = ((centred.square() * mask).sum((1, 2)) / count).sqrt().mean()
+    return Loss(total, mean(angle), rms, derivative.detach())

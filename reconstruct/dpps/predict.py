@@ -1,0 +1,326 @@
+"""From pictures to a surface with the any-rig network: the method `dpps`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.camera import Camera
+from calib.lights import Lights
+from reconstruct.dpps import fusion
+from reconstruct.dpps.encoding import encode, slope_of_log_depth
+from reconstruct.dpps.samples import UNIT_PX
+from reconstruct.errors import ReconstructError
+from reconstruct.stack import Stack
+from reconstruct.surface import Flag, Surface
+
+Array = NDArray[np.float64]
+TILE, OVERLAP = 512, 64
+
+
+@dataclass(frozen=True)
+class View:
+    """Pictures with the geometry of their rays, in the camera-aligned frame.
+
+    Attributes
+    ----------
+    radiance : (H, W, N) float32; clipped : (H, W, N) uint8; mask : (H, W)
+    rays : (H, W, 2) X, Y of the ray (X, Y, -1)
+    pixel_angle : derivative of X per column
+    position, axis, lobe, power : lights, relative to the optical centre
+    floor : radiance below this is noise
+    """
+
+    radiance: NDArray[np.float32]
+    clipped: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    rays: Array
+    pixel_angle: float
+    position: Array
+    axis: Array
+    lobe: Array
+    power: Array
+    floor: float
+
+    def channels(self, log_depth: Array) -> NDArray[np.float32]:
+        """The network's channels over a base surface given as log depth (H, W)."""
+        depth = np.exp(log_depth)
+        points = np.concatenate([self.rays, -np.ones((*depth.shape, 1))], -1) * depth[..., None]
+        return encode(
+            self.radiance, self.clipped, self.mask, points, np.zeros(3), self.position,
+            self.axis, self.lobe, self.power,
+            slope_of_log_depth(log_depth, self.pixel_angle), self.floor,
+        )  # fmt: skip
+
+    def shrunk(self, side: int) -> View:
+        """Averaged so that the longer side has at most `side` pixels."""
+        height, width = self.mask.shape
+        scale = side / max(height, width)
+        if scale >= 1:
+            return self
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+
+        def area(image: NDArray[Any]) -> NDArray[np.float32]:
+            """Mean over each new pixel; by slices, since OpenCV limits the channels."""
+            source = image.astype(np.float32, copy=False)
+            out = np.empty((size[1], size[0], image.shape[2]), dtype=np.float32)
+            for k in range(0, image.shape[2], 4):
+                part = cv2.resize(
+                    np.ascontiguousarray(source[..., k : k + 4]), size,
+                    interpolation=cv2.INTER_AREA,
+                )  # fmt: skip
+                out[..., k : k + 4] = part.reshape(size[1], size[0], -1)
+            return out
+
+        share = area(self.mask[..., None].astype(np.float32))[..., 0]
+        inside = self.radiance if self.mask.all() else self.radiance * self.mask[..., None]
+        mask = share > 0.5
+        radiance = np.asarray(area(inside) / np.maximum(share, 0.5)[..., None], dtype=np.float32)
+        any_clip = self.clipped.any()
+        return replace(
+            self,
+            radiance=radiance,
+            clipped=(area(self.clipped) > 0.25).astype(np.uint8)
+            if any_clip
+            else np.zeros(radiance.shape, np.uint8),
+            mask=mask,
+            rays=area(self.rays).astype(np.float64),
+            pixel_angle=self.pixel_angle * width / size[0],
+            floor=self.floor * min(1.0, size[0] / width),
+        )
+
+
+def view_of(
+    stack: Stack, camera: Camera, lights: Lights, mask: NDArray[np.bool_] | None = None
+) -> tuple[View, Array]:
+    """The view of a capture, and the (3, 3) rotation from the world to its frame."""
+    if stack.shape != camera.shape:
+        raise ReconstructError(
+            f"the pictures are {stack.shape[1]}×{stack.shape[0]} px and the camera "
+            f"{camera.width}×{camera.height}: use the calibration of this camera"
+        )
+    if len(stack) != len(lights):
+        raise ReconstructError(
+            f"{len(stack)} pictures and {len(lights)} lights: every picture needs its light"
+        )
+    if len(stack) < 3:
+        raise ReconstructError(f"{len(stack)} pictures are too few; the network needs 3 or more")
+    turn = np.diag([1.0, -1.0, -1.0]) @ camera.R
+    directions = camera.rays() @ turn.T
+    rays = directions[..., :2] / -directions[..., 2:]
+    position = (lights.position_mm - camera.centre_mm) @ turn.T
+    view = View(
+        radiance=np.ascontiguousarray(np.moveaxis(stack.radiance, 0, -1)),
+        clipped=np.ascontiguousarray(np.moveaxis(stack.clipped, 0, -1)).astype(np.uint8),
+        mask=np.ones(stack.shape, dtype=bool) if mask is None else mask.astype(bool),
+        rays=rays,
+        pixel_angle=float(abs(np.median(np.gradient(rays[..., 0], axis=1)))),
+        position=position,
+        axis=lights.axis @ turn.T,
+        lobe=lights.lobe,
+        power=lights.power,
+        floor=float(np.sqrt(max(stack.noise_floor, 0.0))),
+    )
+    return view, turn
+
+
+@dataclass
+class Estimate:
+    """What the network says over one view: (H, W[, 3]) arrays, camera-aligned frame."""
+
+    normals: Array
+    log_depth: Array
+    normal_error: Array
+    depth_error: Array
+
+
+def infer(model: Any, view: View, base: Array) -> Estimate:
+    """Run the network over a base surface (log depth); tiles with overlap where it is large."""
+    import torch
+
+    channels = view.channels(base)
+    height, width = view.mask.shape
+    out = np.zeros((6, height, width), dtype=np.float64)
+    total = np.zeros((height, width))
+    for top in _starts(height):
+        for left in _starts(width):
+            window = np.s_[top : top + TILE, left : left + TILE]
+            part = channels[:, *window]
+            h, w = part.shape[1:]
+            pad = ((0, 0), (0, -h % 16), (0, -w % 16))
+            x = torch.from_numpy(np.pad(part, pad)[None])
+            with torch.no_grad():
+                y = model(x.to(memory_format=torch.channels_last))
+            values = torch.cat(
+                [y.normals[0], torch.stack([y.delta[0], y.log_normal_error[0],
+                                            y.log_delta_error[0]])]
+            ).numpy()[:, :h, :w]  # fmt: skip
+            taper = np.minimum.outer(_taper(h, top, height), _taper(w, left, width))
+            out[:, *window] += values * taper
+            total[window] += taper
+    out /= total
+    normals = np.moveaxis(out[:3], 0, -1)
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    scale = UNIT_PX * view.pixel_angle
+    return Estimate(normals, base + scale * out[3], np.exp(out[4]), scale * np.exp(out[5]))
+
+
+def _starts(length: int) -> list[int]:
+    if length <= TILE:
+        return [0]
+    step = TILE - OVERLAP
+    return [*range(0, length - TILE, step), length - TILE]
+
+
+def _taper(size: int, start: int, length: int) -> Array:
+    """1 inside, falling towards tile edges that are not image edges."""
+    place = np.arange(size) + 1.0
+    rise = np.ones(size) if start == 0 else np.minimum(1, place / OVERLAP)
+    fall = np.ones(size) if start + size >= length else np.minimum(1, place[::-1] / OVERLAP)
+    return np.minimum(rise, fall)
+
+
+def joined(view: View, guess: Estimate, screen: float) -> Array:
+    """(H, W) log depth from an estimate's normals and height; NaN off the part."""
+    slope = fusion.slopes_of(guess.normals, view.rays)
+    per_pixel = np.stack([slope[..., 0], -slope[..., 1]], -1) * view.pixel_angle
+    middle = float(np.median(guess.normal_error[view.mask]))
+    weight = np.clip((middle / guess.normal_error) ** 2, 0.05, 4.0)
+    return fusion.fuse(per_pixel, guess.log_depth, view.mask, screen, weight)
+
+
+def _upsampled(log_depth: Array, mask: NDArray[np.bool_], shape: tuple[int, int]) -> Array:
+    """Log depth of a shrunk view on the full grid, with the part's edge carried outwards."""
+    from scipy.ndimage import distance_transform_edt
+
+    nearest = distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    filled = log_depth[tuple(nearest)]
+    return np.asarray(
+        cv2.resize(filled, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC), dtype=np.float64
+    )
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the network is run.
+
+    Attributes
+    ----------
+    coarse_px : longer side of the first pass, near the size it was trained at
+    screen : weight λ of the height head in the fusion, at 64 px; falls with the square of size
+    weights : another weights file than the shipped one
+    """
+
+    coarse_px: int = 64
+    screen: float = 0.003
+    weights: Path | None = None
+
+
+def predict_view(
+    model: Any, view: View, base: Array, options: Options = Options()
+) -> tuple[Array, Estimate]:
+    """Fused log depth and the raw estimate: a coarse pass on the base, a fine pass on its result.
+
+    The base is log depth (H, W). The fine pass sees the moments at the coarse pass's surface, so
+    that half vectors are right where the part leaves the base plane.
+    """
+    coarse = view.shrunk(options.coarse_px)
+    side = max(view.mask.shape)
+    if coarse is view:
+        guess = infer(model, view, base)
+        return joined(view, guess, options.screen), guess
+    size = (coarse.mask.shape[1], coarse.mask.shape[0])
+    small = np.asarray(cv2.resize(base, size, interpolation=cv2.INTER_AREA), dtype=np.float64)
+    first = joined(coarse, infer(model, coarse, small), options.screen)
+    if not np.isfinite(first).any():
+        raise ReconstructError("the mask is too small for the network; use another method")
+    rough = _upsampled(first, np.isfinite(first), view.mask.shape)
+    guess = infer(model, view, rough)
+    return joined(view, guess, options.screen * (options.coarse_px / side) ** 2), guess
+
+
+def predict(
+    stack: Stack,
+    camera: Camera,
+    lights: Lights,
+    mask: NDArray[np.bool_] | None = None,
+    mean_height_mm: float = 0.0,
+    options: Options = Options(),
+) -> Surface:
+    """The surface by the network alone.
+
+    Parameters
+    ----------
+    stack, camera, lights : the capture and its calibration, in the same order of lights
+    mask : (H, W) where the part is; None is everywhere
+    mean_height_mm : height of the part over the stage, known from the stage and its thickness
+
+    Raises
+    ------
+    ReconstructError : pictures, camera and lights do not belong together, or no weights
+    """
+    from reconstruct.dpps.weights import read_weights
+
+    start = time.perf_counter()
+    model, facts = read_weights(options.weights)
+    loaded = time.perf_counter()
+    view, turn = view_of(stack, camera, lights, mask)
+    if not view.mask.any():
+        raise ReconstructError("the mask holds no pixel of the part")
+    # work in the window of the part: the coarse pass then has the trained field of view
+    rows, columns = np.any(view.mask, 1).nonzero()[0], np.any(view.mask, 0).nonzero()[0]
+    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    inner = replace(
+        view, radiance=view.radiance[window], clipped=view.clipped[window],
+        mask=view.mask[window], rays=view.rays[window],
+    )  # fmt: skip
+    points = (camera.points_at_height(mean_height_mm)[window] - camera.centre_mm) @ turn.T
+    base = np.log(np.maximum(-points[..., 2], 1e-3))
+    log_depth, guess = predict_view(model, inner, base, options)
+
+    # the mean height is an input: photometry does not fix it
+    full = np.full(camera.shape, np.nan)
+    full[window] = log_depth
+    depth = np.exp(full)
+    in_frame = np.concatenate([view.rays, -np.ones((*camera.shape, 1))], -1) * depth[..., None]
+    height = (in_frame @ turn)[..., 2] + camera.centre_mm[2]
+    for _ in range(3):  # scaling depth moves heights: meet the prior by a few secant steps
+        gap = mean_height_mm - float(np.nanmean(height))
+        reach = float(np.nanmean(camera.centre_mm[2] - height))
+        height = camera.centre_mm[2] - (camera.centre_mm[2] - height) * (1 - gap / reach)
+    slopes = fusion.pixel_slopes(log_depth, inner.mask) / inner.pixel_angle
+    slopes[..., 1] *= -1
+    normals = np.full((*camera.shape, 3), np.nan)
+    normals[window][inner.mask] = fusion.normals_of(slopes, inner.rays)[inner.mask] @ turn
+    sigma = np.full(camera.shape, np.nan, dtype=np.float32)
+    sigma[window][inner.mask] = (1.25 * np.exp(base) * guess.depth_error)[inner.mask]
+    tilt = np.full(camera.shape, np.nan, dtype=np.float32)
+    tilt[window][inner.mask] = np.degrees(1.25 * guess.normal_error)[inner.mask]
+    flags = np.zeros(camera.shape, dtype=np.uint8)
+    flags[~view.mask] = Flag.OUTSIDE
+    flags[view.mask & (view.clipped.mean(-1) > 0.5)] |= np.uint8(Flag.CLIPPED)
+    brightest = view.radiance.max(-1)
+    flags[view.mask & (brightest <= 3 * view.floor)] |= np.uint8(Flag.UNLIT)
+    end = time.perf_counter()
+    return Surface(
+        camera=camera,
+        height_mm=height.astype(np.float32),
+        normals=normals.astype(np.float32),
+        sigma_mm=sigma,
+        normal_sigma_deg=tilt,
+        flags=flags,
+        summary={
+            "method": "dpps",
+            "network": "any-rig",
+            "weights": facts,
+            "mean_height_mm": mean_height_mm,
+            "lights": len(lights),
+            "seconds": {"load": loaded - start, "predict": end - loaded},
+        },
+    )

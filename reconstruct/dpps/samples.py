@@ -1,0 +1,328 @@
+"""One training sample: a random part, metal, rig and sensor, from one seed.
+
+Frame: the camera's, moved to the stage: x right, y up, z towards the camera, the optical centre at
+(0, 0, D). A pixel at column c and row r looks along (X, Y, -1); its point is (X Z, Y Z, D - Z) with
+depth Z, and u = log Z is what height is learned in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reconstruct.dpps import scene, shapes
+from reconstruct.dpps.encoding import encode, slope_of_log_depth
+
+UNIT_PX = 64  # the height head's unit: so many pixels' width
+SPLITS = {"train": 1, "validation": 2, "test": 3}
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What kind of samples; None draws at random.
+
+    Attributes
+    ----------
+    size : image side, px
+    slope_deg : range of the median slope
+    alpha : range of the microfacet width
+    rig : "mixed", "dome96", or the held-out layouts "panel" and "spiral"
+    rig_seed : draw the lights from this seed instead: the same rig in every sample
+    lights : number of lights
+    zoom : share of samples that see a window of the field on an uneven base
+    shapes : "all" or "blobby"
+    bounces : inter-reflection samples; None is 3 in most samples
+    ideal : no calibration errors
+    """
+
+    size: int = 64
+    slope_deg: tuple[float, float] | None = None
+    alpha: tuple[float, float] | None = None
+    rig: str = "mixed"
+    rig_seed: int | None = None
+    lights: int | None = None
+    zoom: float = 0.3
+    shapes: str = "all"
+    bounces: int | None = None
+    ideal: bool = False
+
+
+@dataclass
+class Sample:
+    """Channels, truth and what is needed to make metres of it.
+
+    Attributes
+    ----------
+    channels : (42, H, W) float32
+    normals : (H, W, 3), delta : (H, W) log depth over the base / (64 · pixel angle)
+    mask : (H, W) bool
+    """
+
+    channels: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    delta: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    pixel_angle: float
+    rays: NDArray[np.float32]
+    base_log_depth: NDArray[np.float32]
+    log_depth: NDArray[np.float32]
+    centre_mm: float
+    field_mm: float
+    radiance: NDArray[np.float32] | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def target(self) -> NDArray[np.float32]:
+        """(5, H, W): normal, delta, mask."""
+        return np.concatenate(
+            [np.moveaxis(self.normals, -1, 0), self.delta[None], self.mask[None]]
+        ).astype(np.float32)
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def random_lights(
+    rng: np.random.Generator, ask: Ask, camera_mm: float, field_mm: float
+) -> dict[str, NDArray[np.float64]]:
+    """Positions (mm), axes, lobes and powers of a random rig."""
+    kind = ask.rig
+    if kind == "mixed":
+        kind = rng.choice(["dome96", "dome", "rings", "random"], p=[0.35, 0.3, 0.2, 0.15])
+    count = ask.lights or (96 if kind == "dome96" else round(_log_uniform(rng, 8, 256)))
+    radius = 280.0 / 420.0 * camera_mm
+    if kind in ("dome", "rings", "random", "spiral"):
+        radius = max(camera_mm * _log_uniform(rng, 0.4, 1.3), 1.1 * field_mm)
+    turn = rng.uniform(0, 2 * np.pi)
+    index = np.arange(count)
+    if kind == "dome96":
+        # half: rings from about 24° to 72°; half: even in solid angle; both jittered
+        total = max(count, 96)
+        if rng.random() < 0.5:
+            levels = np.radians(
+                np.linspace(rng.uniform(19, 29), rng.uniform(67, 80), int(rng.integers(5, 8)))
+            )
+            share = np.cumsum(np.cos(levels)) / np.cos(levels).sum()
+            ring = np.searchsorted(share, (np.arange(total) + 0.5) / total)
+            inside = np.arange(total) - np.searchsorted(ring, ring)
+            size = np.bincount(ring)[ring]
+            sine = np.sin(levels[ring])
+            azimuth = 2 * np.pi * inside / size + 1.1 * ring + turn
+        else:
+            low = np.sin(np.radians(rng.uniform(14, 24)))
+            high = np.sin(np.radians(84))
+            sine = np.asarray(low + (high - low) * (np.arange(total) + 0.5) / total)
+            azimuth = np.arange(total) * 2.399963 + turn
+        pick = np.sort(rng.permutation(total)[:count])
+        sine, azimuth = sine[pick], azimuth[pick]
+        sine = np.clip(sine + rng.normal(0, 0.01, count), 0.1, 0.999)
+        azimuth = azimuth + rng.normal(0, 0.03, count)
+    elif kind == "dome":
+        low, high = np.sin(np.radians(rng.uniform(10, 40))), np.sin(np.radians(rng.uniform(60, 88)))
+        sine = low + (high - low) * (index + 0.5) / count
+        azimuth = index * 2.399963 + turn + rng.normal(0, rng.uniform(0, 0.2), count)
+    elif kind == "rings":
+        rings = int(rng.integers(1, 7)) if count >= 24 else int(rng.integers(1, 4))
+        levels = np.sort(np.sin(np.radians(rng.uniform(15, 85, rings))))
+        ring = index % rings
+        sine = levels[ring]
+        azimuth = (index // rings) * 2 * np.pi / np.ceil(count / rings) + turn + ring * 0.7
+    elif kind == "random":
+        sine = rng.uniform(0.2, 0.995, count)
+        azimuth = rng.uniform(0, 2 * np.pi, count)
+    elif kind == "spiral":
+        t = (index + 0.5) / count
+        sine, azimuth = np.sin(np.radians(15 + 65 * t)), 2 * np.pi * 5 * t + turn
+    elif kind == "panel":
+        side = int(np.ceil(np.sqrt(count)))
+        gx, gy = np.meshgrid(np.linspace(-1, 1, side), np.linspace(-1, 1, side))
+        flat = np.stack([gx.ravel(), gy.ravel()], -1)[rng.permutation(side * side)[:count]]
+        height = rng.uniform(0.35, 0.6) * camera_mm
+        position = np.column_stack([flat * camera_mm * 0.9, np.full(count, height)])
+        position = position + rng.normal(0, 0.01 * camera_mm, position.shape)
+    else:
+        raise ValueError(f"no rig layout '{kind}'")
+    if kind != "panel":
+        cosine = np.sqrt(1 - sine**2)
+        direction = np.stack([cosine * np.cos(azimuth), cosine * np.sin(azimuth), sine], -1)
+        spread = rng.normal(0, rng.uniform(0, 0.05), (count, 1))
+        position = direction * radius * (1 + spread)
+    tilt = rng.normal(0, rng.uniform(0, 0.15), (count, 3))
+    axis = -position / np.linalg.norm(position, axis=1, keepdims=True) + tilt
+    if kind == "panel":
+        axis = np.array([0.0, 0.0, -1.0]) + tilt
+    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+    lobe = 1.0 if rng.random() < 0.5 else float(rng.choice([0.0, 1.0, 1.5, 2.0, 4.0]))
+    power = np.exp(rng.normal(0, rng.uniform(0, 0.25), count))
+    return {
+        "position": position,
+        "axis": axis,
+        "lobe": np.full(count, lobe),
+        "power": power * camera_mm**2,
+    }
+
+
+def _scaled(
+    rng: np.random.Generator, ask: Ask, height: NDArray[np.float32], pixel_mm: float
+) -> tuple[NDArray[np.float32], float]:
+    """Heights in mm with a random median slope, and that slope in degrees."""
+    if ask.slope_deg is not None:
+        wanted = rng.uniform(*ask.slope_deg)
+    elif rng.random() < 0.5:
+        wanted = rng.uniform(22, 54)
+    else:
+        wanted = _log_uniform(rng, 2, 30)
+    rows, columns = np.gradient(height)
+    slope = np.hypot(rows, columns) / pixel_mm
+    typical = max(float(np.median(slope)), 0.45 * float(np.quantile(slope, 0.9)), 1e-9)
+    factor = np.tan(np.radians(wanted)) / typical
+    relief = float(np.ptp(height)) * factor
+    factor *= min(1.0, 1.0 * pixel_mm * len(height) / max(relief, 1e-9))
+    # walls beyond 75° only alias
+    steepest = float(np.quantile(slope, 0.995)) * factor
+    factor *= min(1.0, np.tan(np.radians(75)) / max(steepest, 1e-9))
+    return (height * factor).astype(np.float32), float(
+        np.degrees(np.arctan(np.median(slope) * factor))
+    )
+
+
+def draw(seed: int, ask: Ask = Ask(), split: str = "train", keep_radiance: bool = False) -> Sample:
+    """Draw sample number `seed` of a split; shapes and materials of splits never coincide."""
+    rng = np.random.default_rng([SPLITS[split], seed])
+    n = ask.size
+    zoom = rng.random() < ask.zoom
+    camera = 420.0 if ask.rig == "dome96" else 420.0 * _log_uniform(rng, 0.5, 2.0)
+    angle = 110.0 / 420.0 * (_log_uniform(rng, 0.5, 1.9) if ask.rig != "dome96" else 1.0)
+    whole_mm = camera * angle
+    rig_rng = rng if ask.rig_seed is None else np.random.default_rng(ask.rig_seed)
+    lights = random_lights(rig_rng, ask, camera, whole_mm)
+    share = rng.uniform(0.2, 0.6) if zoom else 1.0
+    field_mm = whole_mm * share
+    pixel_angle = angle * share / n
+    shift = rng.uniform(-0.5, 0.5, 2) * (1 - share) * angle if zoom else np.zeros(2)
+    X, Y = np.meshgrid(
+        (np.arange(n) - (n - 1) / 2) * pixel_angle + shift[0],
+        -(np.arange(n) - (n - 1) / 2) * pixel_angle + shift[1],
+    )
+    pixel_mm = pixel_angle * camera
+
+    # the part
+    make = shapes.random_height
+    if ask.shapes == "blobby":
+        make = shapes.smooth if rng.random() < 0.5 else shapes.blobs
+    height, slope = _scaled(rng, ask, make(rng, n), pixel_mm)
+    mask = shapes.outline(rng, n)
+    if mask.sum() < 0.15 * n * n:
+        mask = np.ones((n, n), dtype=bool)
+    height -= float(height[mask].mean())
+    base = np.zeros((n, n), dtype=np.float32)
+    if zoom:  # a window of a larger part, whose coarse shape is roughly known
+        low = shapes.smooth(rng, n, 0.5) * field_mm * _log_uniform(rng, 0.01, 0.3)
+        height = height * np.float32(rng.uniform(0.2, 1)) + low
+        base = low + shapes.smooth(rng, n, 1.2) * field_mm * _log_uniform(rng, 0.003, 0.05)
+    error = 0.0 if ask.ideal else rng.normal(0, 0.015) * whole_mm
+    base = base + np.float32(error)
+    depth = np.maximum(camera - height, 0.3 * camera)
+    log_depth = np.log(depth).astype(np.float32)
+    base_log_depth = np.log(np.maximum(camera - base, 0.3 * camera)).astype(np.float32)
+
+    def points_at(z: NDArray[Any]) -> NDArray[np.float32]:
+        return np.stack([X * z, Y * z, camera - z], -1).astype(np.float32)
+
+    points = points_at(depth)
+    slope_px = slope_of_log_depth(log_depth, pixel_angle)
+    # n ∝ (-u_X, -u_Y, 1 + X u_X + Y u_Y) up to sign: see normals_of in fusion
+    u_x, u_y = slope_px[..., 0], -slope_px[..., 1]
+    normals = np.stack([u_x, u_y, 1 + X * u_x + Y * u_y], -1)
+    normals = (normals / np.linalg.norm(normals, axis=-1, keepdims=True)).astype(np.float32)
+
+    # the metal
+    narrow, wide = ask.alpha or (0.05, 0.45)
+    alpha = np.full((n, n), _log_uniform(rng, narrow, wide), dtype=np.float32)
+    if rng.random() < 0.3 and ask.alpha is None:
+        alpha *= np.exp(0.2 * shapes.smooth(rng, n))
+    alpha = np.clip(alpha, 0.03, 0.7)
+    diffuse = np.zeros((n, n), dtype=np.float32)
+    if rng.random() < 0.5 and not ask.ideal:
+        diffuse += np.float32(_log_uniform(rng, 0.003, 0.3))
+        if rng.random() < 0.5:
+            diffuse *= np.clip(1 + shapes.smooth(rng, n), 0, None)
+    f0 = rng.uniform(0.45, 0.98)
+    beckmann = bool(rng.random() < 0.4)
+    ratio = _log_uniform(rng, 1, 3) if rng.random() < 0.2 and ask.alpha is None else 1.0
+    bounces = ask.bounces if ask.bounces is not None else int(3 * (rng.random() < 0.7))
+    bounce = np.column_stack(
+        [(np.arange(bounces) + rng.random(bounces)) / max(bounces, 1), rng.random(bounces)]
+    ).astype(np.float32)
+
+    as32 = {name: np.ascontiguousarray(value, np.float32) for name, value in lights.items()}
+    image = scene.render(
+        points, normals, mask, np.array([0, 0, camera], np.float32),
+        as32["position"], as32["axis"], as32["lobe"], as32["power"],
+        camera / 420 * rng.uniform(0, 4), alpha, ratio, rng.uniform(0, np.pi),
+        beckmann, np.float32(f0), diffuse, scene.horizon(points), bounce,
+    )  # fmt: skip
+    if rng.random() < 0.7:
+        sigma2 = rng.uniform(0.05, 0.8) ** 2  # px²
+        image = scene.blur(image, 1 - sigma2, sigma2 / 2)
+
+    # the sensor
+    lit = image[mask]
+    hdr = rng.random() < 0.45
+    probe = lit[:: max(1, len(lit) // 500)]
+    quantile = 1.0 if hdr else 1 - _log_uniform(rng, 1e-4, 0.03)
+    full = max(float(np.quantile(probe, quantile)) * (1.05 if hdr else 1.0), 1e-20)
+    image *= np.float32(1 / full)
+    well = _log_uniform(rng, 5000, 40000)
+    read = rng.uniform(2, 8) / well * (0.05 if hdr else 1.0)
+    step = (0.0 if hdr else 1.0) / (2 ** int(rng.choice([8, 10, 12, 12, 12, 16])) - 1)
+    noise = rng.standard_normal(image.shape, dtype=np.float32)
+    noise *= np.sqrt(np.float32(read**2) + image / np.float32(well * (4 if hdr else 1)))
+    image += noise
+    if not ask.ideal:
+        image += np.float32(rng.normal(0, 3e-4) * (0.1 if hdr else 1))  # ambient left over
+    clipped = (image >= 1).astype(np.uint8) if not hdr else np.zeros(image.shape, np.uint8)
+    if not hdr:
+        np.minimum(image, 1, out=image)
+    if step > 0:
+        image = np.round(image / np.float32(step)) * np.float32(step)
+    floor = float(np.hypot(read, step / 3.5))
+
+    # what calibration believes
+    position, power = lights["position"], lights["power"]
+    if not ask.ideal:
+        position = position + rng.normal(0, _log_uniform(rng, 0.05, 1.0), position.shape) * (
+            camera / 420
+        )
+        power = power * np.exp(rng.normal(0, rng.uniform(0, 0.03), len(power)))
+    base_depth = np.exp(base_log_depth)
+    channels = encode(
+        image, clipped, mask, points_at(base_depth), np.array([0, 0, camera]), position,
+        lights["axis"], lights["lobe"], power,
+        slope_of_log_depth(base_log_depth, pixel_angle), floor,
+    )  # fmt: skip
+    return Sample(
+        channels=channels,
+        normals=normals,
+        delta=((log_depth - base_log_depth) / (UNIT_PX * pixel_angle)).astype(np.float32),
+        mask=mask,
+        pixel_angle=pixel_angle,
+        rays=np.stack([X, Y], -1).astype(np.float32),
+        base_log_depth=base_log_depth,
+        log_depth=log_depth,
+        centre_mm=camera,
+        field_mm=field_mm,
+        radiance=image if keep_radiance else None,
+        facts={
+            "slope_deg": slope,
+            "alpha": float(alpha.mean()),
+            "lights": len(power),
+            "beckmann": beckmann,
+            "hdr": bool(hdr),
+            "zoom": bool(zoom),
+            "relief": float(np.ptp(height[mask])) / field_mm,
+        },
+    )

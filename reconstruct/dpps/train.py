@@ -1,0 +1,465 @@
+"""Training: resumable, on data made while it runs, one process or several.
+
+The learning rate falls as a cosine over the run's budget, given in steps or in minutes (then by
+the clock, so that a run on a busy machine still ends on time). Checkpoints hold everything needed
+to go on: weights, their moving average, optimiser, step, seconds spent, next sample.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reconstruct.dpps.network import AnyRigNet, Shape, loss_of
+from reconstruct.dpps.samples import Ask, draw
+from reconstruct.errors import ReconstructError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What to train and how long; the keys of a `rig train --config` file.
+
+    Attributes
+    ----------
+    out : folder for checkpoints, log and weights
+    network : "any-rig" or "published"
+    budget_minutes, budget_steps : length of the run; exactly one of them
+    batch : samples a step, over all processes
+    rate : peak learning rate of AdamW
+    warmup_steps : linear rise at the start
+    decay : weight decay
+    clip : largest gradient norm
+    ema : decay of the moving average of the weights
+    precision : "float32", or "bfloat16" for autocast
+    workers : processes that make samples, for each training process; 0 makes them in line
+    threads : torch threads a process; 0 leaves it
+    checkpoint_minutes, validation_minutes : intervals
+    validation_samples : held-out samples of each kind
+    size : image side of training samples, px
+    rig, zoom : see `samples.Ask`
+    seed : first sample and initial weights
+    samples : end of the sample numbers, after which they start over; 0 never
+    replay : how often a batch is learned from again, in a later mix (data cost more than steps)
+    shards : folder written by `rig dataset` to read samples from instead of drawing them
+    """
+
+    out: str = "training"
+    network: str = "any-rig"
+    budget_minutes: float = 0.0
+    budget_steps: int = 0
+    batch: int = 16
+    rate: float = 2e-3
+    warmup_steps: int = 200
+    decay: float = 1e-4
+    clip: float = 1.0
+    ema: float = 0.999
+    precision: str = "float32"
+    workers: int = 1
+    threads: int = 0
+    checkpoint_minutes: float = 3.0
+    validation_minutes: float = 10.0
+    validation_samples: int = 32
+    size: int = 64
+    rig: str = "mixed"
+    zoom: float = 0.3
+    seed: int = 0
+    samples: int = 0
+    replay: int = 0
+    shards: str = ""
+
+    @staticmethod
+    def from_mapping(data: dict[str, Any]) -> TrainConfig:
+        """Check names and types; `ReconstructError` names the nearest known key."""
+        import difflib
+
+        known = {f.name: f for f in fields(TrainConfig)}
+        given: dict[str, Any] = {}
+        for key, value in data.items():
+            if key not in known:
+                near = difflib.get_close_matches(key, known, 1)
+                hint = f"; did you mean '{near[0]}'?" if near else ""
+                raise ReconstructError(f"the training configuration has no key '{key}'{hint}")
+            kind = type(getattr(TrainConfig(), key))
+            if kind is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+                raise ReconstructError(
+                    f"the training configuration's '{key}' is {value!r}; expected {kind.__name__}"
+                )
+            given[key] = value
+        config = TrainConfig(**given)
+        if (config.budget_minutes > 0) == (config.budget_steps > 0):
+            raise ReconstructError("give the run exactly one of budget_minutes and budget_steps")
+        if config.network not in ("any-rig", "published"):
+            raise ReconstructError(f"no network '{config.network}': any-rig or published")
+        if config.precision not in ("float32", "bfloat16"):
+            raise ReconstructError(f"no precision '{config.precision}': float32 or bfloat16")
+        return config
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Who we are among the processes that train together."""
+
+    rank: int = 0
+    count: int = 1
+
+    @staticmethod
+    def join() -> Processes:
+        """Join the group that `torchrun` describes in the environment, if any."""
+        if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
+            return Processes()
+        if not torch.distributed.is_initialized():
+            torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        return Processes(torch.distributed.get_rank(), torch.distributed.get_world_size())
+
+
+class Stream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
+    """Endless batches; batch b of the run holds samples b·batch … b·batch + batch − 1."""
+
+    def __init__(self, config: TrainConfig, first_step: int, processes: Processes) -> None:
+        super().__init__()
+        self.config, self.first_step, self.processes = config, first_step, processes
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        from reconstruct.dpps.dataset import training_pair
+
+        share = self.config.batch // self.processes.count
+        first = step * self.config.batch + self.processes.rank * share
+        pairs = [training_pair(self.config, first + i) for i in range(share)]
+        return (
+            torch.from_numpy(np.stack([p[0] for p in pairs])),
+            torch.from_numpy(np.stack([p[1] for p in pairs])),
+        )
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        worker = torch.utils.data.get_worker_info()
+        offset, stride = (worker.id, worker.num_workers) if worker else (0, 1)
+        step = self.first_step + offset
+        while True:
+            yield self.batch(step)
+            step += stride
+
+
+def replayed(
+    fresh: Iterable[tuple[Tensor, Tensor]], config: TrainConfig, processes: Processes
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each fresh batch, and after it `replay` batches mixed from the last 32."""
+    rng = np.random.default_rng([config.seed, processes.rank])
+    store: list[tuple[Tensor, Tensor]] = []
+    for x, y in fresh:
+        yield x, y
+        if not config.replay:
+            continue
+        store = [*store[-31:], (x, y)]
+        for _ in range(config.replay if len(store) >= 16 else 0):
+            pick = [(int(rng.integers(len(store))), i) for i in range(len(x))]
+            yield (
+                torch.stack([store[b][0][i] for b, i in pick]),
+                torch.stack([store[b][1][i] for b, i in pick]),
+            )
+
+
+class SyncedNorm(nn.BatchNorm2d):
+    """Batch norm over the batches of all processes, as `SyncBatchNorm`, which needs GPUs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        from torch.distributed.nn.functional import all_reduce
+
+        count = x.numel() / x.shape[1] * torch.distributed.get_world_size()
+        sums = torch.stack([x.sum((0, 2, 3)), x.square().sum((0, 2, 3))])
+        mean, square = all_reduce(sums) / count  # type: ignore[no-untyped-call]
+        var = (square - mean * mean).clamp(min=0)
+        with torch.no_grad():
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            keep = 0.1 if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean, keep)
+            self.running_var.lerp_(var * count / (count - 1), keep)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked += 1
+        scale = self.weight * torch.rsqrt(var + self.eps)
+        out: Tensor = x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+        return out
+
+
+def synchronised(model: nn.Module) -> nn.Module:
+    """The network with batch norms that see all processes."""
+    if torch.cuda.is_available():
+        convert: Any = nn.SyncBatchNorm.convert_sync_batchnorm
+        synced: nn.Module = convert(model)
+        return synced
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SyncedNorm
+    return model
+
+
+def raise_malloc_thresholds() -> None:
+    """Keep freed image-sized blocks in the process: page faults ate half of an early run."""
+    import ctypes
+
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
+    except (OSError, AttributeError):
+        pass  # not glibc
+
+
+def build(config: TrainConfig) -> nn.Module:
+    """The network with reproducible initial weights."""
+    torch.manual_seed(config.seed)
+    if config.network == "published":
+        from reconstruct.dpps.published import PublishedNet
+
+        return PublishedNet()
+    return AnyRigNet(Shape())
+
+
+def _worker_start(_: int) -> None:
+    torch.set_num_threads(1)
+    raise_malloc_thresholds()
+    os.environ["NUMBA_NUM_THREADS"] = "1"
+
+
+class Trainer:
+    """One run in one folder."""
+
+    def __init__(self, config: TrainConfig, processes: Processes | None = None) -> None:
+        raise_malloc_thresholds()
+        self.config = config
+        self.processes = processes or Processes.join()
+        if config.batch % self.processes.count:
+            raise ReconstructError(
+                f"a batch of {config.batch} cannot be shared by {self.processes.count} processes"
+            )
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.folder = Path(config.out)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.model = build(config).to(self.device)
+        for parameter in self.model.parameters():
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        self.average = build(config).to(self.device)
+        self.average.load_state_dict(self.model.state_dict())
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=config.rate, weight_decay=config.decay, betas=(0.9, 0.98)
+        )
+        self.step, self.seconds, self.lost = 0, 0.0, 0
+        self._resume()
+        self.wrapped: nn.Module = self.model
+        if self.processes.count > 1:
+            self.model = synchronised(self.model)
+            self.wrapped = nn.parallel.DistributedDataParallel(self.model)
+
+    # state -------------------------------------------------------------------------------------
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def _resume(self) -> None:
+        if not self.checkpoint.exists():
+            return
+        try:
+            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step, self.seconds = state["step"], state["seconds"]
+        except (KeyError, RuntimeError, EOFError, OSError) as error:
+            raise ReconstructError(
+                f"{self.checkpoint} does not continue this run ({type(error).__name__}); "
+                "move it away to start over"
+            ) from error
+
+    def save(self) -> None:
+        """Write the checkpoint whole or not at all, and the averaged weights beside it."""
+        if self.processes.rank:
+            return
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "config": json.dumps(asdict(self.config)),
+        }
+        partial = self.checkpoint.with_suffix(".partial")
+        torch.save(state, partial)
+        os.replace(partial, self.checkpoint)
+
+    # schedule ----------------------------------------------------------------------------------
+    def progress(self) -> float:
+        """0 at the start, 1 at the end."""
+        if self.config.budget_steps:
+            return self.step / self.config.budget_steps
+        return self.seconds / (60 * self.config.budget_minutes)
+
+    def rate(self) -> float:
+        warm = min(1.0, (self.step + 1) / max(1, self.config.warmup_steps))
+        return self.config.rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress())))
+
+    # steps -------------------------------------------------------------------------------------
+    def _loss(self, x: Tensor, y: Tensor) -> Any:
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"
+        ):
+            out = self.wrapped(x)
+        if self.config.network == "published":
+            from reconstruct.dpps.published import published_loss
+
+            return published_loss(out, y)
+        return loss_of(out, y)
+
+    def train_step(self, x: Tensor, y: Tensor) -> Any:
+        """One optimiser step; a step whose loss is not finite is left out and counted."""
+        x = x.to(self.device, memory_format=torch.channels_last)
+        y = y.to(self.device)
+        rate = self.rate()
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.wrapped.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = self._loss(x, y)
+        loss.total.backward()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        if torch.isfinite(norm):
+            self.optimiser.step()
+        else:
+            self.lost += 1
+        self.step += 1
+        self._follow()
+        return loss
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        keep = min(self.config.ema, self.step / (self.step + 10))
+        for mean, now in zip(
+            self.average.state_dict().values(), self.model.state_dict().values(), strict=True
+        ):
+            if mean.dtype.is_floating_point:
+                mean.lerp_(now, 1 - keep)
+            else:
+                mean.copy_(now)
+
+    def run(self, say: Any = print) -> None:
+        """Train to the end of the budget; Ctrl-C writes a checkpoint first."""
+        fresh_steps = self.step // (1 + self.config.replay)
+        loader = torch.utils.data.DataLoader(
+            Stream(self.config, fresh_steps, self.processes), batch_size=None,
+            num_workers=self.config.workers, worker_init_fn=_worker_start,
+            prefetch_factor=3 if self.config.workers else None,
+            multiprocessing_context="fork" if self.config.workers else None,
+        )  # fmt: skip
+        log = _Log(self.folder / "log.csv", self.processes.rank == 0)
+        clock = saved = shown = validated = time.monotonic()
+        seconds = self.seconds
+        sums: list[tuple[float, float, float]] = []
+        try:
+            for x, y in replayed(loader, self.config, self.processes):
+                loss = self.train_step(x, y)
+                sums.append((loss.total.item(), loss.normal_deg.item(), loss.delta.item()))
+                now = time.monotonic()
+                self.seconds = seconds + now - clock
+                end = self.progress() >= 1
+                if now - shown > 20 or end:
+                    mean = np.mean(sums, axis=0)
+                    sums, shown = [], now
+                    log.row("train", self, mean)
+                    if self.processes.rank == 0:
+                        say(
+                            f"step {self.step}  {self.seconds / 60:.1f} min  "
+                            f"loss {mean[0]:.4f}  normals {mean[1]:.2f}°  "
+                            f"height {100 * mean[2]:.2f} %  rate {self.rate():.1e}"
+                        )
+                if now - validated > 60 * self.config.validation_minutes or end:
+                    for name, figures in self.validate().items():
+                        log.row(name, self, figures)
+                        if self.processes.rank == 0:
+                            say(f"  {name}: {figures[1]:.2f}°  {100 * figures[2]:.2f} %")
+                    validated = time.monotonic()
+                if now - saved > 60 * self.config.checkpoint_minutes or end:
+                    self.save()
+                    saved = time.monotonic()
+                if end:
+                    break
+        except KeyboardInterrupt:
+            self.save()
+            raise
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, Any]:
+        """Loss, degrees and height (share of 64 px) of the averaged weights on held-out parts."""
+        if self.processes.rank or self.config.network == "published":
+            return {}
+        self.average.eval()
+        kinds = {
+            "steep": Ask(rig="dome96", slope_deg=(40, 50), zoom=0, shapes="blobby"),
+            "gentle": Ask(rig="dome96", slope_deg=(5, 15), zoom=0),
+            "panel": Ask(rig="panel", slope_deg=(40, 50), zoom=0, shapes="blobby"),
+        }
+        result = {}
+        for name, ask in kinds.items():
+            ask = replace(ask, size=self.config.size)
+            rows = []
+            for i in range(self.config.validation_samples):
+                sample = draw(i, ask, "validation")
+                x = torch.from_numpy(sample.channels)[None].to(self.device)
+                y = torch.from_numpy(sample.target())[None].to(self.device)
+                out = loss_of(self.average(x), y)
+                rows.append((out.total.item(), out.normal_deg.item(), out.delta.item()))
+            result[name] = np.mean(rows, axis=0)
+        return result
+
+
+class _Log:
+    """A CSV of loss, degrees and height over steps, samples and minutes."""
+
+    def __init__(self, path: Path, active: bool) -> None:
+        self.path, self.active = path, active
+        if active and not path.exists():
+            path.write_text("what,step,samples,minutes,rate,loss,normals_deg,height\n")
+
+    def row(self, what: str, run: Trainer, values: Any) -> None:
+        if not self.active:
+            return
+        samples = run.step // (1 + run.config.replay) * run.config.batch
+        with self.path.open("a", newline="") as file:
+            csv.writer(file).writerow(
+                [what, run.step, samples, f"{run.seconds / 60:.2f}",
+                 f"{run.rate():.3e}", *(f"{v:.5f}" for v in values)]
+            )  # fmt: skip
+
+
+def export_weights(checkpoint: Path, path: Path) -> dict[str, Any]:
+    """Write a checkpoint's averaged any-rig weights as safetensors; returns the facts in it."""
+    from reconstruct.dpps.weights import write_weights
+
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    model = AnyRigNet(Shape())
+    model.load_state_dict(state["average"])
+    config = json.loads(state["config"])
+    facts = {
+        "steps": state["step"],
+        "samples": state["step"] // (1 + config["replay"]) * config["batch"],
+        "minutes": round(state["seconds"] / 60, 1),
+        "size_px": config["size"],
+    }
+    write_weights(model, path, facts)
+    return facts

@@ -1,0 +1,93 @@
+"""Weights on disk: safetensors in half precision, with what they were trained on.
+
+A file is read without pickle and is refused with a sentence when it is not ours, was made for
+another encoding, or does not fit the network it describes.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from reconstruct.dpps.encoding import CHANNELS, ENCODING
+from reconstruct.dpps.network import AnyRigNet, Shape
+from reconstruct.errors import ReconstructError
+
+FORMAT = "rig-weights/1"
+SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "any-rig.safetensors"
+
+
+def write_weights(model: AnyRigNet, path: Path, facts: dict[str, Any] | None = None) -> None:
+    """Write the network's weights in half precision."""
+    tensors = {
+        name: (value.half() if value.dtype.is_floating_point else value).contiguous().cpu()
+        for name, value in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    for name, value in tensors.items():
+        if value.dtype == torch.float16 and not torch.isfinite(value).all():
+            raise ReconstructError(f"the weights '{name}' do not fit into half precision")
+    save_file(
+        tensors,
+        path,
+        metadata={
+            "format": FORMAT,
+            "network": "any-rig",
+            "shape": json.dumps(model.shape.to_json()),
+            "facts": json.dumps(facts or {}),
+        },
+    )
+
+
+def read_weights(path: Path | None = None) -> tuple[AnyRigNet, dict[str, Any]]:
+    """The network ready to predict, and the facts written with it.
+
+    Raises `ReconstructError` when the file is missing, is no weights file or does not fit.
+    """
+    path = path or SHIPPED
+    if not path.is_file():
+        raise ReconstructError(f"there are no weights at {path}; train some with `rig train`")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ReconstructError(f"{path} is not a safetensors file: {error}") from error
+    if metadata.get("format") != FORMAT or metadata.get("network") != "any-rig":
+        raise ReconstructError(
+            f"{path} holds '{metadata.get('network', 'unknown')}' weights in the format "
+            f"'{metadata.get('format', 'unknown')}'; expected 'any-rig' in '{FORMAT}'"
+        )
+    try:
+        shape = json.loads(metadata["shape"])
+        facts = json.loads(metadata["facts"])
+        encoding, channels = shape.pop("encoding"), shape["channels"]
+        shape["widths"] = tuple(shape["widths"])
+        sizes = Shape(**shape)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReconstructError(f"{path} does not describe its network: {error!r}") from error
+    if encoding != ENCODING or channels != CHANNELS:
+        raise ReconstructError(
+            f"{path} was trained on the encoding '{encoding}' with {channels} channels; this "
+            f"version makes '{ENCODING}' with {CHANNELS}: use weights of this version"
+        )
+    model = AnyRigNet(sizes)
+    own = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+    wrong = sorted(set(own) ^ set(tensors)) or sorted(
+        name for name in own if own[name].shape != tensors[name].shape
+    )
+    if wrong:
+        raise ReconstructError(
+            f"{path} does not fit the network it describes: {len(wrong)} tensors are missing, "
+            f"unknown or of another size, first '{wrong[0]}'"
+        )
+    model.load_state_dict(
+        {k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()},
+        strict=False,
+    )
+    return model.eval(), facts

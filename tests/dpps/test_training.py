@@ -1,0 +1,212 @@
+"""Training: configuration, resuming, two processes as one, datasets."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from reconstruct.dpps import dataset
+from reconstruct.dpps.samples import Ask
+from reconstruct.dpps.train import Processes, Stream, TrainConfig, Trainer, export_weights, replayed
+from reconstruct.dpps.weights import read_weights
+from reconstruct.errors import ReconstructError
+from rig.cli import app
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = TrainConfig(
+    budget_steps=4, batch=2, size=32, workers=0, threads=1, warmup_steps=1, validation_samples=1,
+    seed=7,
+)  # fmt: skip
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "log.csv").open() as file:
+        return [r for r in csv.DictReader(file) if r["what"] == "train"]
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ({"batsh": 4, "budget_steps": 1}, "did you mean 'batch'"),
+        ({"batch": "4", "budget_steps": 1}, "expected int"),
+        ({"batch": True, "budget_steps": 1}, "expected int"),
+        ({"batch": 4}, "exactly one of"),
+        ({"budget_steps": 3, "budget_minutes": 2}, "exactly one of"),
+        ({"budget_steps": 3, "network": "resnet"}, "no network 'resnet'"),
+        ({"budget_steps": 3, "precision": "int8"}, "no precision"),
+    ],
+)
+def test_mistakes_in_the_configuration_are_named(data, sentence) -> None:
+    with pytest.raises(ReconstructError, match=sentence):
+        TrainConfig.from_mapping(data)
+
+
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path) -> None:
+    whole = Trainer(replace(TINY, out=str(tmp_path / "a")), Processes())
+    whole.run(lambda _: None)
+    first = Trainer(replace(TINY, out=str(tmp_path / "b")), Processes())
+    stream = Stream(first.config, 0, Processes())
+    for step in range(2):
+        first.train_step(*stream.batch(step))
+    first.save()
+    second = Trainer(replace(TINY, out=str(tmp_path / "b")), Processes())
+    assert second.step == 2
+    second.run(lambda _: None)
+    for a, b in zip(whole.average.parameters(), second.average.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    facts = export_weights(second.checkpoint, tmp_path / "w.safetensors")
+    assert facts["steps"] == 4
+    assert facts["samples"] == 8
+    assert read_weights(tmp_path / "w.safetensors")[1] == facts
+
+
+def test_a_foreign_checkpoint_is_refused(tmp_path) -> None:
+    torch.save({"something": torch.zeros(3)}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ReconstructError, match="does not continue this run"):
+        Trainer(replace(TINY, out=str(tmp_path)), Processes())
+
+
+def test_the_rate_rises_then_falls_to_zero(tmp_path) -> None:
+    run = Trainer(replace(TINY, out=str(tmp_path), budget_steps=100, warmup_steps=10), Processes())
+    rates = []
+    for run.step in range(101):
+        rates.append(run.rate())
+    assert rates[0] < rates[5] < rates[9]
+    assert rates[9] > 0.9 * run.config.rate
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
+    assert rates[-1] < 1e-9
+
+
+def test_replay_mixes_recent_batches() -> None:
+    config = replace(TINY, replay=2)
+    fresh = ((torch.full((2, 1), float(i)), torch.full((2, 1), float(i))) for i in range(20))
+    out = list(replayed(fresh, config, Processes()))
+    assert len(out) == 20 + 2 * 5  # from the sixteenth on
+    assert all(torch.equal(x, y) for x, y in out)
+
+
+def _losses(folder: Path, command: list[str]) -> list[float]:
+    script = (
+        "from dataclasses import replace\n"
+        "from reconstruct.dpps.train import Trainer, TrainConfig, Stream\n"
+        f"t = Trainer(TrainConfig(budget_steps=3, batch=4, size=32, workers=0, threads=1,"
+        f" warmup_steps=1, rate=1e-4, seed=7, out={str(folder)!r}))\n"
+        "import torch\n"
+        "s = Stream(t.config, 0, t.processes)\n"
+        "out = []\n"
+        "for i in range(3):\n"
+        "    loss = t.train_step(*s.batch(i)).total.detach()\n"
+        "    if t.processes.count > 1:\n"
+        "        torch.distributed.all_reduce(loss); loss /= t.processes.count\n"
+        "    out.append(loss.item())\n"
+        "if t.processes.rank == 0:\n"
+        "    print('LOSSES', *out)\n"
+        "if t.processes.count > 1:\n"
+        "    torch.distributed.destroy_process_group()\n"
+    )
+    path = folder / "script.py"
+    folder.mkdir()
+    path.write_text(script)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *command, str(path)], env=environment, capture_output=True, text=True,
+        timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    line = next(line for line in done.stdout.splitlines() if line.startswith("LOSSES"))
+    return [float(v) for v in line.split()[1:]]
+
+
+def test_two_processes_learn_as_one(tmp_path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    one = _losses(tmp_path / "one", [])
+    two = _losses(
+        tmp_path / "two",
+        ["-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1",
+         f"--master-port={port}"],
+    )  # fmt: skip
+    np.testing.assert_allclose(one, two, rtol=5e-4)
+    assert one[-1] < one[0]
+
+
+def test_a_dataset_goes_on_where_it_stopped(tmp_path) -> None:
+    ask = Ask(size=32)
+    told: list[str] = []
+    dataset.write_dataset(tmp_path / "a", 5, ask, shard=2, say=told.append)
+    assert len(told) == 3
+    (tmp_path / "a" / "shard-00001.safetensors").unlink()
+    before = (tmp_path / "a" / "shard-00000.safetensors").stat().st_mtime_ns
+    told.clear()
+    statistics = dataset.write_dataset(tmp_path / "a", 5, ask, shard=2, say=told.append)
+    assert told == ["shard 2 of 3"]
+    assert (tmp_path / "a" / "shard-00000.safetensors").stat().st_mtime_ns == before
+    assert statistics["samples"] == 5
+    assert (tmp_path / "a" / "contact_sheet.png").stat().st_size > 1000
+    dataset.write_dataset(tmp_path / "b", 5, ask, shard=2, say=told.append)
+    for name in ("shard-00001.safetensors", "dataset.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    with pytest.raises(ReconstructError, match="another request"):
+        dataset.write_dataset(tmp_path / "a", 5, ask, split="test", shard=2)
+
+
+def test_training_reads_shards(tmp_path) -> None:
+    dataset.write_dataset(tmp_path / "d", 3, Ask(size=32), shard=2, say=lambda _: None)
+    config = replace(TINY, shards=str(tmp_path / "d"), out=str(tmp_path / "run"))
+    x, y = dataset.training_pair(config, 4)
+    again = dataset.training_pair(config, 1)
+    np.testing.assert_array_equal(x, again[0])
+    assert x.shape == (42, 32, 32)
+    assert y.shape == (5, 32, 32)
+    Trainer(config, Processes()).run(lambda _: None)
+    assert rows(tmp_path / "run")
+    head = tmp_path / "d" / "dataset.json"
+    head.write_text(json.dumps({**json.loads(head.read_text()), "encoding": "older/0"}))
+    dataset._size.cache_clear()
+    with pytest.raises(ReconstructError, match="older/0"):
+        dataset.training_pair(config, 0)
+
+
+def test_the_commands(tmp_path) -> None:
+    runner = CliRunner()
+    config = tmp_path / "c.yaml"
+    config.write_text("budget_steps: 2\nbatch: 2\nsize: 32\nworkers: 0\nvalidation_samples: 1\n")
+    out, weights = tmp_path / "run", tmp_path / "w.safetensors"
+    done = runner.invoke(
+        app, ["train", "--config", str(config), "--out", str(out), "--export", str(weights)]
+    )
+    assert done.exit_code == 0, done.output
+    assert "steep" in done.output
+    assert read_weights(weights)[1]["steps"] == 2
+    made = runner.invoke(app, ["dataset", str(tmp_path / "d"), "--count", "2", "--size", "32"])
+    assert made.exit_code == 0, made.output
+    assert "2 samples, median slope" in made.output
+    published = runner.invoke(
+        app, ["dataset", str(tmp_path / "p"), "--count", "1", "--layout", "published"]
+    )
+    assert published.exit_code == 0, published.output
+    assert len(list((tmp_path / "p").glob("data_small1/ob1_1_1_r0/*.png"))) == 96
+    assert runner.invoke(app, ["dataset", str(tmp_path / "d"), "--size", "30"]).exit_code != 0
+
+
+def test_the_published_network_trains(tmp_path) -> None:
+    config = replace(
+        TINY, network="published", budget_steps=2, out=str(tmp_path), rate=5e-5, batch=2
+    )
+    Trainer(config, Processes()).run(lambda _: None)
+    from reconstruct.dpps.published import read_published
+
+    assert read_published(tmp_path / "checkpoint.pt")

@@ -313,7 +313,8 @@ def _problem(detail: Any, tree: yaml.Node, root: type[BaseModel]) -> Problem:
     if kind == "missing":
         return Problem(_dotted(place), None, "is missing")
     message = str(detail["msg"]).removeprefix("Value error, ")
-    message = message.replace("Input should be", "should be").replace("a valid ", "a ")
+    message = message.replace("Input should be", "should be")
+    message = message.replace("a valid integer", "a whole number").replace("a valid ", "a ")
     if not place:  # a check across sections names its own place
         section, colon, rest = message.partition(": ")
         if colon:

@@ -58,7 +58,10 @@ def _harvester(producers: Sequence[str]) -> Harvester:
             try:
                 harvester.add_file(path, check_existence=True, check_validity=True)
             except FileNotFoundError:
-                raise DeviceError(f"the GenTL producer {path} does not exist") from None
+                raise DeviceError(
+                    f"the GenTL producer {path} does not exist: install the camera maker's "
+                    "software, or correct camera: producer in rig.yaml"
+                ) from None
             except OSError as error:
                 raise DeviceError(f"the GenTL producer {path} cannot be loaded: {error}") from None
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 from dataclasses import dataclass
 
@@ -107,10 +108,7 @@ class Link:
         except ValueError as error:
             raise DeviceError(f"cannot use serial port {device}: {error}") from error
         except PORT_ERRORS as error:
-            raise DeviceError(
-                f"cannot open serial port {device} ({error}): is it plugged in, free and "
-                "readable by you? 'rig devices' lists the ports"
-            ) from error
+            raise DeviceError(_why_not_open(device, error)) from error
         self._serial = opened
         if self._usb is None and "://" not in device:
             self._usb = identity_of(device)  # the device may come back under another name
@@ -150,3 +148,21 @@ class Link:
     def _lost(self, error: BaseException) -> LinkLost:
         self.close()
         return LinkLost(f"the LED board on {self.port} was unplugged or its port failed ({error})")
+
+
+def _why_not_open(device: str, error: BaseException) -> str:
+    """One sentence: what is wrong with the port, and what to do."""
+    number = getattr(error, "errno", None)
+    if number == errno.ENOENT:
+        return f"there is no serial port {device}: plug the board in; 'rig devices' lists the ports"
+    if number in (errno.EAGAIN, errno.EBUSY):
+        return f"serial port {device} is in use by another program: end that one first"
+    if number == errno.EACCES:
+        return (
+            f"you may not open serial port {device}: join the group that owns it (often "
+            "'dialout'), log in again, and see that no other program holds it"
+        )
+    return (
+        f"cannot open serial port {device} ({error}): is it plugged in, free and "
+        "readable by you? 'rig devices' lists the ports"
+    )

@@ -7,7 +7,6 @@ addresses; everything else is the same.
 from __future__ import annotations
 
 import contextlib
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,10 +46,10 @@ def simulated(config: Config) -> Config:
 
 
 def default_scene(config: Config, part: str, seed: int) -> Scene:
-    """What the virtual camera sees when nobody brings a scene: a bump, another for each part."""
-    from capture.bump import Bump
+    """What the virtual camera sees when nobody brings a scene: the part of that name."""
+    from rig.simulate import scene_of
 
-    return Bump(led_count=config.board.leds, seed=zlib.crc32(part.encode()) + seed)
+    return scene_of(part or "field", led_count=config.board.leds, seed=seed)
 
 
 @dataclass
@@ -206,6 +205,7 @@ def open_rig(
         trigger = {"software": "software", "board-clocked": "line", "camera-clocked": "free"}[mode]
         settings = config.camera_settings(trigger)  # type: ignore[arg-type]
         state = sync.configure(settings)
+        _prepare_scene(config, mode)
         rig = Rig(config, board, camera, mode, sync, state, settings, config_text)
         told.append(rig)
         yield rig
@@ -220,6 +220,15 @@ def _publish(config: Config, scene: Scene | None, part: str, seed: int) -> None:
             if scene is None:
                 continue
         publish(name, World(scene or default_scene(config, part, seed), seed=seed))
+
+
+def _prepare_scene(config: Config, mode: Mode) -> None:
+    """Render before the clock runs: a real scene is there when its light goes on."""
+    if not config.camera.address.startswith("sim://"):
+        return
+    scene = find(config.camera.address).scene
+    for led in range(1, scene.led_count + 1 if mode != "software" else 2):
+        scene.irradiance(led)
 
 
 # references -----------------------------------------------------------------------------------

@@ -1,0 +1,375 @@
+"""What ``rig calibrate-lights`` does with pictures that exist, and how its result is kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calib.advice import next_place, poorly_fixed
+from calib.camera import Camera
+from calib.light_files import read_lights, write_lights
+from calib.lights import Lights
+from calib.photometric import fit_photometry
+from calib.pictures import PictureSet, find_pictures, pose_folders, read_camera
+from calib.plate import PlateData, PlatePictures, measure_plate
+from calib.solve import Calibration, solve_directions, solve_lights
+from calib.sphere import assumed_camera
+from calib.views import SphereView, measure_views
+from capture.journal import JOURNAL
+from rig.exits import GOOD, OUT_OF_TOLERANCE, UsageError
+from rig.workspace import Workspace
+
+LIMIT_MM = 1.0
+HISTORY = "history"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was typed for ``rig calibrate-lights``."""
+
+    source: Path | None
+    diameter_mm: float | None
+    plate: Path | None = None
+    plate_reflectance: float | None = None
+    plate_height_mm: float = 0.0
+    nominal: Path | None = None
+    nominal_sigma_mm: float = 5.0
+    positions: Path | None = None
+    camera: Path | None = None
+    spheres: int | None = None
+    out: Path | None = None
+    replace: bool = False
+    workspace: Path | None = None
+    poses: int = 6
+    simulate: bool = False
+    seed: int = 0
+    leds: str | None = None
+    yes: bool = False
+
+
+Say = Callable[[str], None]
+
+
+def from_pictures(order: Order, say: Say = print) -> int:
+    """Calibrate from folders of pictures; returns the exit code."""
+    out = target(order)
+    if order.positions is not None:
+        return _photometry_only(order, out, say)
+    if order.source is None or order.diameter_mm is None:
+        raise UsageError("say where the pictures are and how big the ball is: --from FOLDER "
+                         "--sphere-diameter 25.4")
+    radius_mm = ball_radius(order.diameter_mm)
+    camera = find_camera(order, order.source)
+    views, camera, ids = views_of(order.source, camera, radius_mm, order.spheres, say)
+    provenance = {"source": order.source.name, "sphere_diameter_mm": order.diameter_mm}
+    if len(views) == 1 and order.nominal is None:
+        return _directions(views[0], camera, radius_mm, out, order, provenance, say)
+    plate = None
+    if order.plate is not None:
+        plate_camera = _camera_at(order.plate) or camera
+        plate = measure_plate(
+            pictures_at(order.plate, ids), plate_camera, height_mm=order.plate_height_mm
+        )
+        provenance["plate"] = order.plate.name
+    nominal = read_lights(order.nominal) if order.nominal is not None else None
+    result = solve_lights(
+        views,
+        camera,
+        radius_mm,
+        ids,
+        plate=plate,
+        reflectance=order.plate_reflectance,
+        nominal=nominal,
+        nominal_sigma_mm=order.nominal_sigma_mm,
+    )
+    if np.linalg.norm(camera.centre_mm) == 0:
+        result = _about_the_spheres(result)
+    return keep(result, out, order, provenance, views, plate, say)
+
+
+def ball_radius(diameter_mm: float) -> float:
+    if not 0 < diameter_mm < 1e4:
+        raise UsageError(f"a ball cannot have a diameter of {diameter_mm} mm")
+    return diameter_mm / 2
+
+
+# pictures -------------------------------------------------------------------------------------
+def pictures_at(folder: Path, ids: Sequence[int] | None = None) -> PlatePictures:
+    """The pictures of a folder, or of a recording."""
+    if (folder / JOURNAL).is_file():
+        from rig.recorded import RecordedPictures
+
+        return RecordedPictures(folder)
+    pictures = PictureSet.open(folder)
+    if ids is not None and len(ids) == len(pictures) and set(pictures.ids) != set(ids):
+        pictures = replace(pictures, ids=tuple(ids))
+    return pictures
+
+
+def _camera_at(folder: Path) -> Camera | None:
+    if (folder / JOURNAL).is_file():
+        from capture.reading import Recording
+
+        path = Recording.open(folder).camera_path
+        if path is not None:
+            return Camera.read(path)
+    return read_camera(folder)
+
+
+def find_camera(order: Order, folder: Path) -> Camera | None:
+    """The camera that was named, else the pictures' own, else the workspace's."""
+    if order.camera is not None:
+        return Camera.read(order.camera)
+    camera = _camera_at(folder)
+    if camera is None and order.workspace is not None:
+        path = Workspace.at(order.workspace).calibration / "camera.json"
+        camera = Camera.read(path) if path.is_file() else None
+    return camera
+
+
+def _poses(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}")
+    recorded = sorted(p for p in folder.iterdir() if (p / JOURNAL).is_file())
+    if recorded:
+        return recorded
+    if (folder / JOURNAL).is_file():
+        return [folder]
+    poses = pose_folders(folder)
+    if not poses:
+        raise UsageError(
+            f"{folder} holds no pictures of a ball: expected one subfolder per place of the ball "
+            "with led_001.png … and ambient.png"
+        )
+    return poses
+
+
+def views_of(
+    folder: Path, camera: Camera | None, radius_mm: float, spheres: int | None, say: Say
+) -> tuple[list[SphereView], Camera, list[int]]:
+    """All spheres of all poses, the camera whose pixels they are in, and the LEDs' ids."""
+    views: list[SphereView] = []
+    whole = camera
+    ids: set[int] = set()
+    for pose in _poses(folder):
+        pictures = pictures_at(pose)
+        own = Camera.read(pose / "camera.json") if (pose / "camera.json").is_file() else camera
+        if own is None:
+            own = assumed_camera(_shape(pictures))
+            say(f"{pose.name}: no camera.json; the view is taken to be parallel")
+        found = measure_views(pictures, own, radius_mm, name=pose.name, spheres=spheres)
+        if whole is None:
+            whole = own
+        if own is not whole:
+            # A window of the whole picture: the same camera, its pixels counted from elsewhere.
+            same = np.allclose(own.K[:2, :2], whole.K[:2, :2]) and np.allclose(own.R, whole.R)
+            if not same or not np.allclose(own.t, whole.t):
+                raise UsageError(f"{pose.name} was taken with another camera than the rest")
+            shift = whole.K[:2, 2] - own.K[:2, 2]
+            found = [view.shifted(float(shift[0]), float(shift[1])) for view in found]
+        for view in found:
+            eye = view.sphere.centre_mm.round(2).tolist()
+            say(
+                f"{view.name}: ball at {eye} mm, {100 * view.sphere.coverage:.0f} % of its "
+                f"outline, {sum(bool(b) for b in view.blobs.values())} of {len(view.blobs)} lights"
+            )
+        views += found
+        ids |= set(pictures.ids)
+    assert whole is not None
+    return views, whole, sorted(ids)
+
+
+def _shape(pictures: PlatePictures) -> tuple[int, int]:
+    height, width = pictures.read(0)[0].shape
+    return height, width
+
+
+def _about_the_spheres(result: Calibration) -> Calibration:
+    """With an assumed camera: the world's origin put between the spheres."""
+    middle = result.spheres_mm.mean(axis=0)
+    lights = replace(result.lights, position_mm=result.lights.position_mm - middle)
+    camera = result.camera
+    if camera is not None:
+        camera = replace(camera, t=camera.t + camera.R @ middle)
+    return replace(result, lights=lights, spheres_mm=result.spheres_mm - middle, camera=camera)
+
+
+# results --------------------------------------------------------------------------------------
+def target(order: Order) -> Path:
+    """Where the result goes; refuses to overwrite before any work is done."""
+    if order.out is not None:
+        out = order.out
+    elif order.workspace is not None or order.source is None:
+        out = Workspace.at(order.workspace).calibration / "lights.json"
+    else:
+        out = Path("lights.json")
+    if out.exists() and not order.replace:
+        raise UsageError(
+            f"{out} exists: name another --out, or --replace it (the old one is kept in {HISTORY}/)"
+        )
+    return out
+
+
+def put_aside(path: Path) -> None:
+    """Move an existing file into ``history/`` beside it, under its time of writing."""
+    if not path.exists():
+        return
+    history = path.parent / HISTORY
+    history.mkdir(exist_ok=True)
+    stamp = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y%m%dT%H%M%SZ")
+    number = 0
+    while True:
+        name = f"{path.stem}-{stamp}{f'-{number}' if number else ''}{path.suffix}"
+        if not (history / name).exists():
+            os.replace(path, history / name)
+            return
+        number += 1
+
+
+def stamped(lights: Lights, provenance: dict[str, Any]) -> Lights:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return replace(lights, provenance={**lights.provenance, "date": now, **provenance})
+
+
+def _write(lights: Lights, out: Path, camera: Camera | None) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    put_aside(out)
+    write_lights(lights, out, camera)
+
+
+def _directions(
+    view: SphereView,
+    camera: Camera,
+    radius_mm: float,
+    out: Path,
+    order: Order,
+    provenance: dict[str, Any],
+    say: Say,
+) -> int:
+    lights, missing = solve_directions(view, camera, radius_mm)
+    _write(stamped(lights, {**provenance, "method": "one place of a mirror ball"}), out, camera)
+    say(f"One place of the ball fixes directions only: {len(lights)} lights in {out}")
+    for led, reason in missing.items():
+        say(f"LED {led}: {reason}")
+    return OUT_OF_TOLERANCE if missing else GOOD
+
+
+def keep(
+    result: Calibration,
+    out: Path,
+    order: Order,
+    provenance: dict[str, Any],
+    views: Sequence[SphereView],
+    plate: PlateData | None,
+    say: Say,
+) -> int:
+    """Write lights and report, and say what came out; returns the exit code."""
+    from rig.report.calibration import write_calibration_report
+
+    provenance = {
+        **provenance,
+        "method": "mirror ball" + (" and white plate" if plate is not None else ""),
+        "poses": list(result.views),
+        "sigma_px": result.sigma_px,
+        "held_out_px": result.held_out_px,
+        "missing": {str(k): v for k, v in result.missing.items()},
+        "weak": {str(k): v for k, v in result.weak.items()},
+        "vignetting": None if result.vignetting is None else result.vignetting.tolist(),
+    }
+    result = replace(result, lights=stamped(result.lights, provenance))
+    _write(result.lights, out, result.camera)
+    report = out.with_name("calibration.html")
+    put_aside(report)
+    write_calibration_report(result, report, views=views)
+    say(summary(result))
+    advise(result, say)
+    say(f"Lights in {out}, report in {report}")
+    return OUT_OF_TOLERANCE if result.missing else GOOD
+
+
+def summary(result: Calibration) -> str:
+    """The certificate in a few lines."""
+    sigma = result.position_sigma_mm
+    worst = int(np.argmax(sigma))
+    lines = [
+        f"{len(result.lights)} lights solved from {len(result.views)} places of the ball",
+        f"  position    {np.median(sigma):.2f} mm (one sigma, median), worst {sigma[worst]:.2f} mm "
+        f"(LED {result.lights.ids[worst]})",
+        f"  highlights  {result.sigma_px:.3f} px",
+    ]
+    if result.held_out_px:
+        held = float(np.sqrt(np.mean(np.square(list(result.held_out_px.values())))))
+        lines.append(f"  held out    {held:.3f} px, each pose predicted by the others")
+    if result.power_sigma is not None and result.plate_rms is not None:
+        lines.append(
+            f"  power       {100 * np.median(result.power_sigma):.2f} % (one sigma, median), plate "
+            f"fits to {100 * np.median(result.plate_rms):.2f} %"
+        )
+    for led, reason in result.missing.items():
+        lines.append(f"  LED {led} is missing: {reason}")
+    for led, reason in list(result.weak.items())[:10]:
+        lines.append(f"  LED {led} is weak: {reason}")
+    return "\n".join(lines)
+
+
+def advise(result: Calibration, say: Say) -> None:
+    """Which LEDs are poorly fixed, and where the ball would help."""
+    poor = poorly_fixed(result, LIMIT_MM)
+    if not poor:
+        return
+    some = ", ".join(f"{led} ({sigma:.1f} mm)" for led, sigma in poor[:5])
+    more = f" and {len(poor) - 5} more" if len(poor) > 5 else ""
+    place, after = next_place(result)
+    say(f"  poorly fixed: LED {some}{more}")
+    say(
+        f"  a further place of the ball at x {place[0]:.0f}, y {place[1]:.0f} mm would bring the "
+        f"median to {after:.2f} mm"
+    )
+
+
+def _photometry_only(order: Order, out: Path, say: Say) -> int:
+    if order.plate is None:
+        raise UsageError("with --positions only powers are solved: give the white --plate FOLDER")
+    assert order.positions is not None
+    positions = read_lights(order.positions)
+    # The powers beside the positions are what is to be measured, not to be believed.
+    positions = replace(positions, power=np.ones(len(positions)), intensity=None)
+    camera = (
+        Camera.read(order.camera) if order.camera is not None else _camera_at(order.plate)
+    ) or find_camera(order, order.plate)
+    if camera is None:
+        raise UsageError(f"{order.plate} has no camera.json: name one with --camera")
+    ids = [int(k) for k in positions.ids]
+    plate = measure_plate(
+        pictures_at(order.plate, ids), camera, height_mm=order.plate_height_mm
+    )
+    found = fit_photometry(plate, positions, camera, reflectance=order.plate_reflectance)
+    lights = stamped(
+        found.lights,
+        {
+            "method": "white plate, positions given",
+            "positions": order.positions.name,
+            "plate": order.plate.name,
+            "vignetting": found.vignetting.tolist(),
+        },
+    )
+    _write(lights, out, camera)
+    say(
+        f"{len(lights)} powers to {100 * np.median(found.power_sigma):.2f} % (one sigma, median), "
+        f"lobe exponent {lights.lobe[0]:.2f}; the plate fits to "
+        f"{100 * np.median(found.residual):.2f} %"
+    )
+    for led in found.dark_ids:
+        say(f"LED {led} does not light the plate")
+    say(f"Lights in {out}")
+    return OUT_OF_TOLERANCE if found.dark_ids else GOOD
+
+
+def has_pictures(folder: Path) -> bool:
+    return folder.is_dir() and bool(find_pictures(folder))

@@ -1,0 +1,97 @@
+"""``rig calibrate-camera``, ``rig calibrate-lights`` and ``rig check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    @app.command(
+        name="calibrate-lights",
+        epilog="Example: rig calibrate-lights --from mirror --sphere-diameter 25.4 --plate white",
+    )
+    def calibrate_lights(
+        source: Annotated[
+            Path | None,
+            typer.Option("--from", help="Pictures that exist: one subfolder per place."),
+        ] = None,
+        sphere_diameter: Annotated[
+            float | None, typer.Option(help="Diameter of the mirror ball, mm.")
+        ] = None,
+        plate: Annotated[
+            Path | None, typer.Option(help="Pictures of a matt white plate, one per LED.")
+        ] = None,
+        plate_reflectance: Annotated[
+            float | None, typer.Option(help="Of the plate, 0..1: makes intensity absolute.")
+        ] = None,
+        plate_height: Annotated[float, typer.Option(help="Of the plate's surface, mm.")] = 0.0,
+        nominal: Annotated[
+            Path | None, typer.Option(help="Drawing of the dome, as a prior.")
+        ] = None,
+        nominal_sigma: Annotated[
+            float, typer.Option(help="How far LEDs may be off the drawing, mm.")
+        ] = 5.0,
+        positions: Annotated[
+            Path | None, typer.Option(help="Known positions: only powers are solved.")
+        ] = None,
+        camera: Annotated[
+            Path | None, typer.Option(help="camera.json, where the pictures have none.")
+        ] = None,
+        spheres: Annotated[
+            int | None, typer.Option(min=1, help="Balls per picture. Default: found.")
+        ] = None,
+        out: Annotated[
+            Path | None, typer.Option(help="Light file: .json, .yaml, .lp, .dome or .txt.")
+        ] = None,
+        replace: Annotated[
+            bool, typer.Option("--replace", help="Put a file that exists into history/.")
+        ] = False,
+        workspace: Annotated[
+            Path | None, typer.Option(help="Folder with rig.yaml. Default: here.")
+        ] = None,
+        poses: Annotated[int, typer.Option(min=2, help="Places of the ball, live.")] = 6,
+        simulate: Annotated[
+            bool, typer.Option("--simulate", help="Use the virtual rig, with a virtual ball.")
+        ] = False,
+        seed: Annotated[int, typer.Option(min=0, help="Of the virtual rig.")] = 0,
+        leds: Annotated[str | None, typer.Option(help="LEDs, as 1-96 or 1,5,9-12.")] = None,
+        yes: Annotated[
+            bool, typer.Option("--yes", help="Do not wait for Enter between places.")
+        ] = False,
+    ) -> None:
+        """Find where the LEDs are, where they point and how strong they are.
+
+        From pictures of a mirror ball in two or more places, best with a matt white plate, taken
+        now or with --from. Exit codes: 0 good, 1 some LEDs could not be solved, 2 usage, 3 device,
+        4 data.
+        """
+        from rig.calibrating import Order, from_pictures
+
+        order = Order(
+            source=source,
+            diameter_mm=sphere_diameter,
+            plate=plate,
+            plate_reflectance=plate_reflectance,
+            plate_height_mm=plate_height,
+            nominal=nominal,
+            nominal_sigma_mm=nominal_sigma,
+            positions=positions,
+            camera=camera,
+            spheres=spheres,
+            out=out,
+            replace=replace,
+            workspace=workspace,
+            poses=poses,
+            simulate=simulate,
+            seed=seed,
+            leds=leds,
+            yes=yes,
+        )
+        if source is not None or positions is not None:
+            raise typer.Exit(from_pictures(order))
+        from rig.calibrating_live import live
+
+        raise typer.Exit(live(order))

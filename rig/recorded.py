@@ -1,0 +1,45 @@
+"""A recording as the calibration's pictures: one linear picture per light."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.reading import Recording
+
+
+class RecordedPictures:
+    """What `calib.views.Pictures` asks for, out of a recording.
+
+    The picture in room light, if one was taken, lies beside the frames as ``ambient.npy``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.recording = Recording.open(folder)
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return self.recording.leds
+
+    @property
+    def exposure(self) -> float | None:
+        return 1.0 if self.recording.radiometric else None
+
+    @cached_property
+    def ambient(self) -> NDArray[np.float32] | None:
+        path = self.folder.parent / f"{self.folder.name}-ambient.npy"
+        return np.load(path).astype(np.float32) if path.is_file() else None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def name(self, index: int) -> str:
+        return f"{self.folder} LED {self.ids[index]}"
+
+    def read(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        image = self.recording.linear(self.ids[index])
+        return image.radiance, image.clipped

@@ -31,7 +31,10 @@ def write_tiff(path: Path, values: NDArray[Any], description: str = "") -> None:
 def read_tiff(path: Path) -> NDArray[Any]:
     """Read a map; raises `ReconstructError` if it is missing or damaged."""
     try:
-        return np.asarray(tifffile.imread(path))
+        values = np.asarray(tifffile.imread(path))
+        if values.size == 0 or values.ndim < 2:
+            raise ValueError("it holds no picture")
+        return values
     except FileNotFoundError:
         raise ReconstructError(f"there is no {path}") from None
     except (OSError, ValueError, IndexError, KeyError, tifffile.TiffFileError) as error:

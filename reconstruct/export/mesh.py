@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,38 +115,42 @@ def read_mesh(path: Path) -> Mesh:
     if not path.is_file():
         raise ReconstructError(f"there is no {path}")
     try:
-        scene = trimesh.load_scene(path)
-        shape = scene.to_mesh()
+        scene = trimesh.load_scene(path, process=False)
+        nodes = list(scene.graph.nodes_geometry)
+        turn = np.eye(4)
+        if len(nodes) == 1:  # as it is: moving or joining meshes loses their normals
+            turn, name = scene.graph.get(nodes[0])
+            shape = scene.geometry[name]
+        else:
+            shape = scene.to_mesh()
+        faces = np.asarray(shape.faces, dtype=np.int64)
+        vertices = np.asarray(shape.vertices, dtype=np.float64) @ turn[:3, :3].T + turn[:3, 3]
+        normals = np.asarray(shape.vertex_normals, dtype=np.float64) @ turn[:3, :3].T
     except Exception as error:  # trimesh raises whatever its readers meet
         raise ReconstructError(f"{path} cannot be read as a mesh: {error}") from error
-    if len(shape.faces) == 0:
+    if len(faces) == 0:
         raise ReconstructError(f"{path} holds no triangles")
-    vertices = np.asarray(shape.vertices, dtype=np.float64)
-    normals = np.asarray(shape.vertex_normals, dtype=np.float64)
+    quality = None
     if path.suffix.lower() in (".glb", ".gltf"):
         back = np.linalg.inv(_MM_Z_UP_TO_M_Y_UP)[:3, :3]
         vertices = vertices @ back.T
-        normals = normals @ (back.T / 1e3)
-    quality = shape.vertex_attributes.get("quality")
-    if quality is None:
-        quality = _ply_quality(path, len(vertices))
-    return Mesh(
-        vertices,
-        np.asarray(shape.faces, dtype=np.int64),
-        normals.astype(np.float32),
-        None if quality is None else np.asarray(quality, dtype=np.float32).ravel(),
-    )
+        normals = normals @ back.T
+    elif path.suffix.lower() == ".ply":
+        own = _ply_columns(shape)
+        if {"nx", "ny", "nz"} <= set(own):
+            normals = np.column_stack([own["nx"], own["ny"], own["nz"]])
+        if "quality" in own:
+            quality = own["quality"].astype(np.float32)
+    length = np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
+    return Mesh(vertices, faces, (normals / length).astype(np.float32), quality)
 
 
-def _ply_quality(path: Path, count: int) -> NDArray[np.float32] | None:
-    """The ``quality`` of a PLY's vertices, which trimesh keeps in its raw metadata."""
-    import trimesh
-
-    if path.suffix.lower() != ".ply":
-        return None
-    raw = trimesh.load_mesh(path, process=False).metadata.get("_ply_raw", {})
-    data = raw.get("vertex", {}).get("data")
-    names = getattr(getattr(data, "dtype", None), "names", None) or ()
-    if "quality" not in names or len(data) != count:
-        return None
-    return np.asarray(data["quality"], dtype=np.float32).ravel()
+def _ply_columns(shape: Any) -> dict[str, NDArray[Any]]:
+    """What a PLY says of its vertices; trimesh keeps it but makes normals of its own."""
+    data = shape.metadata.get("_ply_raw", {}).get("vertex", {}).get("data")
+    if isinstance(data, dict):
+        columns = {name: np.asarray(values).ravel() for name, values in data.items()}
+    else:
+        names = getattr(getattr(data, "dtype", None), "names", None) or ()
+        columns = {name: np.asarray(data[name]).ravel() for name in names}
+    return {name: values for name, values in columns.items() if len(values) == len(shape.vertices)}

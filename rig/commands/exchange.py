@@ -44,26 +44,52 @@ def register(app: typer.Typer) -> None:
         typer.echo(f"{len(recording.leds)} pictures of {width}×{height} are now {done}")
         typer.echo(f"Next: rig reconstruct {part}")
 
-    @app.command(epilog="Example: rig export A12 --out a12-exchange")
+    @app.command(epilog="Example: rig export A12 --out a12.stl")
     def export(
         run: Annotated[
-            str, typer.Argument(help="Name of a part (its last run), or a recording's folder.")
+            str, typer.Argument(help="Name of a part, or the folder of a recording or result.")
         ],
-        out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
+        out: Annotated[
+            Path,
+            typer.Option(
+                help="Folder for pictures, or a surface: .ply .stl .obj .glb .x3p .sdf .exr .tif."
+            ),
+        ],
         workspace: Annotated[
             Path | None, typer.Option(help="Folder of the rig. Default: here.")
         ] = None,
         exposure: Annotated[
             float | None, typer.Option(help="Of a bracket: this exposure (ms), not the merge.")
         ] = None,
+        step: Annotated[
+            float | None, typer.Option(help="Grid of .x3p and .sdf, mm. Default: the pixels'.")
+        ] = None,
     ) -> None:
-        """Write an exchange folder: 16-bit linear pictures with lights, camera and exposure."""
+        """Write the pictures of a recording as an exchange folder, or a surface as a file.
+
+        A name with an ending is a surface file; a name without one is an exchange folder of
+        16-bit linear pictures with lights, camera and exposure.
+        """
+        if out.suffix:
+            from reconstruct.export.formats import KINDS, export_surface
+            from reconstruct.export.results import read_results
+            from rig.exits import UsageError
+            from rig.figures import find_result
+
+            if out.suffix.lower() not in KINDS:
+                known = " ".join(sorted(KINDS))
+                raise UsageError(f"a surface cannot be written as {out.suffix}: choose {known}")
+            if step is not None and not step > 0:
+                raise UsageError(f"--step is {step:g}: expected a length above 0 mm")
+            export_surface(read_results(find_result(run, workspace)), out, step)
+            typer.echo(f"Wrote {out}: {KINDS[out.suffix.lower()]}")
+            return
         from capture.reading import Recording
         from rig.imports import export_capture
         from rig.workspace import Workspace
 
         folder = Path(run)
-        if not folder.is_dir():
+        if not (folder / "run.jsonl").is_file():
             folder = Workspace.at(workspace).latest_run(run)
         recording = Recording.open(folder)
         export_capture(recording, out, exposure)

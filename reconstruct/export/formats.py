@@ -1,0 +1,61 @@
+"""One surface into the file somebody asked for, by its name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from reconstruct.errors import ReconstructError
+from reconstruct.export.maps import write_normals_exr, write_tiff
+from reconstruct.export.mesh import mesh_of, write_mesh
+from reconstruct.export.topography import write_sdf, write_x3p
+from reconstruct.metrology.grid import grid_of
+from reconstruct.surface import Surface
+
+KINDS = {
+    ".ply": "mesh with normals and uncertainty",
+    ".stl": "mesh, mm",
+    ".obj": "mesh with normals, mm",
+    ".glb": "mesh for viewers, metres, y up",
+    ".x3p": "topography, ISO 25178-72",
+    ".sdf": "topography, ISO 25178-71",
+    ".exr": "normals, world frame",
+    ".tif": "heights, mm, one per pixel",
+}
+
+
+def export_surface(surface: Surface, path: Path, step_mm: float | None = None) -> Path:
+    """Write a surface in the format that the file name ends with.
+
+    Parameters
+    ----------
+    path : to write; must not exist
+    step_mm : of the regular grid in .x3p and .sdf; None: the mean distance of the pixels
+
+    Raises
+    ------
+    ReconstructError
+        if the file exists or the format is not one of `KINDS`
+    """
+    kind = path.suffix.lower()
+    if kind not in KINDS:
+        raise ReconstructError(f"{path.name}: choose one of {', '.join(sorted(KINDS))}")
+    if path.exists():
+        raise ReconstructError(f"{path} exists already: nothing is overwritten")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".part-{path.name}")
+    try:
+        if kind in (".ply", ".stl", ".obj", ".glb"):
+            write_mesh(part, mesh_of(surface))
+        elif kind == ".x3p":
+            write_x3p(part, grid_of(surface, step_mm))
+        elif kind == ".sdf":
+            write_sdf(part, grid_of(surface, step_mm))
+        elif kind == ".exr":
+            write_normals_exr(part, surface.normals)
+        else:
+            write_tiff(part, surface.height_mm, "height z, mm, world frame")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path

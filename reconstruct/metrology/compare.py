@@ -157,17 +157,31 @@ def _levelling(points: Array, difference: Array, tilt: bool) -> Array:
     return move
 
 
-def _icp(points: Array, target: _Target, rounds: int = 60) -> Array:
-    """Rigid alignment by point-to-plane Gauss-Newton with Huber weights."""
+def _icp(points: Array, target: _Target) -> Array:
+    """Rigid alignment, begun from where the surfaces lie and from centre on centre.
+
+    Files such as X3P keep no origin, and a part of the surfaces overlapping by chance would be a
+    trap; the end with the smaller deviation for its overlap is taken.
+    """
     points = points[:: max(1, len(points) // 40_000)]
-    move = np.eye(4)
-    deviation, _ = target.deviation(points)
-    if np.mean(np.isfinite(deviation)) < 0.2:  # different origins: begin centre on centre
-        x, y, z = target.grid.points()
-        centre = [(x.min() + x.max()) / 2, (y.min() + y.max()) / 2]
-        own = (points[:, :2].min(axis=0) + points[:, :2].max(axis=0)) / 2
-        move[:2, 3] = np.array(centre) - own
-        move[2, 3] = float(z.mean() - points[:, 2].mean())
+    x, y, z = target.grid.points()
+    middle = np.array([(x.min() + x.max()) / 2, (y.min() + y.max()) / 2, z.mean()])
+    low, high = points.min(axis=0), points.max(axis=0)
+    centred = np.eye(4)
+    centred[:3, 3] = middle - np.array([*(low + high)[:2] / 2, points[:, 2].mean()])
+    ends = []
+    for start in (np.eye(4), centred):
+        move = _descend(points, target, start)
+        deviation, _ = target.deviation(points @ move[:3, :3].T + move[:3, 3])
+        there = np.isfinite(deviation)
+        if np.count_nonzero(there) >= 16:
+            score = float(np.sqrt(np.mean(deviation[there] ** 2))) + 1e-12
+            ends.append((score / float(there.mean()) ** 2, move))
+    return min(ends, key=lambda end: end[0])[1] if ends else np.eye(4)
+
+
+def _descend(points: Array, target: _Target, move: Array, rounds: int = 60) -> Array:
+    """Point-to-plane Gauss-Newton with Huber weights, from one start."""
     arm = float(np.ptp(points[:, :2], axis=0).max()) / 2
     for _ in range(rounds):
         moved = points @ move[:3, :3].T + move[:3, 3]
@@ -183,8 +197,7 @@ def _icp(points: Array, target: _Target, rounds: int = 60) -> Array:
         u, s, vt = np.linalg.svd(design.T @ design, hermitian=True)
         keep = s > 1e-6 * s[0]  # what the shapes do not fix stays as it is
         change = -(vt.T[:, keep] / s[keep]) @ (u.T[keep] @ (design.T @ (r * weight)))
-        step = _small_motion(change[:3] / arm, change[3:], middle)
-        move = step @ move
+        move = _small_motion(change[:3] / arm, change[3:], middle) @ move
         if np.abs(change).max() < 1e-9:
             break
     return move

@@ -1,0 +1,126 @@
+"""``rig evaluate``, ``rig compare``, ``rig measure`` and ``rig export`` of results, as typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from calib.camera import Camera
+from reconstruct.export.results import write_results
+from reconstruct.surface import Surface
+from rig.cli import app, main
+
+
+def make(folder: Path, bump_mm: float = 0.0) -> Path:
+    """A result: a 30 µm step on a tilted plane, optionally with a bump; and its truth."""
+    K = np.array([[977.0, 0, 31.5], [0, 977, 31.5], [0, 0, 1]])
+    camera = Camera(64, 64, K, t=np.array([0, 0, 420.0]))
+    points = camera.points_at_height(0.0)
+    x, y = points[..., 0], points[..., 1]
+    z = 0.02 * x + np.where(x > 2, 0.03, 0.0)
+    position = camera.points_at_height(z)
+    normal = np.broadcast_to([0.0, 0.0, 1.0], position.shape)
+    np.savez(folder / "truth.npz", position=position, normal=normal)
+    height = (z + bump_mm * np.exp(-(x**2 + y**2) / 8)).astype(np.float32)
+    sigma = np.full(z.shape, 1e-3, np.float32)
+    surface = Surface(
+        camera, height, normal.astype(np.float32), sigma, sigma, np.zeros(z.shape, np.uint8)
+    )
+    return write_results(surface, folder / "result")
+
+
+def run(*words: str | Path):  # type: ignore[no-untyped-def]
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_evaluate_prints_a_table_and_json(tmp_path: Path) -> None:
+    result = make(tmp_path, bump_mm=0.1)
+    truth = ["--truth", tmp_path / "truth.npz", "--border", "8"]
+    done = run("evaluate", result, *truth)
+    assert done.exit_code == 0, done.output
+    assert "height, mean removed" in done.output
+    assert "8 px" in done.output
+    found = json.loads(run("evaluate", result, *truth, "--json").output)
+    assert found["format"] == "rig-accuracy/1"
+    assert found["absolute"]["max_mm"] == pytest.approx(0.1, abs=2e-3)
+    assert found["pixels"] == 48 * 48
+
+
+def test_tolerance_sets_the_exit_code(tmp_path: Path) -> None:
+    result = make(tmp_path, bump_mm=0.1)
+    words = ["compare", result, tmp_path / "truth.npz", "--align", "none", "--tolerance"]
+    failed = run(*words, "0.05", "--out", tmp_path / "deviation")
+    assert failed.exit_code == 1
+    assert "FAIL" in failed.output
+    assert (tmp_path / "deviation" / "deviation.tif").is_file()
+    report = json.loads((tmp_path / "deviation" / "comparison.json").read_text())
+    assert report["passed"] is False
+    assert report["max_mm"] == pytest.approx(0.1, abs=0.005)
+    assert run(*words, "0.2").exit_code == 0
+    assert run(*words, "0.05", "--share", "50").exit_code == 0
+
+
+def test_compare_with_an_exported_mesh(tmp_path: Path) -> None:
+    result = make(tmp_path)
+    for suffix in (".stl", ".x3p"):
+        exported = tmp_path / f"part{suffix}"
+        assert run("export", result, "--out", exported).exit_code == 0
+        words = ["compare", result, exported, "--tolerance", "0.02", "--border", "1", "--json"]
+        done = run(*words)
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.output)["rms_mm"] < 2e-3
+
+
+def test_measure_finds_the_step(tmp_path: Path) -> None:
+    result = make(tmp_path)
+    words = ["measure", result, "--line=-10,0,12,0", "--step", "--draws", "8"]
+    done = run(*words)
+    assert done.exit_code == 0, done.output
+    assert "tilt_deg" in done.output
+    found = json.loads(run(*words, "--json").output)
+    step = next(p for p in found["parameters"] if p["name"] == "h")
+    assert step["value"] == pytest.approx(30, abs=1)
+    assert step["sigma"] > 0
+    assert step["unit"] == "µm"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["measure", "RESULT", "--step"], 2, "needs a line"),
+        (["measure", "RESULT", "--line", "1,2"], 2, "expected 4 numbers"),
+        (["measure", "RESULT", "--form", "cone"], 4, "no form"),
+        (["measure", "RESULT", "--cutoff", "0.1"], 4, "too short"),
+        (["measure", "absent"], 2, "no result"),
+        (["compare", "RESULT", "absent.stl"], 4, "there is no"),
+        (["compare", "RESULT", "TRUTH", "--align", "best"], 4, "no alignment"),
+        (["compare", "RESULT", "TRUTH", "--tolerance", "0"], 2, "above 0"),
+        (["evaluate", "RESULT"], 2, "--truth"),
+        (["evaluate", "RESULT", "--truth", "absent.npz"], 4, "there is no"),
+        (["export", "RESULT", "--out", "a.doc"], 2, "choose"),
+        (["verify", "absent"], 2, "no recording"),
+    ],
+)
+def test_mistakes_get_one_sentence(
+    tmp_path: Path,
+    words: list[str],
+    code: int,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    result = make(tmp_path)
+    names = {"RESULT": str(result), "TRUTH": str(tmp_path / "truth.npz")}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["rig", *[names.get(word, word) for word in words]])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    error = capsys.readouterr().err
+    assert stop.value.code == code
+    assert says in error
+    assert error.startswith("rig: ")
+    assert len(error.strip().splitlines()) == 1

@@ -1,0 +1,63 @@
+"""The report beside a result: figures, true errors where the truth is known, worst residuals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from calib.lights import Lights
+from reconstruct.metrology.accuracy import Accuracy, Truth, evaluate
+from reconstruct.stack import Stack
+from reconstruct.surface import Surface
+from rig.report.residuals import worst_residuals
+from rig.report.surface import Figure, write_surface_report
+
+REPORT = "report.html"
+
+
+def true_errors(accuracy: Accuracy) -> list[Figure]:
+    """Figures of a comparison with the truth."""
+    height, plane = accuracy.mean_removed, accuracy.plane_removed
+    figures = [
+        Figure("true height error, RMS, mean removed", 1000 * height.rmse_mm, "µm"),
+        Figure("true height error, RMS, plane removed", 1000 * plane.rmse_mm, "µm"),
+        Figure("true height error, largest, mean removed", 1000 * height.max_mm, "µm"),
+    ]
+    if accuracy.normal_mean_deg is not None:
+        figures.append(Figure("true error of normals, mean", accuracy.normal_mean_deg, "°"))
+    if accuracy.normal_median_deg is not None:
+        figures.append(Figure("true error of normals, median", accuracy.normal_median_deg, "°"))
+    if accuracy.within_one_sigma is not None:
+        share = 100 * accuracy.within_one_sigma
+        figures.append(Figure("true errors within one sigma", share, "%"))
+    return figures
+
+
+def write_result_report(
+    surface: Surface,
+    folder: Path,
+    *,
+    title: str,
+    stack: Stack | None = None,
+    lights: Lights | None = None,
+    truth: Path | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> Path:
+    """Write ``report.html`` into a results folder and return its path.
+
+    Parameters
+    ----------
+    stack, lights : what the surface was made from, for the residuals
+    truth : truth.npz of the part, for its true errors
+    """
+    figures: list[Figure] = []
+    if truth is not None and surface.mask.any():
+        figures = true_errors(evaluate(surface, Truth.read(truth), border_px=0, cutoff_mm=None))
+    residuals = []
+    if stack is not None and lights is not None:
+        residuals = worst_residuals(surface, stack, lights)
+    path = folder / REPORT
+    write_surface_report(
+        surface, path, title=title, figures=figures, residuals=residuals, provenance=provenance
+    )
+    return path

@@ -173,19 +173,29 @@ def files_within(folder: Path) -> Iterator[str]:
             yield path.relative_to(folder).as_posix()
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Put a file on disk whole or not at all: temporary file, flush, rename."""
+def write_atomically(path: Path, data: bytes, durable: bool = True) -> None:
+    """Put a file on disk whole or not at all: temporary file, flush, rename.
+
+    Not `durable`: whole for every process, but a power cut may tear it until `sync_file`.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as stream:
             stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's contents durable; a file that is gone was replaced and needs none."""
+    with contextlib.suppress(FileNotFoundError), path.open("rb+") as stream:
+        os.fsync(stream.fileno())
 
 
 def sync_folder(folder: Path) -> None:

@@ -34,6 +34,8 @@ Thumbnail = NDArray[np.float32]
 DARK_EXCESS = 0.05
 AMBIENT_EXCESS = 0.15
 DEAD_BELOW = 0.03
+BRIGHT_DARK = 0.05  # of full scale: a dark frame of a test pattern, or of a bright room
+NO_RESPONSE = 0.02  # change of the mean by the LEDs, relative to such a dark frame
 CLIPPED_ABOVE = 0.9  # of full scale, mean of a cell
 SAME_SCENE = 0.08  # median relative residual below which two recordings show the same scene
 SAME_PICTURE = 0.15  # largest relative residual of the same picture
@@ -151,9 +153,15 @@ def judge(
 
     note("echo", check_echo(frames))
     note("clock", check_clock(frames))
-    note("light", check_light(frames, black))
-    note("repeat", check_repeat(frames))
-    note("reference", check_references(frames, references))
+    if responds(frames, black):
+        note("light", check_light(frames, black))
+        note("repeat", check_repeat(frames))
+        note("reference", check_references(frames, references))
+    else:
+        why = "no LED changes the picture: the camera shows a test pattern, or room light drowns it"
+        blind = {frame.index: Check("unknown", why) for frame in frames}
+        note("light", blind)
+        note("reference", blind)
     return [_conclude(frame, checks[frame.index]) for frame in frames]
 
 
@@ -162,9 +170,9 @@ def _conclude(frame: Evidence, checks: Mapping[str, Check]) -> Verdict:
     if failed:
         return Verdict(frame.index, "bad", "; ".join(failed), checks)
     needed = ["light"] if frame.kind == "dark" else ["echo", "light", "reference"]
-    open_ = [checks[name].why for name in needed if checks[name].state != "pass"]
-    if open_:
-        return Verdict(frame.index, "unproven", "; ".join(open_), checks)
+    left = [checks[name].why for name in needed if checks[name].state != "pass"]
+    if left:
+        return Verdict(frame.index, "unproven", "; ".join(dict.fromkeys(left)), checks)
     return Verdict(frame.index, "good", "", checks)
 
 
@@ -242,6 +250,16 @@ def _level(picture: NDArray[np.floating]) -> float:
     return float(np.mean(values[values.size // 2 :]))
 
 
+def responds(frames: Sequence[Evidence], black: float) -> bool:
+    """Whether lit pictures differ from dark ones; False only where the dark ones are bright."""
+    dark = [float(frame.thumbnail.mean()) for frame in frames if frame.kind == "dark"]
+    lit = [float(frame.thumbnail.mean()) for frame in frames if frame.kind != "dark"]
+    if not dark or not lit or np.median(dark) - black < BRIGHT_DARK:
+        return True
+    change = abs(float(np.median(lit) - np.median(dark)))
+    return change > NO_RESPONSE * (float(np.median(dark)) - black)
+
+
 def check_light(frames: Sequence[Evidence], black: float) -> dict[int, Check]:
     """Dark frames are dark, and lit ones are not; both measured by what an LED gives."""
     darkest = _darkest(frames)
@@ -251,14 +269,10 @@ def check_light(frames: Sequence[Evidence], black: float) -> dict[int, Check]:
     floor = 0.002  # of full scale: what noise and dark current may do to a cell
     ambient = _level(base) - black
     found: dict[int, Check] = {}
-    if typical < floor and ambient > 0.05:
-        why = "no LED changes the picture: the camera shows a test pattern, or room light drowns it"
-        return {frame.index: Check("unknown", why) for frame in frames}
-    excess: dict[int, float] = {}
     for frame in frames:
         if frame.kind != "dark":
             continue
-        excess[frame.index] = more = _level(frame.thumbnail - base)
+        more = _level(frame.thumbnail - base)
         if more > max(floor, DARK_EXCESS * typical):
             why = f"not dark: {100 * more / max(typical, floor):.0f} % of what an LED gives"
             found[frame.index] = Check("fail", why)

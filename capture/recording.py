@@ -38,6 +38,7 @@ from capture.journal import (
     entries_of,
     read_journal,
     sha256,
+    sync_file,
     sync_folder,
     write_atomically,
     write_sums,
@@ -109,6 +110,7 @@ class RecordingWriter:
         self.damaged: list[str] = []  # what `resume` found and dropped, one sentence each
         self._journal = stream
         self._queue: queue.Queue[tuple[Pixels | None, dict[str, Any]] | None] = queue.Queue(16)
+        self._unsynced: list[Path] = []
         self._error: BaseException | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="recording", daemon=True)
@@ -333,6 +335,8 @@ class RecordingWriter:
                 # After a failure only the stop line is still tried.
                 if self._error is None or item[1]["event"] == "stop":
                     self._write(*item)
+                    if self._queue.empty():
+                        self._sync()
             except BaseException as error:
                 self._error = self._error or error
             finally:
@@ -342,13 +346,13 @@ class RecordingWriter:
         if pixels is not None:
             data = encode_tiff(pixels)
             line["sha256"] = hashlib.sha256(data).hexdigest()
-            write_atomically(self.folder / line["file"], data)
+            write_atomically(self.folder / line["file"], data, durable=False)
+            self._unsynced.append(self.folder / line["file"])
         position = self._journal.tell()
         data = dump_line(line)
         try:
             if self._journal.write(data) != len(data):
                 raise OSError("the journal could only be written in part")
-            os.fsync(self._journal.fileno())
         except OSError:
             with contextlib.suppress(OSError):  # never leave half a line before the next
                 self._journal.truncate(position)
@@ -357,6 +361,17 @@ class RecordingWriter:
         if pixels is not None:
             entry = Entry.from_json(line)
             self.completed[entry.index] = entry
+
+    def _sync(self) -> None:
+        """Make durable what was written since the last time: whenever the queue runs dry.
+
+        So a slow disk makes fewer, larger commits and not a slower capture. A frame that a power
+        cut tears does not match its checksum, and `resume` takes it again.
+        """
+        for path in self._unsynced:
+            sync_file(path)
+        self._unsynced.clear()
+        os.fsync(self._journal.fileno())
 
     def _close(self) -> None:
         self._closed = True

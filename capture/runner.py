@@ -111,6 +111,7 @@ class Runner:
     def __post_init__(self) -> None:
         self._evidence: dict[int, Evidence] = {}
         self._verdicts: dict[int, Verdict] = {}
+        self._total = len(self.plan.shots())
         self._sequence = 0
         self._retaken = 0
         self._full_scale = 1
@@ -268,8 +269,7 @@ class Runner:
         self._evidence[shot.index] = evidence
         self._verdicts.pop(shot.index, None)
         self.writer.append(frame.pixels, _entry(evidence, shot, frame, exposure_us, attempt))
-        done = len(self._evidence)
-        self.progress(done, len(self.plan.shots()), shot.name)
+        self.progress(len(self._evidence), self._total, shot.name)
 
     def _begin(self, frame: Frame) -> None:
         """Now that a picture has shown how many counts it has."""
@@ -308,7 +308,6 @@ class Runner:
     # resuming --------------------------------------------------------------------------------
     def _read_back(self, writer: RecordingWriter) -> None:
         self._take_scale(int(writer.start["full_scale"]))
-        shots = {shot.index: shot for shot in self.plan.shots()}
         for entry in kept_entries(writer):
             index = entry.index
             self._evidence[index] = evidence_of(entry)
@@ -317,7 +316,7 @@ class Runner:
                 verdict: Judgement = "good" if entry.verdict == "good" else "unproven"
                 reason = str(entry.data.get("reason", ""))
                 self._verdicts[index] = Verdict(index, verdict, reason)
-        self.progress(len(self._evidence), len(shots), "resumed")
+        self.progress(len(self._evidence), self._total, "resumed")
 
 
 def kept_entries(writer: RecordingWriter) -> list[Entry]:

@@ -129,11 +129,10 @@ class SoftwareSync:
         return self._camera.configure(replace(settings, trigger="software"))
 
     def expose(self, exposure_us: float) -> float:
-        self._exposure_us = _set_exposure(self._camera, exposure_us)
+        self._exposure_us = self._camera.set_exposure(exposure_us)
         return self._exposure_us
 
     def take(self, shots: Sequence[Shot], sequence: int = 0) -> Iterator[Taken]:
-        self._last_id = None
         self._board.off()
         self._camera.arm()
         done: Taken | None = None
@@ -160,8 +159,11 @@ class SoftwareSync:
                 done = Taken(shot, frame, shot.led)
             if done is not None:
                 yield done
-        finally:
+        except BaseException:
             _leave(self._board, self._camera)
+            self._last_id = None
+            raise
+        # The camera stays armed: without a trigger it takes nothing, and stopping may take long.
 
     def _light_and_trigger(self, shot: Shot) -> None:
         if shot.led:
@@ -213,7 +215,8 @@ class _Clocked:
         return state
 
     def expose(self, exposure_us: float) -> float:
-        self._exposure_us = _set_exposure(self._camera, exposure_us)
+        self._camera.disarm()
+        self._exposure_us = self._camera.set_exposure(exposure_us)
         return self._exposure_us
 
     def take(self, shots: Sequence[Shot], sequence: int) -> Iterator[Taken]:
@@ -343,11 +346,6 @@ def _dither(number: int, worst: bool = False) -> int:
     """A settle time added to step `number`, µs; no shift of the pattern resembles itself."""
     pattern = (0, 5, 2, 7, 1, 4, 6, 3, 0, 2, 5, 1, 7, 3, 6, 4, 2)  # 17 long, no short period
     return SETTLE_STEP_US * (max(pattern) if worst else pattern[number % len(pattern)])
-
-
-def _set_exposure(camera: Camera, exposure_us: float) -> float:
-    camera.disarm()
-    return camera.set_exposure(exposure_us)
 
 
 def _frame_rate(state: CameraState) -> float | None:

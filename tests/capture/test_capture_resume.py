@@ -80,10 +80,10 @@ def test_a_full_disk_is_one_message_and_resumes(
 ) -> None:
     write = recording.write_atomically
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, durable: bool = True) -> None:
         if path.name.startswith(f"{position:04d}_"):
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(path, data)
+        write(path, data, durable)
 
     with monkeypatch.context() as patch:
         patch.setattr(recording, "write_atomically", full)

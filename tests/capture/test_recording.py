@@ -227,7 +227,7 @@ def test_disk_full_is_one_sentence_and_the_run_stays_sound(
 ) -> None:
     real = recording_module.write_atomically
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, durable: bool = True) -> None:
         if path.name.startswith("0002"):
             raise OSError(28, "No space left on device")
         real(path, data)

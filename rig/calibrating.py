@@ -313,8 +313,10 @@ def summary(result: Calibration) -> str:
         )
     for led, reason in result.missing.items():
         lines.append(f"  LED {led} is missing: {reason}")
-    for led, reason in list(result.weak.items())[:10]:
-        lines.append(f"  LED {led} is weak: {reason}")
+    if len(result.weak) > 10:
+        lines.append(f"  {len(result.weak)} LEDs rest on fewer than 3 places of the ball")
+    else:
+        lines += [f"  LED {led} is weak: {reason}" for led, reason in result.weak.items()]
     return "\n".join(lines)
 
 

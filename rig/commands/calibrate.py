@@ -95,3 +95,69 @@ def register(app: typer.Typer) -> None:
         from rig.calibrating_live import live
 
         raise typer.Exit(live(order))
+
+    @app.command(
+        name="calibrate-camera",
+        epilog="Example: rig calibrate-camera --from boards --board 13x9 --square 15",
+    )
+    def calibrate_camera(
+        source: Annotated[
+            Path | None, typer.Option("--from", help="Folder with pictures of the board.")
+        ] = None,
+        target: Annotated[
+            Path | None, typer.Option(help="Write a target to print (PDF), and stop.")
+        ] = None,
+        board: Annotated[str, typer.Option(help="Squares of the board, across x down.")] = "13x9",
+        square: Annotated[float, typer.Option(help="Side of a square, mm.")] = 15.0,
+        kind: Annotated[str, typer.Option(help="charuco or chessboard.")] = "charuco",
+        paper: Annotated[str, typer.Option(help="Paper of the target: A3, A4, A5, Letter.")] = "A4",
+        stage: Annotated[
+            str | None,
+            typer.Option(help="Picture with the board flat on the stage. Default: the last."),
+        ] = None,
+        thickness: Annotated[
+            float, typer.Option(help="Of the board lying on the stage, mm.")
+        ] = 0.0,
+        views: Annotated[int, typer.Option(min=4, help="Pictures to take, live.")] = 12,
+        out: Annotated[Path | None, typer.Option(help="Default: calibration/camera.json.")] = None,
+        replace: Annotated[
+            bool, typer.Option("--replace", help="Put a file that exists into history/.")
+        ] = False,
+        workspace: Annotated[
+            Path | None, typer.Option(help="Folder with rig.yaml. Default: here.")
+        ] = None,
+        simulate: Annotated[
+            bool, typer.Option("--simulate", help="Use the virtual rig, with a virtual board.")
+        ] = False,
+        seed: Annotated[int, typer.Option(min=0, help="Of the virtual rig.")] = 0,
+        yes: Annotated[
+            bool, typer.Option("--yes", help="Do not wait for Enter between views.")
+        ] = False,
+    ) -> None:
+        """Find the camera's lens and the pose of the stage from pictures of a flat board.
+
+        Exit codes: 0 good, 2 usage, 3 device, 4 the pictures do not fix the camera (and which
+        tilt is missing).
+        """
+        from rig.calibrating_camera import Order, run
+
+        code = run(
+            Order(
+                source=source,
+                target=target,
+                board=board,
+                square_mm=square,
+                kind=kind,
+                stage=stage,
+                thickness_mm=thickness,
+                out=out,
+                replace=replace,
+                workspace=workspace,
+                simulate=simulate,
+                views=views,
+                paper=paper,
+                seed=seed,
+                yes=yes,
+            )
+        )
+        raise typer.Exit(code)

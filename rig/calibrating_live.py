@@ -1,0 +1,194 @@
+"""``rig calibrate-lights`` at the rig: a guided walk of the mirror ball over the stage."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calib.advice import ball_places, next_place
+from calib.camera import Camera
+from calib.errors import CalibrationError
+from calib.light_files import read_lights
+from calib.plate import measure_plate
+from calib.solve import Calibration, solve_lights
+from calib.views import SphereView, measure_views
+from capture.leds.board import exit_on_sigterm
+from capture.plan import Plan, Shot, parse_leds
+from rig.calibrating import Order, advise, ball_radius, find_camera, keep, summary, target
+from rig.calibration_scene import CalibrationScene
+from rig.capturing import configuration
+from rig.exits import UsageError
+from rig.recorded import RecordedPictures
+from rig.session import Rig, open_rig
+from rig.workspace import Workspace
+
+Ask = Callable[[str], None]
+
+
+def live(order: Order) -> int:
+    """Capture the ball in several places (and the plate), solving as we go; the exit code."""
+    workspace = Workspace.at(order.workspace)
+    order = replace(order, workspace=workspace.folder)
+    diameter = order.diameter_mm
+    if diameter is None:
+        if not order.simulate:
+            raise UsageError("how big is the ball? --sphere-diameter 25.4")
+        diameter = 25.4
+    radius = ball_radius(diameter)
+    if order.plate is not None:
+        raise UsageError("--plate goes with --from; at the rig the plate is asked for")
+    out = target(order)
+    config, text = configuration(workspace, order.simulate)
+    plan = config.default_plan()
+    if order.leds is not None:
+        plan = replace(plan, leds=parse_leds(order.leds))
+    scene = CalibrationScene(config.board.leds, radius, order.seed) if order.simulate else None
+    camera = find_camera(order, workspace.calibration)
+    if camera is None and scene is not None:
+        camera = scene.camera
+        workspace.calibration.mkdir(exist_ok=True)
+        camera.write(workspace.calibration / "camera.json")
+    if camera is None:
+        raise UsageError("the camera is not calibrated yet: run 'rig calibrate-camera' first")
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    session = workspace.calibration / "sessions" / stamp
+    session.mkdir(parents=True)
+    ask = _asker(order)
+    with (
+        exit_on_sigterm(),
+        open_rig(config, scene=scene, config_text=text, seed=order.seed) as rig,
+    ):
+        views, result = _walk(rig, scene, plan, camera, radius, order, session, ask)
+        ask("White plate flat on the stage, room light off")
+        with _showing(scene, "plate", (0.0, 0.0)):
+            rig.capture(session / "plate", plan)
+        plate = measure_plate(
+            RecordedPictures(session / "plate"), camera, height_mm=order.plate_height_mm
+        )
+        devices = {
+            "board": _identity(rig.board.identity),
+            "camera": _identity(rig.camera.identity),
+        }
+    result = solve_lights(
+        views,
+        camera,
+        radius,
+        list(plan.leds),
+        plate=plate,
+        reflectance=order.plate_reflectance,
+        nominal=read_lights(order.nominal) if order.nominal is not None else None,
+        nominal_sigma_mm=order.nominal_sigma_mm,
+    )
+    provenance: dict[str, Any] = {
+        **devices,
+        "session": str(session.relative_to(workspace.folder)),
+        "plan": plan.digest,
+        "sphere_diameter_mm": diameter,
+        "simulated": order.simulate,
+    }
+    return keep(result, out, order, provenance, views, plate, print)
+
+
+def _identity(identity: Any) -> dict[str, Any]:
+    data = asdict(identity)
+    return {k: sorted(v) if isinstance(v, frozenset) else v for k, v in data.items()}
+
+
+def _asker(order: Order) -> Ask:
+    def ask(what: str) -> None:
+        if order.simulate or order.yes:
+            print(what)
+            return
+        print(f"{what}; then Enter", flush=True)
+        if not sys.stdin.readline():
+            raise UsageError("nobody answers: give --yes to go on without waiting")
+
+    return ask
+
+
+@contextmanager
+def _showing(
+    scene: CalibrationScene | None, what: Any, at: tuple[float, float], room_light: bool = False
+) -> Iterator[None]:
+    """The virtual stage with the ball or the plate on it; nothing to do at a real one."""
+    if scene is not None:
+        scene.show(what, *at)
+        scene.room_light = room_light
+    yield
+    if scene is not None:
+        scene.room_light = False
+
+
+def _walk(
+    rig: Rig,
+    scene: CalibrationScene | None,
+    plan: Plan,
+    camera: Camera,
+    radius: float,
+    order: Order,
+    session: Path,
+    ask: Ask,
+) -> tuple[list[SphereView], Calibration]:
+    """Pose after pose; a place without a ball in view is asked for again."""
+    views: list[SphereView] = []
+    result: Calibration | None = None
+    attempt = 0
+    misses = 0
+    while len(views) < order.poses:
+        attempt += 1
+        place = _place(camera, radius, len(views), result)
+        at = (float(place[0]), float(place[1]))
+        name = f"pose_{attempt}"
+        where = f"x {at[0]:.0f}, y {at[1]:.0f} mm"
+        ask(f"Place {len(views) + 1} of {order.poses}: ball at about {where}, room light on")
+        with _showing(scene, "ball", at, room_light=True):
+            _ambient(rig, session / f"{name}-ambient.npy")
+        ask("Room light off")
+        with _showing(scene, "ball", at):
+            rig.capture(session / name, plan)
+        try:
+            found = measure_views(
+                RecordedPictures(session / name), camera, radius, name=name, spheres=order.spheres
+            )
+        except CalibrationError as error:
+            misses += 1
+            if misses > 3 or scene is not None:
+                raise
+            print(f"{error} Once more.")
+            continue
+        views += found
+        seen = max(sum(bool(b) for b in view.blobs.values()) for view in found)
+        print(f"{name}: {seen} of {len(plan.leds)} lights in the ball")
+        if len(views) >= 2:
+            result = solve_lights(views, camera, radius, list(plan.leds), held_out=False)
+            print(summary(result))
+            if len(views) < order.poses:
+                advise(result, print)
+    assert result is not None
+    return views, result
+
+
+def _place(
+    camera: Camera, radius: float, number: int, result: Calibration | None
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Two opposite corners first, then wherever most is to be learnt."""
+    if result is None:
+        places = ball_places(camera, radius)
+        return np.asarray(places[0] if number == 0 else places[-1]) * np.array([0.8, 0.8, 1.0])
+    return np.asarray(next_place(result)[0])
+
+
+def _ambient(rig: Rig, path: Path) -> None:
+    exposure = rig.sync.expose(rig.config.camera.exposure_ms * 1000)
+    shot = Shot(0, "dark", 0, 1.0, exposure, 0)
+    frame = next(iter(rig.sync.take([shot], 1))).frame
+    full = float(2**frame.bits - 1)
+    with path.open("xb") as file:
+        np.save(file, (frame.pixels / full).astype(np.float32))

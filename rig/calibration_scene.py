@@ -1,0 +1,161 @@
+"""What the virtual camera looks at while calibrating: a mirror ball, a white plate, a board.
+
+Each is drawn by formulas (a highlight where the ball mirrors an LED to the camera), so that the
+guided routines can be walked through without a rig. The lights' true places are this module's
+secret; a calibration only sees pictures.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.board import Board
+from calib.camera import Camera
+from calib.lights import Lights
+from calib.reflection import highlights
+from calib.sphere import outline
+
+Array = NDArray[np.float64]
+
+FULL_SCALE_PER_MS = 400.0  # photo-electrons per pixel and ms that bright paper gives
+SPOT_PX = 1.2
+
+
+def virtual_camera(size: int = 480) -> Camera:
+    """A camera 420 mm above the stage that sees about 110 mm of it."""
+    K = np.array([[3.82 * size, 0, (size - 1) / 2], [0, 3.82 * size, (size - 1) / 2], [0, 0, 1.0]])
+    return Camera(size, size, K, t=np.array([0.0, 0.0, 420.0]))
+
+
+def virtual_dome(count: int, seed: int = 0) -> Lights:
+    """LEDs all over a dome of some 280 mm, none where it was drawn, of uneven power."""
+    rng = np.random.default_rng([seed, 11])
+    k = np.arange(count) + 0.5
+    height = 0.35 + 0.6 * k / count
+    angle = k * np.pi * (3 - np.sqrt(5))
+    ring = np.sqrt(1 - height**2)
+    position = 280 * np.stack([ring * np.cos(angle), ring * np.sin(angle), height], axis=1)
+    position += rng.normal(0, 3, position.shape)
+    lights = Lights.at(position, rng.uniform(0.85, 1.15, count), lobe=1.0)
+    axis = lights.axis + rng.normal(0, 0.03, position.shape)
+    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+    return Lights(lights.ids, position, lights.power, axis, lights.lobe)
+
+
+class CalibrationScene:
+    """A stage with a mirror ball on white paper, or with a white plate.
+
+    Attributes
+    ----------
+    shape, led_count : what `capture.world.Scene` asks for
+    """
+
+    def __init__(self, led_count: int, radius_mm: float, seed: int = 0, size: int = 480) -> None:
+        self.camera = virtual_camera(size)
+        self.shape = self.camera.shape
+        self.led_count = led_count
+        self.lights = virtual_dome(led_count, seed)
+        self.radius_mm = radius_mm
+        self.room_light = False
+        self.ball_mm: Array | None = None
+        points = self.camera.points_at_height(0.0)
+        self._points = points.astype(np.float32)
+
+    def show(self, what: Literal["ball", "plate"], x_mm: float = 0.0, y_mm: float = 0.0) -> None:
+        """Put the ball at a place on the stage, or the plate in its stead."""
+        self.ball_mm = np.array([x_mm, y_mm, self.radius_mm]) if what == "ball" else None
+
+    def _disc(self) -> NDArray[np.float32]:
+        """(H, W) how much of each pixel the ball covers."""
+        if self.ball_mm is None:
+            return np.zeros(self.shape, dtype=np.float32)
+        ring = outline(self.camera, self.ball_mm, self.radius_mm, np.linspace(0, 2 * np.pi, 400))
+        fine = np.zeros((4 * self.shape[0], 4 * self.shape[1]), dtype=np.uint8)
+        corners = np.rint((ring + 0.5) * 4 - 0.5).astype(np.int32)
+        cv2.fillPoly(fine, [corners], 255)
+        small = cv2.resize(fine, self.shape[::-1], interpolation=cv2.INTER_AREA)
+        return np.asarray(small / np.float32(255), dtype=np.float32)
+
+    def irradiance(self, led: int) -> NDArray[np.float32]:
+        """(H, W) photo-electrons per µs."""
+        k = led - 1
+        s = self.lights.position_mm[k].astype(np.float32) - self._points
+        squared = np.sum(s * s, axis=-1)
+        along = -(s @ self.lights.axis[k].astype(np.float32)) / np.sqrt(squared)
+        paper = self.lights.power[k] * along * s[..., 2] / squared**1.5 * 280**2
+        image = 0.9 * FULL_SCALE_PER_MS / 1000 * np.maximum(paper, 0)
+        if self.ball_mm is None:
+            return np.asarray(image, dtype=np.float32)
+        image = 0.1 * image * (1 - 0.97 * self._disc())
+        pixel, _, _ = highlights(
+            self.camera, self.lights.position_mm[k : k + 1], self.ball_mm[None], self.radius_mm
+        )
+        columns, rows = np.meshgrid(np.arange(self.shape[1]), np.arange(self.shape[0]))
+        distance2 = (columns - pixel[0, 0]) ** 2 + (rows - pixel[0, 1]) ** 2
+        peak = 0.8 * FULL_SCALE_PER_MS / 1000 * self.lights.power[k]
+        spot = peak * np.exp(-0.5 * distance2 / SPOT_PX**2)
+        return np.asarray(image + spot, dtype=np.float32)
+
+    def ambient(self) -> NDArray[np.float32]:
+        """(H, W) photo-electrons per µs: paper in room light, dark where the ball lies."""
+        if not self.room_light:
+            return np.zeros(self.shape, dtype=np.float32)
+        paper = 0.5 * FULL_SCALE_PER_MS / 1000
+        return np.asarray(paper * (1 - 0.7 * self._disc()), dtype=np.float32)
+
+
+class BoardScene:
+    """A board in room light, in another pose each time; the last one flat on the stage."""
+
+    led_count = 4096
+
+    def __init__(self, board: Board, views: int, seed: int = 0, size: int = 480) -> None:
+        self.camera = virtual_camera(size)
+        self.shape = self.camera.shape
+        self._board = board
+        self._views = views
+        self._seed = seed
+        self._image = np.zeros(self.shape, dtype=np.float32)
+
+    def show(self, number: int) -> None:
+        """Put the board into its pose of this number, from 0."""
+        rng = np.random.default_rng([self._seed, number])
+        last = number == self._views - 1
+        turn = 2 * np.pi * number / max(1, self._views - 1)
+        lean = 0.0 if last else 0.45
+        tilt = np.asarray(
+            cv2.Rodrigues(lean * np.array([np.cos(turn), np.sin(turn), rng.normal(0, 0.1)]))[0]
+        )
+        size = np.array([self._board.columns, self._board.rows]) * self._board.square_mm
+        shift = np.zeros(2) if last else 22 * np.array([np.cos(2 * turn), np.sin(2 * turn)])
+        # Large boards are held farther away, so that much of them is in view.
+        distance = 420 * (1.0 if last else max(1.0, float(size.max()) / 130))
+        middle = np.array([*(size / 2), 0.0])
+        t = np.array([*(shift * distance / 420), distance]) - tilt @ middle
+        view = Camera(self.shape[1], self.shape[0], self.camera.K, R=tilt, t=t)
+        per_square = 48
+        art = self._board.draw(per_square)
+        art = cv2.copyMakeBorder(
+            art, per_square, per_square, per_square, per_square, cv2.BORDER_CONSTANT, value=255
+        )
+        where = view.points_at_height(0.0) / self._board.square_mm * per_square + per_square - 0.5
+        scale = max(0.6, 0.4 * per_square * view.pixel_mm() / self._board.square_mm)
+        smooth = cv2.GaussianBlur(art, (0, 0), scale)
+        seen = cv2.remap(
+            smooth,
+            where[..., 0].astype(np.float32),
+            where[..., 1].astype(np.float32),
+            cv2.INTER_LINEAR,
+            borderValue=60,
+        )
+        self._image = (seen * (0.8 * FULL_SCALE_PER_MS / 1000 / 255)).astype(np.float32)
+
+    def irradiance(self, led: int) -> NDArray[np.float32]:
+        return np.zeros(self.shape, dtype=np.float32)
+
+    def ambient(self) -> NDArray[np.float32]:
+        return self._image

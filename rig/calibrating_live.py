@@ -60,21 +60,21 @@ def live(order: Order) -> int:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     session = workspace.calibration / "sessions" / stamp
     session.mkdir(parents=True)
-    ask = _asker(order)
+    ask = asker(order.simulate or order.yes)
     with (
         exit_on_sigterm(),
         open_rig(config, scene=scene, config_text=text, seed=order.seed) as rig,
     ):
         views, result = _walk(rig, scene, plan, camera, radius, order, session, ask)
         ask("White plate flat on the stage, room light off")
-        with _showing(scene, "plate", (0.0, 0.0)):
+        with showing(scene, "plate", (0.0, 0.0)):
             rig.capture(session / "plate", plan)
         plate = measure_plate(
             RecordedPictures(session / "plate"), camera, height_mm=order.plate_height_mm
         )
         devices = {
-            "board": _identity(rig.board.identity),
-            "camera": _identity(rig.camera.identity),
+            "board": identity_of(rig.board.identity),
+            "camera": identity_of(rig.camera.identity),
         }
     result = solve_lights(
         views,
@@ -96,14 +96,14 @@ def live(order: Order) -> int:
     return keep(result, out, order, provenance, views, plate, print)
 
 
-def _identity(identity: Any) -> dict[str, Any]:
+def identity_of(identity: Any) -> dict[str, Any]:
     data = asdict(identity)
     return {k: sorted(v) if isinstance(v, frozenset) else v for k, v in data.items()}
 
 
-def _asker(order: Order) -> Ask:
+def asker(silent: bool) -> Ask:
     def ask(what: str) -> None:
-        if order.simulate or order.yes:
+        if silent:
             print(what)
             return
         print(f"{what}; then Enter", flush=True)
@@ -114,7 +114,7 @@ def _asker(order: Order) -> Ask:
 
 
 @contextmanager
-def _showing(
+def showing(
     scene: CalibrationScene | None, what: Any, at: tuple[float, float], room_light: bool = False
 ) -> Iterator[None]:
     """The virtual stage with the ball or the plate on it; nothing to do at a real one."""
@@ -148,10 +148,10 @@ def _walk(
         name = f"pose_{attempt}"
         where = f"x {at[0]:.0f}, y {at[1]:.0f} mm"
         ask(f"Place {len(views) + 1} of {order.poses}: ball at about {where}, room light on")
-        with _showing(scene, "ball", at, room_light=True):
-            _ambient(rig, session / f"{name}-ambient.npy")
+        with showing(scene, "ball", at, room_light=True):
+            take_ambient(rig, session / f"{name}-ambient.npy")
         ask("Room light off")
-        with _showing(scene, "ball", at):
+        with showing(scene, "ball", at):
             rig.capture(session / name, plan)
         try:
             found = measure_views(
@@ -181,11 +181,12 @@ def _place(
     """Two opposite corners first, then wherever most is to be learnt."""
     if result is None:
         places = ball_places(camera, radius)
-        return np.asarray(places[0] if number == 0 else places[-1]) * np.array([0.8, 0.8, 1.0])
+        corner = places[0] if number == 0 else places[-1]
+        return np.asarray(corner * np.array([0.8, 0.8, 1.0]))
     return np.asarray(next_place(result)[0])
 
 
-def _ambient(rig: Rig, path: Path) -> None:
+def take_ambient(rig: Rig, path: Path) -> None:
     exposure = rig.sync.expose(rig.config.camera.exposure_ms * 1000)
     shot = Shot(0, "dark", 0, 1.0, exposure, 0)
     frame = next(iter(rig.sync.take([shot], 1))).frame

@@ -161,3 +161,49 @@ def register(app: typer.Typer) -> None:
             )
         )
         raise typer.Exit(code)
+
+    @app.command(epilog="Example: rig check --simulate --sphere-diameter 25.4")
+    def check(
+        plate: Annotated[
+            Path | None, typer.Option(help="Pictures of the white plate that exist.")
+        ] = None,
+        ball: Annotated[
+            Path | None, typer.Option(help="Pictures of the mirror ball that exist.")
+        ] = None,
+        sphere_diameter: Annotated[
+            float | None, typer.Option(help="Of the mirror ball, mm: check with it too.")
+        ] = None,
+        lights: Annotated[
+            Path | None, typer.Option(help="Default: calibration/lights.json.")
+        ] = None,
+        camera: Annotated[
+            Path | None, typer.Option(help="Default: calibration/camera.json.")
+        ] = None,
+        workspace: Annotated[
+            Path | None, typer.Option(help="Folder with rig.yaml. Default: here.")
+        ] = None,
+        simulate: Annotated[bool, typer.Option("--simulate", help="Use the virtual rig.")] = False,
+        seed: Annotated[int, typer.Option(min=0, help="Of the virtual rig.")] = 0,
+        yes: Annotated[bool, typer.Option("--yes", help="Do not wait for Enter.")] = False,
+    ) -> None:
+        """Hold a quick set of pictures against the calibration.
+
+        Finds dead, dim, swapped and moved LEDs, a shifted camera or stage, and a camera that is
+        not linear. Exit codes: 0 all as calibrated, 1 something changed, 2 usage, 3 device, 4 data.
+        """
+        from rig.checking import Order, run
+
+        code = run(
+            Order(
+                plate=plate,
+                ball=ball,
+                diameter_mm=sphere_diameter,
+                lights=lights,
+                camera=camera,
+                workspace=workspace,
+                simulate=simulate,
+                seed=seed,
+                yes=yes,
+            )
+        )
+        raise typer.Exit(code)

@@ -194,7 +194,7 @@ def test_a_plane_casts_no_shadow_on_itself() -> None:
     assert seen.min() > 0.999
 
 
-def test_bounced_light_in_a_grooved_mirror_box() -> None:
+def test_bounced_light_in_a_bowl_but_not_on_a_plane() -> None:
     """Inter-reflection is nil on a plane and considerable in a bowl; more bounces add light."""
     view, lights = camera(64, 64), dome(8)
     metal = Material((Lobe(0.25),))
@@ -220,18 +220,18 @@ def test_bounced_light_is_right_in_a_white_sphere_segment() -> None:
         lambda x, y: (radius - depth) - np.sqrt(np.maximum(radius**2 - x**2 - y**2, 1.0)),
         inside=lambda x, y: np.hypot(x, y) < rim,
     )
-    view = camera(96, 96, tilt=0.0)
+    view = camera(256, 256, tilt=0.0)  # coarser ones lose light at the steep rim: 8 % at 96
     seen = sample(cap, view, 2).masked()
     lamp = replace(Lights.at(np.array([[0.0, 0.0, 4000.0]])), intensity=4000.0**2)
     once = indirect(
-        seen.points_mm, seen.normals, view, lamp, Material.lambertian(rho), samples=256, bounces=1,
+        seen.points_mm, seen.normals, view, lamp, Material.lambertian(rho), grid=256, bounces=1,
         smooth=0.0,
     )[0]  # fmt: skip
     # Power through the rim falls on the cap: π rim² · 1, spread over the sphere's area.
     flux_density = np.pi * rim**2 / (4 * np.pi * radius**2)
     expected = rho / np.pi * rho * flux_density
-    middle = once[40:56, 40:56].mean()
-    assert middle == pytest.approx(expected, rel=0.06)
+    middle = once[108:148, 108:148].mean()
+    assert middle == pytest.approx(expected, rel=0.045)
 
 
 def test_upsampling_keeps_a_plane_of_values() -> None:

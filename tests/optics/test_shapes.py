@@ -1,12 +1,16 @@
 """Parts: what they promise of slopes and sizes, and how a camera's pixels see them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import tifffile
 
 from calib.camera import Camera
 from reconstruct.errors import ReconstructError
 from reconstruct.shapes.base import HeightGrid, Shape, smooth_step
 from reconstruct.shapes.catalogue import SHAPES, shape
+from reconstruct.shapes.files import read_shape
 from reconstruct.shapes.sampling import corner_rays, sample, supersampled
 
 K = np.array([[240.0, 0, 31.5], [0, 240.0, 31.5], [0, 0, 1]])
@@ -119,3 +123,60 @@ def test_smooth_step_is_smooth_and_monotone() -> None:
 def test_unknown_names_are_refused_with_the_nearest(name, parameters, hint) -> None:
     with pytest.raises(ReconstructError, match=hint):
         shape(name, **parameters)
+
+
+def test_a_height_map_comes_back_from_a_file(tmp_path: Path) -> None:
+    y, x = np.mgrid[:80, :100]
+    z = 3.0 * np.sin(x / 15.0) + 0.05 * y
+    z[:10, :10] = np.nan
+    tifffile.imwrite(tmp_path / "z.tif", z.astype(np.float32))
+    part = read_shape(tmp_path / "z.tif", pixel_mm=1.2)
+    # Pixel (column 70, row 20) lies right of and above the middle: rows run down the picture.
+    at_x, at_y = np.array([(70 - 49.5) * 1.2]), np.array([(39.5 - 20) * 1.2])
+    assert part.height(at_x, at_y)[0] == pytest.approx(z[20, 70], abs=1e-3)
+    assert part.inside is not None
+    assert part.inside(at_x, at_y).all()
+    assert not part.inside(np.array([-45 * 1.2]), np.array([35 * 1.2])).any()
+
+
+def test_a_mesh_is_seen_from_above(tmp_path: Path) -> None:
+    """A box with a pyramid on it: two layers, the upper one counts."""
+    text = """v -30 -30 0
+v 30 -30 0
+v 30 30 0
+v -30 30 0
+v -30 -30 5
+v 30 -30 5
+v 30 30 5
+v -30 30 5
+v 0 0 12
+f 1 3 2
+f 1 4 3
+f 5 6 9
+f 6 7 9
+f 7 8 9
+f 8 5 9
+"""
+    (tmp_path / "box.obj").write_text(text)
+    part = read_shape(tmp_path / "box.obj", nodes=301)
+    x, y = np.array([0.0, 15.0, -20.0]), np.array([0.0, 0.0, 5.0])
+    np.testing.assert_allclose(part.height(x, y), [12.0, 8.5, 5 + 7 / 3], atol=0.15)
+    assert sample(part, CAMERA).mask.mean() == pytest.approx(60.0**2 / 112.0**2, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "name", ["none.tif", "broken.tif", "broken.stl", "a.docx", "flat.npy"]
+)
+def test_bad_files_are_refused_in_words(tmp_path: Path, name: str) -> None:
+    if name.startswith("broken"):
+        (tmp_path / name).write_bytes(b"no such format")
+    if name == "flat.npy":
+        np.save(tmp_path / name, np.zeros(5))
+    with pytest.raises(ReconstructError):
+        read_shape(tmp_path / name, pixel_mm=0.1)
+
+
+def test_a_height_map_needs_the_size_of_its_pixels(tmp_path: Path) -> None:
+    np.save(tmp_path / "z.npy", np.zeros((8, 8)))
+    with pytest.raises(ReconstructError, match="pixels in mm"):
+        read_shape(tmp_path / "z.npy")

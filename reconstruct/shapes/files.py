@@ -1,0 +1,147 @@
+"""Parts from files: height maps and triangle meshes."""
+
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,misc"
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from reconstruct.errors import ReconstructError
+from reconstruct.export.mesh import read_mesh
+from reconstruct.shapes.base import HeightGrid, Shape
+
+MAP_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".npz")
+MESH_SUFFIXES = (".ply", ".stl", ".obj", ".glb")
+
+
+def read_shape(
+    path: Path,
+    pixel_mm: float | None = None,
+    height_scale_mm: float = 1.0,
+    nodes: int = 768,
+) -> Shape:
+    """A part from a height map (tif, png, npy, npz) or a mesh (ply, stl, obj, glb).
+
+    The part is laid with the middle of its outline on the middle of the stage. Meshes keep their
+    heights; of a mesh the camera sees the top.
+
+    Parameters
+    ----------
+    pixel_mm : spacing of a height map's pixels; required for one. The first row is the far one
+        (+y), as in a picture.
+    height_scale_mm : millimetres per unit of a height map
+    nodes : of the grid along a mesh's longer side
+
+    Raises
+    ------
+    ReconstructError
+        The file cannot be read as what its name says, or the spacing is missing.
+    """
+    suffix = path.suffix.lower()
+    if suffix in MESH_SUFFIXES:
+        return shape_of_mesh(path, nodes)
+    if suffix not in MAP_SUFFIXES:
+        known = " ".join((*MAP_SUFFIXES, *MESH_SUFFIXES))
+        raise ReconstructError(f"{path.name}: a part is read from one of {known}")
+    if pixel_mm is None or not pixel_mm > 0:
+        raise ReconstructError(f"{path.name} is a height map: give the size of its pixels in mm")
+    heights = _read_map(path) * height_scale_mm
+    return shape_of_heights(heights[::-1], pixel_mm, path.name)
+
+
+def shape_of_heights(
+    z_mm: NDArray[Any], step_mm: float, name: str = "heights", centre: tuple[float, float] = (0, 0)
+) -> Shape:
+    """A part of heights on a grid, rows along +y; NaN is outside the part."""
+    z = np.asarray(z_mm, dtype=np.float64)
+    if z.ndim != 2 or min(z.shape) < 4:
+        raise ReconstructError(
+            f"{name}: expected a height map of 4×4 or more, not {z.shape}"
+        )
+    good = np.isfinite(z)
+    if not good.any():
+        raise ReconstructError(f"{name} holds no finite height")
+    # Beyond the part its border's height goes on: no cliff that a spline would overshoot.
+    nearest = ndimage.distance_transform_edt(~good, return_distances=False, return_indices=True)
+    grid = HeightGrid(z[tuple(nearest)], step_mm, centre)
+    rows, columns = z.shape
+
+    def inside(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+        u = np.rint((np.asarray(x) - centre[0]) / step_mm + (columns - 1) / 2)
+        v = np.rint((np.asarray(y) - centre[1]) / step_mm + (rows - 1) / 2)
+        on = (u >= 0) & (u < columns) & (v >= 0) & (v < rows)
+        u, v = np.clip(u, 0, columns - 1).astype(int), np.clip(v, 0, rows - 1).astype(int)
+        return np.asarray(on & good[v, u])
+
+    return Shape(name, grid, inside, None, {"file": name, "step_mm": step_mm})
+
+
+def _read_map(path: Path) -> NDArray[np.float64]:
+    if not path.is_file():
+        raise ReconstructError(f"there is no {path}")
+    try:
+        if path.suffix.lower() in (".npy", ".npz"):
+            data = np.load(path, allow_pickle=False)
+            if isinstance(data, np.lib.npyio.NpzFile):
+                if len(data.files) != 1:
+                    names = ", ".join(data.files)
+                    raise ReconstructError(f"{path.name} holds {names}: expected one height map")
+                data = data[data.files[0]]
+        elif path.suffix.lower() == ".png":
+            data = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        else:
+            import tifffile
+
+            data = tifffile.imread(path)
+    except (ValueError, OSError) as error:
+        raise ReconstructError(f"{path} cannot be read as a height map: {error}") from error
+    if data is None or np.ndim(data) != 2:
+        raise ReconstructError(f"{path} is not a height map of one channel")
+    return np.asarray(data, dtype=np.float64)
+
+
+@njit(cache=True)
+def _raise_triangles(vertices, faces, x0, y0, step, z):
+    """Highest triangle over each node of a grid (z-buffer from above)."""
+    rows, columns = z.shape
+    for t in range(len(faces)):
+        ax, ay, az = vertices[faces[t, 0]]
+        bx, by, bz = vertices[faces[t, 1]]
+        cx, cy, cz = vertices[faces[t, 2]]
+        area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
+        if area == 0.0:
+            continue
+        c0 = max(0, int(np.ceil((min(ax, bx, cx) - x0) / step)))
+        c1 = min(columns - 1, int(np.floor((max(ax, bx, cx) - x0) / step)))
+        r0 = max(0, int(np.ceil((min(ay, by, cy) - y0) / step)))
+        r1 = min(rows - 1, int(np.floor((max(ay, by, cy) - y0) / step)))
+        for r in range(r0, r1 + 1):
+            for c in range(c0, c1 + 1):
+                x, y = x0 + c * step, y0 + r * step
+                u = ((x - ax) * (cy - ay) - (cx - ax) * (y - ay)) / area
+                v = ((bx - ax) * (y - ay) - (x - ax) * (by - ay)) / area
+                if u >= -1e-9 and v >= -1e-9 and u + v <= 1 + 1e-9:
+                    height = az + u * (bz - az) + v * (cz - az)
+                    if not z[r, c] >= height:
+                        z[r, c] = height
+
+
+def shape_of_mesh(path: Path, nodes: int = 768) -> Shape:
+    """A part from a mesh in millimetres, seen from above."""
+    mesh = read_mesh(path)
+    low, high = mesh.vertices_mm.min(axis=0), mesh.vertices_mm.max(axis=0)
+    size = high - low
+    if not min(size[0], size[1]) > 0:
+        raise ReconstructError(f"{path.name} has no extent in x and y")
+    step = float(max(size[0], size[1]) / (nodes - 1))
+    columns, rows = (max(4, int(size[i] / step) + 1) for i in (0, 1))
+    z = np.full((rows, columns), np.nan)
+    _raise_triangles(mesh.vertices_mm, mesh.faces, float(low[0]), float(low[1]), step, z)
+    return shape_of_heights(z, step, path.name)

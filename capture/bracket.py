@@ -14,14 +14,14 @@ Counts = NDArray[np.uint16]
 TestShot = Callable[[float, int], Counts]
 
 HIGHEST = 0.8  # of full scale, where the brightest pixels of the shortest exposure may lie
-LOWEST = 0.1  # of full scale, where the dimmest lit pixels of the longest exposure should lie
+LOWEST = 0.03  # of full scale, where the dimmest lit pixels of the longest exposure should lie
 BRIGHT_PERCENTILE, DIM_PERCENTILE = 99.9, 5.0
 FACTOR = 4.0  # between exposures: each pixel then lies in the upper quarter of one of them
 MOST = 5  # exposures
 CLIPPED_SHARE = 1e-4
 
 
-def spread(leds: Sequence[int], count: int = 6) -> tuple[int, ...]:
+def spread(leds: Sequence[int], count: int = 12) -> tuple[int, ...]:
     """A few LEDs evenly taken from the list."""
     places = np.unique(np.linspace(0, len(leds) - 1, min(count, len(leds))).round().astype(int))
     return tuple(leds[place] for place in places)

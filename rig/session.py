@@ -90,7 +90,7 @@ class Rig:
             return pictures[0].frame.pixels
 
         limit_ms = self.board.identity.max_on_ms or 5000
-        limits_us = (20.0, min(limit_ms * 1000 * 0.8, 2e6))
+        limits_us = (20.0, min(limit_ms * 1000 * 0.8, 1e6))
         found = propose(
             take, spread(plan.leds), lambda: full_scale, plan.exposures_us[0], limits_us
         )

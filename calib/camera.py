@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,19 +15,30 @@ from calib.errors import CalibrationError
 Array = NDArray[np.float64]
 
 
-def _undistorted(distorted: Array, dist: Array, iterations: int = 40) -> Array:
-    """Undo lens distortion by fixed-point iteration on (n, 2) normalised coordinates.
+def _distorted(points: Array, dist: Array) -> Array:
+    """Apply lens distortion to (n, 2) normalised coordinates (Brown 1966, as OpenCV has it).
 
-    Our own, since `cv2.undistortPoints` stops after five rounds by default and the call that
-    takes a criterion differs between OpenCV 4 and 5.
+    Our own: `cv2.projectPoints` also makes derivatives by every parameter, gigabytes of them for
+    a picture of five megapixels.
     """
-    zero = np.zeros(3)
+    k1, k2, p1, p2, k3 = dist
+    x, y = points[:, 0], points[:, 1]
+    r2 = x * x + y * y
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    return np.column_stack(
+        [
+            x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
+            y * radial + 2 * p2 * x * y + p1 * (r2 + 2 * y * y),
+        ]
+    )
+
+
+def _undistorted(distorted: Array, dist: Array, iterations: int = 40) -> Array:
+    """Undo lens distortion by fixed-point iteration on (n, 2) normalised coordinates."""
     x = distorted.copy()
     for _ in range(iterations):
-        points = np.hstack([x, np.ones((len(x), 1))])
-        forward, _ = cv2.projectPoints(points.reshape(-1, 1, 3), zero, zero, np.eye(3), dist)
-        error = np.asarray(forward).reshape(-1, 2) - distorted
-        x = x - error
+        error = _distorted(x, dist) - distorted
+        x -= error
         if np.abs(error).max(initial=0.0) < 1e-13:
             break
     return x
@@ -68,10 +78,12 @@ class Camera:
     def project(self, points_mm: NDArray[Any]) -> Array:
         """Project world points (..., 3) to pixels (..., 2) as (column, row)."""
         points = np.asarray(points_mm, dtype=np.float64)
-        flat = points.reshape(-1, 1, 3)
-        rvec, _ = cv2.Rodrigues(self.R)
-        pixels, _ = cv2.projectPoints(flat, rvec, self.t, self.K, self.dist)
-        return np.asarray(pixels, dtype=np.float64).reshape(*points.shape[:-1], 2)
+        seen = points.reshape(-1, 3) @ self.R.T + self.t
+        flat = seen[:, :2] / seen[:, 2:]
+        if np.any(self.dist):
+            flat = _distorted(flat, self.dist)
+        pixels = flat @ self.K[:2, :2].T + self.K[:2, 2]
+        return np.asarray(pixels).reshape(*points.shape[:-1], 2)
 
     def rays(self, pixels: NDArray[Any] | None = None) -> Array:
         """Unit viewing directions in the world frame, from `centre_mm` outwards.

@@ -58,7 +58,7 @@ def run(order: Order) -> int:
         _refuse_other_plan(order, config, plan)
     else:
         folder = workspace.new_run(order.part)
-        plan = _planned(order, config)
+        plan = planned(order, config)
     if order.dry_run:
         print(_described(plan, config, folder, order.exposures == "auto"))
         return GOOD
@@ -73,7 +73,7 @@ def run(order: Order) -> int:
             print(f"Exposures: {_in_ms(plan)} ms, from {len(test_shots)} test shots")
         for warning in rig.state.warnings:
             print(f"Note: {warning}", file=sys.stderr)
-        with _progress() as progress, _stop_on_interrupt() as stop:
+        with _progress() as progress, stop_on_interrupt() as stop:
             summary = rig.capture(
                 folder,
                 plan,
@@ -98,7 +98,7 @@ def configuration(workspace: Workspace, simulate: bool) -> tuple[Config, str]:
 
 
 # plans ----------------------------------------------------------------------------------------
-def _planned(order: Order, config: Config) -> Plan:
+def planned(order: Order, config: Config) -> Plan:
     if order.plan_file is not None:
         plan = read_plan(order.plan_file, config)
     else:
@@ -150,7 +150,7 @@ def _refuse_other_plan(order: Order, config: Config, recorded: Plan) -> None:
     """A plan that was typed along with --resume must be the recorded one."""
     if order.plan_file is None and order.leds is None and order.exposures in (None, "auto"):
         return
-    asked = _planned(order, config)
+    asked = planned(order, config)
     if order.exposures == "auto" or (order.exposures is None and order.plan_file is None):
         asked = replace(asked, exposures_us=recorded.exposures_us)
     if asked != recorded:
@@ -247,7 +247,7 @@ def _progress() -> Iterator[Progress]:
 
 
 @contextmanager
-def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
     """The first Ctrl-C asks to stop after the current picture; the second interrupts at once."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -62,6 +62,12 @@ def shrink(values: NDArray[Any], longest: int) -> NDArray[np.float32]:
         return np.asarray(np.nanmean(blocks, axis=(1, 3)), dtype=np.float32)
 
 
+def _median(values: NDArray[Any]) -> float:
+    """Median of what is finite, NaN where nothing is."""
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if finite.size else float("nan")
+
+
 def _colours(colormap: int) -> list[int]:
     ramp = np.arange(256, dtype=np.uint8)[:, None]
     table: list[int] = cv2.applyColorMap(ramp, colormap)[:, 0, ::-1].ravel().tolist()
@@ -154,20 +160,22 @@ def write_surface_report(
     tiles = [{"name": "of the picture measured", "value": f"{100 * mask.mean():.1f} %"}]
     if mask.any():
         z = surface.height_mm[mask]
-        normal_sigma = float(np.median(surface.normal_sigma_deg[mask]))
+        height_sigma = _median(sigma_um[mask])
+        normal_sigma = _median(surface.normal_sigma_deg[mask])
         own += [
-            Figure("mean height", float(z.mean()), "mm"),
+            Figure("mean height", round(float(z.mean()), 6), "mm"),
             Figure("lowest point", float(z.min()), "mm"),
             Figure("highest point", float(z.max()), "mm"),
-            Figure("height sigma, median", float(np.median(sigma_um[mask])), "µm"),
-            Figure("normal sigma, median", normal_sigma, "°"),
             Figure("pixel on the surface", 1000 * surface.camera.pixel_mm(float(z.mean())), "µm"),
         ]
-        tiles += [
-            {"name": "highest to lowest", "value": f"{np.ptp(z):.3f} mm"},
-            {"name": "median height sigma", "value": f"{np.median(sigma_um[mask]):.1f} µm"},
-            {"name": "median normal sigma", "value": f"{normal_sigma:.3f}°"},
-        ]
+        tiles += [{"name": "highest to lowest", "value": f"{np.ptp(z):.3f} mm"}]
+        # Not every method states an uncertainty.
+        if np.isfinite(height_sigma):
+            own.append(Figure("height sigma, median", height_sigma, "µm"))
+            tiles.append({"name": "median height sigma", "value": f"{height_sigma:.1f} µm"})
+        if np.isfinite(normal_sigma):
+            own.append(Figure("normal sigma, median", normal_sigma, "°"))
+            tiles.append({"name": "median normal sigma", "value": f"{normal_sigma:.3f}°"})
     height = shrink(np.where(mask, surface.height_mm, np.nan), MAP_SIZE)
     step = max(1, -(-max(surface.height_mm.shape) // MAP_SIZE))
     data = {

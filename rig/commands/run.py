@@ -1,0 +1,80 @@
+"""``rig run``: one line from a part under the dome to a verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    @app.command(epilog="Example: rig run --part A12 --reference nominal.stl --tolerance 0.05")
+    def run(
+        part: Annotated[
+            str | None, typer.Option(help="Name of the part: becomes a folder's name.")
+        ] = None,
+        watch: Annotated[
+            bool,
+            typer.Option("--watch", help="Keep the devices open; read part names, one a line."),
+        ] = False,
+        names: Annotated[
+            Path | None, typer.Option(help="With --watch: file of names. Default: what is typed.")
+        ] = None,
+        tolerance: Annotated[
+            float | None, typer.Option(help="Deviation allowed, mm; beyond it exit code 1.")
+        ] = None,
+        reference: Annotated[
+            str | None,
+            typer.Option(help="What the part should be: mesh, .x3p, result. Default: a plane."),
+        ] = None,
+        align: Annotated[
+            str, typer.Option(help="To the reference: none, mean, plane or rigid.")
+        ] = "rigid",
+        share: Annotated[
+            float, typer.Option(help="Percent of points that must be within tolerance.")
+        ] = 100.0,
+        border: Annotated[float, typer.Option(help="Left out along the edges, mm.")] = 0.0,
+        method: Annotated[str, typer.Option(help="Of reconstruction.")] = "refine",
+        device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
+        leds: Annotated[str | None, typer.Option(help="LEDs, as 1-96 or 1,5,9-12.")] = None,
+        exposures: Annotated[
+            str | None, typer.Option(help="Exposures in ms, as 2,8,32; or auto.")
+        ] = None,
+        simulate: Annotated[bool, typer.Option("--simulate", help="Use the virtual rig.")] = False,
+        seed: Annotated[int, typer.Option(min=0, help="Of the virtual rig.")] = 0,
+        json: Annotated[bool, typer.Option("--json", help="Print each verdict as JSON.")] = False,
+        workspace: Annotated[
+            Path | None, typer.Option(help="Folder with rig.yaml. Default: here.")
+        ] = None,
+    ) -> None:
+        """Measure a part: capture, verify, reconstruct, report and judge.
+
+        The verdict is the exit code (0 good, 1 out of tolerance, 2 usage, 3 device, 4 data or too
+        little of the part measured, 130 interrupted) and verdict.json beside the report. With
+        --watch the worst of all parts is the exit code, and one that fails does not end the rest.
+        """
+        from rig.measuring import Order, measure
+
+        raise typer.Exit(
+            measure(
+                Order(
+                    part=part,
+                    watch=watch,
+                    names=names,
+                    tolerance_mm=tolerance,
+                    reference=reference,
+                    alignment=align,
+                    share_percent=share,
+                    border_mm=border,
+                    method=method,
+                    device=device,
+                    leds=leds,
+                    exposures=exposures,
+                    simulate=simulate,
+                    seed=seed,
+                    json=json,
+                    workspace=workspace,
+                )
+            )
+        )

@@ -1,0 +1,257 @@
+"""What ``rig run`` does with a part: capture, verify, reconstruct, report, verdict.
+
+The devices stay open between parts; nothing of a part is kept in memory once its verdict is given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from capture.errors import DataError
+from capture.plan import Plan
+from capture.verify import verify
+from reconstruct.metrology.compare import compare
+from reconstruct.metrology.form import remove_form
+from reconstruct.metrology.grid import HeightGrid
+from reconstruct.surface import Flag, Surface
+from rig.capturing import stop_on_interrupt
+from rig.exits import DATA, GOOD, OUT_OF_TOLERANCE
+from rig.figures import shape_of
+from rig.reconstructing import Request, run_reconstruction
+from rig.report.result import REPORT
+from rig.session import Rig, references_of, snapshots_of
+from rig.workspace import Workspace
+
+FORMAT = "rig-verdict/1"
+LEAST_COVERAGE = 0.8  # of the part's pixels: fewer cannot vouch for the whole
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What a part must keep to be good.
+
+    Attributes
+    ----------
+    limit_mm : deviation allowed from the reference, or from the best plane without one
+    reference : results folder, mesh, .x3p, .sdf, or the name of a part measured before
+    alignment : as in `rig compare`
+    share : of the points that must be within the limit, 0 to 1
+    border_mm : left out along the edges
+    """
+
+    limit_mm: float
+    reference: str | None = None
+    alignment: str = "rigid"
+    share: float = 1.0
+    border_mm: float = 0.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a part came out; `to_json` is ``verdict.json``.
+
+    Attributes
+    ----------
+    verdict : "good", "out of tolerance", "not sufficient" (too little of the part could be
+        measured) or "measured" (no tolerance was given)
+    deviation : figures of the comparison, mm; empty without a tolerance
+    figures : of the surface
+    seconds : wall time of each step
+    """
+
+    part: str
+    verdict: str
+    exit_code: int
+    recording: Path
+    result: Path
+    report: Path
+    deviation: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "part": self.part,
+            "verdict": self.verdict,
+            "exit_code": self.exit_code,
+            "recording": str(self.recording),
+            "result": str(self.result),
+            "report": str(self.report),
+            "deviation": self.deviation,
+            "figures": self.figures,
+            "notes": list(self.notes),
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+        }
+
+    def __str__(self) -> str:
+        text = f"{self.part}: {self.verdict}"
+        if self.deviation:
+            text += (
+                f", largest deviation {self.deviation['max_mm']:.4f} mm, "
+                f"{100 * self.deviation['within']:.2f} % within "
+                f"±{self.deviation['tolerance_mm']:g} mm"
+            )
+        return f"{text} ({self.seconds['total']:.1f} s) {self.report}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """How every part is measured."""
+
+    plan: Plan
+    auto_exposure: bool = False
+    tolerance: Tolerance | None = None
+    method: str = "refine"
+    device: str = "cpu"
+
+
+class _Timer:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._start = time.monotonic()
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - start
+
+    def total(self) -> dict[str, float]:
+        return {**self.seconds, "total": time.monotonic() - self._start}
+
+
+def measure_part(
+    rig: Rig,
+    workspace: Workspace,
+    part: str,
+    job: Job,
+    say: Callable[[str], None] = lambda line: None,
+) -> Verdict:
+    """Measure the part that lies under the dome now.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        at Ctrl-C; what was captured can be resumed
+    DeviceError, DataError, ReconstructError
+        saying which step failed; what was written before it is kept
+    """
+    folder = workspace.new_run(part)
+    timer = _Timer()
+    notes: list[str] = []
+    with timer.step("capture"):
+        say(f"{part}: capturing")
+        plan = job.plan
+        test_shots: list[tuple[int, float]] = []
+        if job.auto_exposure:
+            exposures_us, test_shots = rig.bracket(plan)
+            plan = replace(plan, exposures_us=exposures_us)
+        with stop_on_interrupt() as stop:
+            taken = rig.capture(
+                folder,
+                plan,
+                references=references_of(workspace, part, rig.devices),
+                snapshots=snapshots_of(workspace),
+                stop=stop,
+                test_shots=test_shots,
+            )
+        if taken.interrupted:
+            raise KeyboardInterrupt
+        if taken.verdicts.get("unproven"):
+            notes.append(f"{taken.verdicts['unproven']} pictures unproven: {taken.reasons[0]}")
+    with timer.step("verify"):
+        checked = verify(folder)
+        if not checked.sound:
+            raise DataError(f"{folder} is not sound: {checked.problems[0]}")
+    with timer.step("reconstruct"):
+        say(f"{part}: reconstructing")
+        request = Request(
+            str(folder), method=job.method, device=job.device, workspace=workspace.folder
+        )
+        surface, result = run_reconstruction(request, lambda line: _note(notes, line))
+    with timer.step("judge"):
+        word, code, deviation = judge(surface, result, job.tolerance, workspace)
+    verdict = Verdict(
+        part,
+        word,
+        code,
+        folder,
+        result,
+        result / REPORT,
+        deviation,
+        _figures(surface),
+        tuple(notes),
+        timer.total(),
+    )
+    text = json.dumps(verdict.to_json(), indent=1, ensure_ascii=False)
+    (result / "verdict.json").write_text(text + "\n", encoding="utf-8")
+    return verdict
+
+
+def judge(
+    surface: Surface, result: Path, tolerance: Tolerance | None, workspace: Workspace
+) -> tuple[str, int, dict[str, Any]]:
+    """Verdict, exit code and deviations of a measured surface."""
+    part = (surface.flags & int(Flag.OUTSIDE)) == 0
+    covered = float(surface.mask.sum() / max(part.sum(), 1))
+    if tolerance is None:
+        return "measured", GOOD, {}
+    if covered < LEAST_COVERAGE:
+        return "not sufficient", DATA, {}
+    grid = shape_of(str(result), workspace.folder, None, tolerance.border_mm)
+    if tolerance.reference is None:
+        values = remove_form(grid, "plane").residual
+        deviation = _deviation(values, "best plane", tolerance)
+    else:
+        reference = shape_of(tolerance.reference, workspace.folder, None, 0.0, grid.step_mm)
+        found = compare(grid, reference, tolerance.alignment, tolerance.limit_mm)
+        deviation = {"reference": tolerance.reference, **found.to_json()}
+        deviation.pop("format")
+    deviation |= {"share": tolerance.share, "covered": covered}
+    if deviation["within"] >= tolerance.share - 1e-12:
+        return "good", GOOD, deviation
+    return "out of tolerance", OUT_OF_TOLERANCE, deviation
+
+
+def _deviation(values: HeightGrid, reference: str, tolerance: Tolerance) -> dict[str, Any]:
+    """Figures of deviations that are known already, named as `rig compare` names them."""
+    z = values.z_mm[values.mask]
+    size = np.abs(z)
+    return {
+        "reference": reference,
+        "mean_mm": float(z.mean()),
+        "rms_mm": float(np.sqrt(np.mean(z**2))),
+        "p95_mm": float(np.quantile(size, 0.95)),
+        "max_mm": float(size.max()),
+        "tolerance_mm": tolerance.limit_mm,
+        "within": float(np.mean(size <= tolerance.limit_mm)),
+        "points": int(z.size),
+    }
+
+
+def _figures(surface: Surface) -> dict[str, float]:
+    mask = surface.mask
+    figures = {"measured_percent": 100 * float(mask.mean())}
+    if mask.any():
+        figures["mean_height_mm"] = float(surface.height_mm[mask].mean())
+        figures["height_range_mm"] = float(np.ptp(surface.height_mm[mask]))
+        sigma = surface.sigma_mm[mask]
+        if np.isfinite(sigma).any():
+            figures["sigma_median_mm"] = float(np.nanmedian(sigma))
+    return figures
+
+
+def _note(notes: list[str], line: str) -> None:
+    """Keep what the reconstruction wants known; its progress is not for the verdict."""
+    if line.startswith("note: "):
+        notes.append(line.removeprefix("note: "))

@@ -1,0 +1,209 @@
+"""What ``rig run`` does: opens the rig once and measures one part, or one after another."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from capture.errors import DeviceError
+from capture.leds.board import exit_on_sigterm
+from capture.world import find
+from rig import capturing
+from rig.capturing import configuration, planned
+from rig.config import Config
+from rig.doctor import check_calibration
+from rig.exits import GOOD, UsageError, exit_code
+from rig.figures import shape_of
+from rig.measure_part import FORMAT, Job, Tolerance, measure_part
+from rig.session import Rig, default_scene, open_rig
+from rig.workspace import Workspace, check_part_name
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was typed."""
+
+    part: str | None = None
+    watch: bool = False
+    names: Path | None = None
+    tolerance_mm: float | None = None
+    reference: str | None = None
+    alignment: str = "rigid"
+    share_percent: float = 100.0
+    border_mm: float = 0.0
+    method: str = "refine"
+    device: str = "cpu"
+    leds: str | None = None
+    exposures: str | None = None
+    simulate: bool = False
+    seed: int = 0
+    json: bool = False
+    workspace: Path | None = None
+
+
+def measure(order: Order) -> int:
+    """Carry out an order; returns the exit code, raises errors that carry one."""
+    if (order.part is None) == (not order.watch):
+        raise UsageError("say what to measure: --part A12, or --watch to read names")
+    if order.names is not None and not order.watch:
+        raise UsageError("--names goes with --watch")
+    workspace = Workspace.at(order.workspace)
+    if order.part is not None:
+        check_part_name(order.part)
+    config, text = configuration(workspace, order.simulate)
+    tolerance = _tolerance(order)
+    _check_calibration(workspace, config)
+    typed = capturing.Order(part=order.part or "", leds=order.leds, exposures=order.exposures)
+    job = Job(
+        plan=planned(typed, config),
+        auto_exposure=order.exposures == "auto",
+        tolerance=tolerance,
+        method=order.method,
+        device=order.device,
+    )
+    session = _Session(order, workspace, config, text, job)
+    with exit_on_sigterm():
+        if order.part is not None:
+            return session.one(order.part)
+        return session.all(_names(order.names))
+
+
+def _tolerance(order: Order) -> Tolerance | None:
+    """What must be kept; a reference that cannot be read is refused before anything is lit."""
+    if order.tolerance_mm is None:
+        if order.reference is not None:
+            raise UsageError("--reference needs the deviation allowed: --tolerance 0.05 (mm)")
+        return None
+    if not order.tolerance_mm > 0:
+        raise UsageError(f"--tolerance is {order.tolerance_mm:g}: expected a length above 0 mm")
+    if not 0 < order.share_percent <= 100:
+        raise UsageError(f"--share is {order.share_percent:g}: it lies in 0 to 100 percent")
+    if order.reference is not None:
+        shape_of(order.reference, order.workspace, None, 0.0)
+    return Tolerance(
+        order.tolerance_mm,
+        order.reference,
+        order.alignment,
+        order.share_percent / 100,
+        order.border_mm,
+    )
+
+
+def _check_calibration(workspace: Workspace, config: Config) -> None:
+    """Refuse to capture what could not be reconstructed; tell of an old calibration."""
+    for finding in check_calibration(workspace, config):
+        if finding.state == "note":
+            raise UsageError(
+                f"{workspace.folder} has no calibration/{finding.name}: {finding.advice}"
+            )
+        if finding.state == "bad":
+            print(f"Note: {finding.name} {finding.message}; {finding.advice}", file=sys.stderr)
+
+
+def _names(path: Path | None) -> Iterator[str]:
+    """Part names, one a line, as they come; empty lines and ``# comments`` are skipped."""
+    if path is None:
+        if sys.stdin.isatty():
+            print("Name of the part under the dome, Enter; Ctrl-D ends.", file=sys.stderr)
+        lines = iter(sys.stdin.readline, "")
+        yield from _cleaned(lines)
+        return
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            yield from _cleaned(iter(file.readline, ""))
+    except FileNotFoundError:
+        raise UsageError(f"there is no file {path} with part names") from None
+
+
+def _cleaned(lines: Iterator[str]) -> Iterator[str]:
+    for line in lines:
+        name = line.split("#")[0].strip()
+        if name:
+            yield name
+
+
+@dataclass
+class _Session:
+    """The rig, opened for the first part and kept open."""
+
+    order: Order
+    workspace: Workspace
+    config: Config
+    text: str
+    job: Job
+    shown: str | None = None  # the part under the virtual rig
+
+    def one(self, part: str) -> int:
+        with self._rig(part) as rig:
+            self._show(part)
+            return self._measure(rig, part)
+
+    def all(self, names: Iterator[str]) -> int:
+        """Measure part after part. Devices are opened again only after one of them failed."""
+        worst = GOOD
+        waiting = next(names, None)
+        while waiting is not None:
+            try:
+                with self._rig(waiting) as rig:
+                    while waiting is not None:
+                        part, waiting = waiting, None
+                        try:
+                            self._show(part)
+                            worst = max(worst, self._measure(rig, part))
+                        except DeviceError:
+                            raise
+                        except Exception as error:
+                            worst = max(worst, self._failed(part, error))
+                        waiting = next(names, None)
+            except DeviceError as error:
+                worst = max(worst, self._failed(waiting or part, error))
+                waiting = next(names, None)
+        return worst
+
+    def _rig(self, part: str) -> AbstractContextManager[Rig]:
+        try:
+            find(self.config.camera.address)
+        except DeviceError:
+            self.shown = part  # a virtual rig that is made now begins with this part
+        return open_rig(self.config, part=part, seed=self.order.seed, config_text=self.text)
+
+    def _show(self, part: str) -> None:
+        """Lay the part under the virtual rig, as an operator would under a real one."""
+        check_part_name(part)
+        address = self.config.camera.address
+        if not address.startswith("sim://"):
+            return
+        world = find(address)
+        if part != self.shown:
+            world.scene, self.shown = default_scene(self.config, part, self.order.seed), part
+        for led in self.job.plan.leds:  # rendered before the light goes on, not while it is
+            world.scene.irradiance(led)
+
+    def _measure(self, rig: Rig, part: str) -> int:
+        verdict = measure_part(rig, self.workspace, part, self.job, self._progress)
+        if self.order.json:
+            print(json.dumps(verdict.to_json(), ensure_ascii=False), flush=True)
+        else:
+            print(verdict, flush=True)
+            for note in verdict.notes:
+                print(f"  note: {note}", flush=True)
+        return verdict.exit_code
+
+    def _failed(self, part: str, error: Exception) -> int:
+        """Tell of a part that could not be measured; raises what is no known error."""
+        code = exit_code(error)
+        if code is None:
+            raise error
+        if self.order.json:
+            line = {"format": FORMAT, "part": part, "verdict": "failed", "exit_code": code}
+            print(json.dumps(line | {"error": str(error)}, ensure_ascii=False), flush=True)
+        print(f"rig: {part}: {error}", file=sys.stderr, flush=True)
+        return code
+
+    def _progress(self, line: str) -> None:
+        if sys.stderr.isatty():
+            print(line, file=sys.stderr, flush=True)

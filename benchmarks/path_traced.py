@@ -109,7 +109,7 @@ def mesh_of(made: Shape, bsdf: dict[str, Any], nodes: int, size_mm: float = 150.
     faces = np.concatenate([np.stack([a, b, c], -1), np.stack([b, d, c], -1)])
     if bsdf["type"] == "blendbsdf":
         weight = dirt(x, y).astype(np.float32)[..., None]
-        bitmap = mi.Bitmap(np.ascontiguousarray(weight[::-1]))
+        bitmap = mi.Bitmap(weight)  # rows run along +y here, as v does in the mesh
         bsdf = {**bsdf, "weight": {"type": "bitmap", "bitmap": bitmap, "raw": True}}
     properties = mi.Properties()
     properties["bsdf"] = mi.load_dict(bsdf)

@@ -164,9 +164,7 @@ f 8 5 9
     assert sample(part, CAMERA).mask.mean() == pytest.approx(60.0**2 / 112.0**2, rel=0.05)
 
 
-@pytest.mark.parametrize(
-    "name", ["none.tif", "broken.tif", "broken.stl", "a.docx", "flat.npy"]
-)
+@pytest.mark.parametrize("name", ["none.tif", "broken.tif", "broken.stl", "a.docx", "flat.npy"])
 def test_bad_files_are_refused_in_words(tmp_path: Path, name: str) -> None:
     if name.startswith("broken"):
         (tmp_path / name).write_bytes(b"no such format")

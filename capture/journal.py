@@ -22,6 +22,7 @@ SUMS = "SHA256SUMS"
 FRAMES = "frames"
 CALIBRATION = "calibration"
 SNAPSHOT = "snapshot"
+RESULTS = "results"
 PART = ".part"
 
 
@@ -167,10 +168,14 @@ def sha256(path: Path) -> str:
 
 
 def files_within(folder: Path) -> Iterator[str]:
-    """Every file below a folder except the checksums, sorted, with forward slashes."""
+    """Every file of a recording, sorted, with forward slashes.
+
+    The checksums are left out, and ``results/``, which comes later.
+    """
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != SUMS:
-            yield path.relative_to(folder).as_posix()
+        name = path.relative_to(folder)
+        if path.is_file() and path.name != SUMS and name.parts[0] != RESULTS:
+            yield name.as_posix()
 
 
 def write_atomically(path: Path, data: bytes, durable: bool = True) -> None:

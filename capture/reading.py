@@ -36,6 +36,11 @@ _CHUNK = 256  # rows merged at once
 _LIGHT_FILES = ("lights.json", "lights.lp", "lights.dome", "lights.csv", "led_params.txt")
 
 
+def alike(exposure: float, other: float) -> bool:
+    """Whether two exposures are the same but for what a camera rounds."""
+    return bool(abs(exposure - other) <= 0.02 * other)
+
+
 class Recording:
     """A recording on disk, read lazily. Make one with `Recording.open`.
 
@@ -99,8 +104,18 @@ class Recording:
 
     @cached_property
     def exposures(self) -> tuple[float, ...]:
-        """The bracket, ascending: ms times gain, or relative (see `Entry.exposure`)."""
-        return tuple(sorted({e.exposure for e in self.entries if e.kind == "light"}))
+        """The bracket, ascending: ms times gain, or relative (see `Entry.exposure`).
+
+        A camera that reports a slightly other exposure for each frame makes no bracket: what
+        differs by less than two percent counts as one.
+        """
+        groups: list[list[float]] = []
+        for exposure in sorted(e.exposure for e in self.entries if e.kind == "light"):
+            if groups and alike(exposure, groups[-1][0]):
+                groups[-1].append(exposure)
+            else:
+                groups.append([exposure])
+        return tuple(float(np.median(group)) for group in groups)
 
     @cached_property
     def shape(self) -> tuple[int, int]:
@@ -215,12 +230,13 @@ class Recording:
         darks = [e for e in self.entries if e.kind == "dark"]
         if not darks:
             return None
-        nearest = min((e.exposure for e in darks), key=lambda x: abs(np.log(x / exposure)))
+        nearest = min((e.exposure for e in darks), key=lambda x: (abs(np.log(x / exposure)), x))
+        nearest = min(e.exposure for e in darks if alike(e.exposure, nearest))
         if nearest not in self._darks:
             frames = [
                 self.counts(e).astype(np.float32) / np.float32(self.full_scale)
                 for e in darks
-                if e.exposure == nearest
+                if alike(e.exposure, nearest)
             ]
             self._darks[nearest] = combine_darks(frames)
         return self._darks[nearest]
@@ -291,18 +307,18 @@ class Recording:
         darks = [e for e in self.entries if e.kind == "dark"]
         if darks:
             longest = max(e.exposure for e in darks)
-            frames = [self._sample(e, bands) for e in darks if e.exposure == longest]
+            frames = [self._sample(e, bands) for e in darks if alike(e.exposure, longest)]
             floor = temporal_floor(frames) if len(frames) > 1 else clipped_sigma(frames[0]) ** 2
             source = "frames"
         floor = max(floor, quantisation)
         for again in (e for e in self.entries if e.kind == "repeat"):
-            twin = [e for e in lights if e.led == again.led and e.exposure == again.exposure]
+            twin = [e for e in lights if e.led == again.led and alike(e.exposure, again.exposure)]
             if twin and gain is None:
                 gain = temporal_gain(
                     self._lit_sample(twin[0], bands), self._lit_sample(again, bands), floor
                 )
         if gain is None:
-            some = [e for e in lights if e.exposure == exposure]
+            some = [e for e in lights if alike(e.exposure, exposure)]
             some = some[:: max(1, len(some) // 12)]
             gain = spatial_gain([self._lit_sample(e, bands) for e in some], floor)
             source = "images" if gain is not None else "assumed"

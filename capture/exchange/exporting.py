@@ -16,7 +16,7 @@ from capture.errors import DataError
 from capture.exchange.lp import LpLine, format_lp, read_lp
 from capture.exchange.source import read_powers
 from capture.journal import Entry, write_atomically
-from capture.reading import Recording
+from capture.reading import Recording, alike
 
 _COPIED = ("camera.json", "truth.npz", "mask.png", "led_params.txt")
 
@@ -48,7 +48,7 @@ def export_recording(
     if folder.exists():
         raise DataError(f"{folder} exists already: nothing is overwritten")
     exposures = recording.exposures
-    if exposure is not None and not any(np.isclose(exposure, e, rtol=1e-6) for e in exposures):
+    if exposure is not None and not any(alike(e, exposure) for e in exposures):
         known = ", ".join(f"{e:g}" for e in exposures)
         raise DataError(f"{recording.folder} has no exposure {exposure:g} (it has {known})")
     part = folder.with_name(folder.name + ".part")
@@ -83,7 +83,7 @@ def _write_counts(
 ) -> dict[str, Any]:
     chosen: dict[int, Entry] = {}
     for entry in recording.entries:
-        if entry.kind == "light" and (exposure is None or np.isclose(entry.exposure, exposure)):
+        if entry.kind == "light" and (exposure is None or alike(entry.exposure, exposure)):
             chosen[entry.led] = entry
     missing = [led for led in names if led not in chosen]
     if missing:
@@ -96,7 +96,11 @@ def _write_counts(
         codes = recording.counts(chosen[led]) << np.uint16(shift)
         write_png(folder / name, codes.astype(np.uint8) if eight else codes)
     taken = [chosen[led].exposure for led in names]
-    darks = [e for e in recording.entries if e.kind == "dark" and e.exposure in taken]
+    darks = [
+        e
+        for e in recording.entries
+        if e.kind == "dark" and any(alike(e.exposure, t) for t in taken)
+    ]
     if darks:
         mean = np.mean([recording.counts(e) for e in darks], axis=0) * 2**shift
         codes = np.rint(mean).astype(np.uint16)

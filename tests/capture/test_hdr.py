@@ -166,3 +166,14 @@ def test_an_led_that_was_not_captured_is_named(tmp_path: Path) -> None:
     recording = record(tmp_path / "run", ramp(0.1), (8.0,))
     with pytest.raises(DataError, match="no picture of LED 7"):
         recording.linear(7)
+
+
+def test_a_camera_that_rounds_its_exposure_makes_no_bracket(tmp_path: Path) -> None:
+    with RecordingWriter.create(tmp_path / "run", {"bits": 12}) as writer:
+        for index, exposure_us in enumerate((8000.0, 7999.3, 8001.2, 32000.0, 32004.0)):
+            kind, led = ("dark", 0) if index == 0 else ("light", index)
+            line = {"index": index, "kind": kind, "led": led, "exposure_us": exposure_us}
+            writer.append(np.full((4, 4), 100 + 50 * index, np.uint16), line)
+        recording = Recording.open(writer.finish())
+    assert recording.exposures == pytest.approx((8.0, 32.0), rel=1e-3)
+    np.testing.assert_allclose(recording.linear(2).radiance, 100 / 4095 / 8.0012, rtol=1e-5)

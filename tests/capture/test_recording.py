@@ -329,9 +329,12 @@ def test_verify_names_missing_extra_and_unfinished(tmp_path: Path) -> None:
     run = make(tmp_path / "run")
     (run / "frames" / "0001_led001.tif").unlink()
     (run / "stray.txt").write_text("x")
+    (run / "results" / "01").mkdir(parents=True)
+    (run / "results" / "01" / "height.tif").write_text("made later")
     problems = verify(run).problems
     assert "frames/0001_led001.tif is missing" in problems
     assert "stray.txt does not belong here" in problems
+    assert not any("results" in problem for problem in problems)
     part = interrupted(tmp_path / "half")
     assert any("--resume" in problem for problem in verify(tmp_path / "half").problems)
     assert verify(part).frames == 2

@@ -8,6 +8,15 @@ from typing import Annotated
 import typer
 
 
+def _by_reason(remarks: tuple[str, ...]) -> dict[str, list[str]]:
+    """Files by why they are unproven: hundreds often share one reason."""
+    groups: dict[str, list[str]] = {}
+    for remark in remarks:
+        name, _, reason = remark.partition(" is unproven: ")
+        groups.setdefault(reason, []).append(name)
+    return groups
+
+
 def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: rig verify parts/A12/20260131T120000Z")
     def verify(
@@ -43,8 +52,9 @@ def register(app: typer.Typer) -> None:
         else:
             for problem in found.problems:
                 typer.echo(f"BAD   {problem}")
-            for remark in found.remarks:
-                typer.echo(f"note  {remark}")
+            for reason, names in _by_reason(found.remarks).items():
+                some = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]} ({len(names)})"
+                typer.echo(f"note  unproven: {some}: {reason}")
             word = "sound" if found.sound else "NOT SOUND"
             typer.echo(f"{found.folder}: {word}, {found.frames} frames in {found.files} files")
         if not found.sound:

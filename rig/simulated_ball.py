@@ -4,6 +4,8 @@ The reflection of each LED in the ball is found exactly and drawn as a blurred s
 right amount of light, so that its centre is true to a thousandth of a pixel.
 """
 
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,misc"
+
 from __future__ import annotations
 
 from functools import cache
@@ -11,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
@@ -55,6 +58,40 @@ def mirror_points(
         if change < 1e-13:
             break
     return np.asarray(centre_mm + radius_mm * normal)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _paper_radiance(
+    paper, to_paper, on_ball, place, axis, lobe, strength, centre, radius, led_radius, mirror, out
+):
+    """Radiance of the paper that each ray ends on, under one LED.
+
+    The paper sees the LED past the ball; its penumbra is a disc's.
+    """
+    for row in range(out.shape[0]):
+        for column in range(out.shape[1]):
+            out[row, column] = 0.0
+            if not to_paper[row, column]:
+                continue
+            x = place[0] - paper[row, column, 0]
+            y = place[1] - paper[row, column, 1]
+            z = place[2] - paper[row, column, 2]
+            d2 = x * x + y * y + z * z
+            d = np.sqrt(d2)
+            psi = -(x * axis[0] + y * axis[1] + z * axis[2]) / d
+            if psi <= 0.0 or z <= 0.0:
+                continue
+            bx = centre[0] - paper[row, column, 0]
+            by = centre[1] - paper[row, column, 1]
+            bz = centre[2] - paper[row, column, 2]
+            along = (bx * x + by * y + bz * z) / d
+            lit = 1.0
+            if along > 0.0:
+                miss = np.sqrt(max(bx * bx + by * by + bz * bz - along * along, 0.0))
+                width = max(led_radius * along / d, 1e-3)
+                lit = min(max(0.5 + 0.5 * (miss - radius) / width, 0.0), 1.0)
+            light = strength * psi**lobe / d2 * z / d * lit
+            out[row, column] = light * mirror if on_ball[row, column] else light
 
 
 class BallScene:
@@ -118,29 +155,27 @@ class BallScene:
 
     def _rendered(self, led: int) -> Map:
         lights = self.rig.lights
-        place, axis = lights.position_mm[led - 1], lights.axis[led - 1]
-        offset = place.astype(np.float32) - self._paper
-        d2 = (offset**2).sum(-1)
-        d = np.sqrt(d2)
-        psi = np.maximum(-(offset @ axis.astype(np.float32)) / d, 0.0)
         power = float(lights.power[led - 1]) * float(lights.intensity or 1.0)
-        light = power * psi ** float(lights.lobe[led - 1]) / d2
-        radiance = light * _ALBEDO / np.pi * np.maximum(offset[..., 2], 0.0) / d
-        radiance *= self._lit(offset, d)
-        radiance *= self._to_paper * np.where(self._on_ball, self._reflectance, 1.0)
+        radiance = np.empty(self._to_paper.shape, np.float32)
+        _paper_radiance(
+            self._paper,
+            self._to_paper,
+            self._on_ball,
+            lights.position_mm[led - 1],
+            lights.axis[led - 1],
+            float(lights.lobe[led - 1]),
+            power * _ALBEDO / np.pi,
+            self.centre_mm,
+            self.radius_mm,
+            self.rig.led_radius_mm,
+            self._reflectance,
+            radiance,
+        )
         image = self._reduced(radiance)
         if self._blur_px > 0:
             image = cv2.GaussianBlur(image, (0, 0), self._blur_px)
         image = image + self._highlight(led)
         return np.asarray(image * self._gain, dtype=np.float32)
-
-    def _lit(self, offset: NDArray[Any], d: NDArray[Any]) -> NDArray[Any]:
-        """How much of the LED the paper sees past the ball: its penumbra is a disc's."""
-        to_ball = self.centre_mm.astype(np.float32) - self._paper
-        along = (to_ball * offset).sum(-1) / d
-        miss = np.sqrt(np.maximum((to_ball**2).sum(-1) - along**2, 0.0))
-        width = np.maximum(self.rig.led_radius_mm * along / d, 1e-3)
-        return np.where(along > 0, np.clip(0.5 + 0.5 * (miss - self.radius_mm) / width, 0, 1), 1.0)
 
     def _reduced(self, fine: NDArray[Any]) -> Map:
         height, width = self.shape

@@ -15,7 +15,7 @@ from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.dpps import fusion
 from reconstruct.dpps.encoding import encode, slope_of_log_depth
-from reconstruct.dpps.samples import UNIT_PX
+from reconstruct.dpps.samples import UNIT_PX, Sample
 from reconstruct.errors import ReconstructError
 from reconstruct.stack import Stack
 from reconstruct.surface import Flag, Surface
@@ -94,6 +94,25 @@ class View:
             pixel_angle=self.pixel_angle * width / size[0],
             floor=self.floor * min(1.0, size[0] / width),
         )
+
+
+def view_of_sample(sample: Sample) -> View:
+    """The view of a synthetic sample drawn with `keep_radiance`, as calibration believes it."""
+    if sample.radiance is None:
+        raise ValueError("draw the sample with keep_radiance")
+    lights = sample.believed
+    return View(
+        radiance=sample.radiance,
+        clipped=lights["clipped"],
+        mask=sample.mask,
+        rays=sample.rays.astype(np.float64),
+        pixel_angle=sample.pixel_angle,
+        position=lights["position"] - np.array([0.0, 0.0, sample.centre_mm]),
+        axis=lights["axis"],
+        lobe=lights["lobe"],
+        power=lights["power"],
+        floor=lights["floor"],
+    )
 
 
 def view_of(

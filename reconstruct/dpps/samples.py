@@ -59,6 +59,12 @@ class Sample:
     channels : (42, H, W) float32
     normals : (H, W, 3), delta : (H, W) log depth over the base / (64 · pixel angle)
     mask : (H, W) bool
+    pixel_angle : derivative of X per column; rays : (H, W, 2) X and Y
+    base_log_depth, log_depth : (H, W) of the assumed and of the true surface
+    centre_mm : D; field_mm : width of the field
+    radiance : (H, W, N) as recorded, if kept
+    believed : lights as calibrated, clip mask and noise floor, if radiance is kept
+    facts : what was drawn, JSON-able
     """
 
     channels: NDArray[np.float32]
@@ -72,6 +78,7 @@ class Sample:
     centre_mm: float
     field_mm: float
     radiance: NDArray[np.float32] | None = None
+    believed: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
     def target(self) -> NDArray[np.float32]:
@@ -122,7 +129,7 @@ def random_lights(
         azimuth = azimuth + rng.normal(0, 0.03, count)
     elif kind == "dome":
         low, high = np.sin(np.radians(rng.uniform(10, 40))), np.sin(np.radians(rng.uniform(60, 88)))
-        sine = low + (high - low) * (index + 0.5) / count
+        sine = np.asarray(low + (high - low) * (index + 0.5) / count)
         azimuth = index * 2.399963 + turn + rng.normal(0, rng.uniform(0, 0.2), count)
     elif kind == "rings":
         rings = int(rng.integers(1, 7)) if count >= 24 else int(rng.integers(1, 4))
@@ -316,6 +323,16 @@ def draw(seed: int, ask: Ask = Ask(), split: str = "train", keep_radiance: bool 
         centre_mm=camera,
         field_mm=field_mm,
         radiance=image if keep_radiance else None,
+        believed={
+            "clipped": clipped,
+            "position": position,
+            "axis": lights["axis"],
+            "lobe": lights["lobe"],
+            "power": power,
+            "floor": floor,
+        }
+        if keep_radiance
+        else {},
         facts={
             "slope_deg": slope,
             "alpha": float(alpha.mean()),

@@ -124,6 +124,16 @@ class Processes:
             torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
         return Processes(torch.distributed.get_rank(), torch.distributed.get_world_size())
 
+    def agree(self, seconds: float) -> float:
+        """The first process's clock, so that all end at the same step."""
+        if self.count == 1:
+            return seconds
+        shared = torch.tensor(seconds, dtype=torch.float64)
+        if torch.cuda.is_available():
+            shared = shared.cuda()
+        torch.distributed.broadcast(shared, 0)
+        return float(shared)
+
 
 class Stream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
     """Endless batches; batch b of the run holds samples b·batch … b·batch + batch − 1."""
@@ -376,7 +386,7 @@ class Trainer:
                 loss = self.train_step(x, y)
                 sums.append((loss.total.item(), loss.normal_deg.item(), loss.delta.item()))
                 now = time.monotonic()
-                self.seconds = seconds + now - clock
+                self.seconds = self.processes.agree(seconds + now - clock)
                 end = self.progress() >= 1
                 if now - shown > 20 or end:
                     mean = np.mean(sums, axis=0)

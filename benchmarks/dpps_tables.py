@@ -1,0 +1,205 @@
+"""Tables of the learned start: synthetic parts, captures, time. Prints Markdown.
+
+Usage: python benchmarks/dpps_tables.py [--weights FILE] [--samples 20] [--published CHECKPOINT]
+
+Synthetic parts come from the test split, 128×128. "Half vector" is the mean half vector under
+the pictures' intensities, integrated with the same Poisson solver: the best start without learning.
+Roughness enters through the width α = 2.5 Ra / ℓ with a correlation length ℓ = 13 µm (Ra/µm)^0.6.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from calib.camera import Camera
+from calib.lights import Lights
+from reconstruct.dpps import fusion, predict
+from reconstruct.dpps.dataset import PUBLISHED_RIG, published_pair
+from reconstruct.dpps.published import PublishedNet, read_published
+from reconstruct.dpps.samples import Ask, draw
+from reconstruct.dpps.weights import read_weights
+from reconstruct.stack import Stack
+
+STEEP = Ask(
+    size=128, rig="dome96", slope_deg=(40, 50), alpha=(0.09, 0.4), zoom=0, shapes="blobby",
+    ideal=True, bounces=3,
+)  # fmt: skip
+CAPTURES = Path(__file__).resolve().parents[1].parent / "shared" / "captures"
+
+
+def alpha_of_ra(ra_um: float) -> float:
+    return 2.5 * ra_um / (13 * ra_um**0.6)
+
+
+def scores(log_depth, normals, sample) -> tuple[float, float]:
+    """Mean angle in degrees and height RMSE (mean removed) in per cent of the field width."""
+    mask = sample.mask
+    cosine = np.clip((normals * sample.normals).sum(-1), -1, 1)
+    error = (np.exp(sample.log_depth) - np.exp(log_depth))[mask]
+    rms = (error - error.mean()).std()
+    return float(np.degrees(np.arccos(cosine))[mask].mean()), float(100 * rms / sample.field_mm)
+
+
+def surface_normals(log_depth, view):
+    slope = fusion.pixel_slopes(log_depth, view.mask) / view.pixel_angle
+    slope[..., 1] *= -1
+    return fusion.normals_of(slope, view.rays)
+
+
+def half_vector(view, base):
+    """Log depth and normals without learning: the intensity-weighted half vector."""
+    a = view.channels(base)[15:17].astype(np.float64) / 3
+    square = (a * a).sum(0)
+    normals = np.stack([2 * a[0], 2 * a[1], 1 - square], -1) / (1 + square)[..., None]
+    slope = fusion.slopes_of(normals, view.rays)
+    pixel = np.stack([slope[..., 0], -slope[..., 1]], -1) * view.pixel_angle
+    log_depth = fusion.fuse(pixel, base, view.mask, 1e-6)
+    return log_depth, normals
+
+
+def row(name: str, ask: Ask, count: int, model) -> dict[str, float]:
+    ours, plain = [], []
+    for seed in range(count):
+        sample = draw(seed, ask, "test", keep_radiance=True)
+        view = predict.view_of_sample(sample)
+        base = sample.base_log_depth.astype(np.float64)
+        log_depth, _ = predict.predict_view(model, view, base)
+        ours.append(scores(log_depth, surface_normals(log_depth, view), sample))
+        log_depth, normals = half_vector(view, base)
+        plain.append(scores(log_depth, normals, sample))
+    a, b, m = np.mean(ours, 0), np.mean(plain, 0), np.median(ours, 0)
+    print(
+        f"| {name} | {a[0]:.2f} ({m[0]:.2f}) | {a[1]:.2f} ({m[1]:.2f}) | {b[0]:.2f} | {b[1]:.2f} |",
+        flush=True,
+    )
+    return {"normals_deg": a[0], "height_pct": a[1]}
+
+
+def published_row(name: str, ask: Ask, count: int, net: PublishedNet) -> None:
+    result = []
+    for seed in range(count):
+        sample = draw(seed, replace(ask, rig_seed=PUBLISHED_RIG.rig_seed), "test", True)
+        x, _ = published_pair(sample)
+        with torch.no_grad():
+            normals, height = net(torch.from_numpy(x)[None])
+        n = torch.nn.functional.normalize(normals[0], dim=0).numpy().transpose(1, 2, 0)
+        depth = sample.centre_mm - height[0, 0].numpy() * sample.field_mm
+        result.append(scores(np.log(np.maximum(depth, 1)), n, sample))
+    a, m = np.mean(result, 0), np.median(result, 0)
+    print(f"| {name} | {a[0]:.2f} ({m[0]:.2f}) | {a[1]:.2f} ({m[1]:.2f}) |", flush=True)
+
+
+def captures(model) -> None:
+    print("\n| capture | dpps normals, deg | height, mm | half vector | height, mm |")
+    print("|---|---|---|---|---|")
+    for name in ("blob", "stamped", "steep"):
+        folder = CAPTURES / name
+        lines = (folder / "lights.lp").read_text().splitlines()[1:]
+        position = np.array([[float(v) for v in line.split()[1:4]] for line in lines])
+        exposure = json.loads((folder / "exposure.json").read_text())
+        exposure = exposure if isinstance(exposure, float) else float(exposure["exposure"])
+        raw = np.stack([cv2.imread(str(folder / line.split()[0]), -1) for line in lines])
+        image = ((raw / 65536 - 0.004) / exposure).astype(np.float32)
+        camera = Camera.read(folder / "camera.json")
+        lights = Lights.at(position, np.loadtxt(folder / "power.csv"), lobe=1.0)
+        stack = Stack(
+            lights.ids, image, raw >= (4095 << 4), (3 / 12000 / exposure) ** 2, 1 / 12000 / exposure
+        )
+        truth = np.load(folder / "truth.npz")
+        mask = np.isfinite(truth["position"]).all(-1) & (np.abs(truth["normal"]).sum(-1) > 0)
+        height, normal = truth["position"][..., 2], truth["normal"]
+        view, turn = predict.view_of(stack, camera, lights, mask)
+        points = camera.points_at_height(float(height[mask].mean())) - camera.centre_mm
+        base = np.log(-(points @ turn.T)[..., 2])
+        cells = []
+        for log_depth, normals in (
+            (predict.predict_view(model, view, base)[0], None),
+            half_vector(view, base),
+        ):
+            n = surface_normals(log_depth, view) if normals is None else normals
+            angle = np.degrees(np.arccos(np.clip(((n @ turn) * normal).sum(-1), -1, 1)))[mask]
+            frame = np.concatenate([view.rays, -np.ones((*mask.shape, 1))], -1)
+            z = ((frame * np.exp(log_depth)[..., None]) @ turn)[..., 2] + camera.centre_mm[2]
+            error = (z - height)[mask]
+            cells.append(f"{angle.mean():.2f} | {(error - error.mean()).std():.3f}")
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def times(model, net: PublishedNet) -> None:
+    """Processor seconds, the lowest of several, whole method against bare published network."""
+    print("\n| what | processor s |\n|---|---|")
+    for size in (128, 256):
+        sample = draw(0, replace(STEEP, size=size), "test", keep_radiance=True)
+        view = predict.view_of_sample(sample)
+        base = sample.base_log_depth.astype(np.float64)
+        channels = torch.from_numpy(view.channels(base))[None]
+        tasks = {
+            "any-rig, pictures to surface": lambda v=view, b=base: predict.predict_view(
+                model, v, b
+            ),
+            "any-rig, network alone, one pass": lambda c=channels: model(c),
+        }
+        if size == 128:
+            x = torch.from_numpy(published_pair(sample)[0])[None]
+            tasks["published network alone"] = lambda x=x: net(x)
+        for name, task in tasks.items():
+            best = np.inf
+            with torch.no_grad():
+                for _ in range(5):
+                    start = time.process_time()
+                    task()
+                    best = min(best, time.process_time() - start)
+            print(f"| {name}, 96×{size}×{size} | {best:.3f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--samples", type=int, default=20)
+    parser.add_argument("--published", type=Path)
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    model, facts = read_weights(options.weights)
+    print(f"weights: {facts}\n")
+    gentle = replace(STEEP, slope_deg=(5, 15))
+    rows = {
+        "steep, slopes 40-50°": STEEP,
+        "gentle, slopes 5-15°": gentle,
+        "steep, as trained (dirt, all α, calibration errors)": replace(
+            STEEP, alpha=None, ideal=False, bounces=None
+        ),
+        **{f"Ra {ra} µm": replace(STEEP, alpha=(alpha_of_ra(ra),) * 2)
+           for ra in (0.1, 0.4, 1.6, 6.3)},
+        **{f"gentle, Ra {ra} µm": replace(gentle, alpha=(alpha_of_ra(ra),) * 2)
+           for ra in (0.1, 0.4, 1.6, 6.3)},
+        **{f"{n} lights": replace(STEEP, lights=n) for n in (48, 24, 12)},
+        **{f"gentle, {n} lights": replace(gentle, lights=n) for n in (48, 24, 12)},
+        "held-out layout: panel, 96 lights": replace(STEEP, rig="panel", lights=96),
+        "held-out layout: spiral, 96 lights": replace(STEEP, rig="spiral", lights=96),
+    }  # fmt: skip
+    if not options.only or options.only == "synthetic":
+        print("| part | normals, deg: mean (median) | height, % of field | half vector | height |")
+        print("|---|---|---|---|---|")
+        for name, ask in rows.items():
+            row(name, ask, options.samples, model)
+    if CAPTURES.is_dir() and options.only in ("", "captures"):
+        captures(model)
+    net = read_published(options.published) if options.published else PublishedNet().eval()
+    if options.published and options.only in ("", "published"):
+        print("\n| published network | normals, deg | height, % of field |\n|---|---|---|")
+        for name in list(rows)[:2]:
+            published_row(name, rows[name], options.samples, net)
+    if options.only in ("", "times"):
+        times(model, net)
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ Pictures are compared as thumbnails, and in two ways. Of the same scene, picture
 reference j more than any other. Of another scene, the linearity of light helps: where the
 reference says ``picture j = Σ w_k · picture k`` over the other LEDs, the same weights hold for any
 other scene, up to how diffuse it is; picture j must then be the one that its prediction resembles
-most.
+most. (Of metals, the fourth root of the light obeys this far better than the light itself.)
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ SAME_SCENE = 0.08  # median relative residual below which two recordings show th
 SAME_PICTURE = 0.15  # largest relative residual of the same picture
 SAME_POWER = 1.35  # largest ratio of one LED's brightness to that of the others, by the reference
 PREDICTED_MARGIN = 0.7  # how much nearer than any other a prediction must be, of another scene
-PREDICTED_POWER = 1.25  # largest ratio of brightness to the prediction, of another scene
+PREDICTED_PICTURE = 0.05  # residual of the fourth root up to which a prediction is exact
+PREDICTED_POWER = 1.2  # largest ratio of brightness to the prediction, of another scene
 SAME_LED = 0.05  # residual of the first LED taken again
 DRIFT_AT_MOST = 1.3  # ratio of the first LED's brightness at the end
 TIMESTAMP_NOISE_US = 5.0
@@ -101,8 +102,8 @@ class Verdict:
 class Reference:
     """How each LED's light looks: (N, M) pictures of `leds`; `source` says from where.
 
-    `pictures` come from an earlier recording (M = GRID², dark removed, clipped cells NaN) or are
-    computed from a calibration for matt patches of many directions.
+    `pictures` come from an earlier recording (M = GRID², dark removed, clipped cells NaN) or from
+    the light positions of a calibration (`direction_pictures`).
     """
 
     leds: tuple[int, ...]
@@ -351,17 +352,20 @@ def reference_pictures(frames: Sequence[Evidence]) -> tuple[tuple[int, ...], NDA
     return tuple(frame.led for frame in lit), pictures
 
 
-def matt_pictures(
-    position_mm: NDArray[np.float64], power: NDArray[np.float64], patches: int = 64
+def direction_pictures(
+    position_mm: NDArray[np.float64], power: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(N, M) light that matt patches of many directions at the stage centre get from each LED."""
-    golden = np.pi * (3 - np.sqrt(5))
-    z = 1 - (np.arange(patches) + 0.5) / patches
-    radius, angle = np.sqrt(1 - z**2), golden * np.arange(patches)
-    normals = np.column_stack([radius * np.cos(angle), radius * np.sin(angle), z])
-    distance = np.linalg.norm(position_mm, axis=1, keepdims=True)
-    cosines = np.maximum(0.0, (position_mm / distance) @ normals.T)
-    return np.asarray(power[:, None] / distance**2 * cosines)
+    """(N, N) rows whose products are the exponential kernel of the LEDs' directions.
+
+    Scaled by the fourth root of the light that each LED sends to the stage. Used as pictures,
+    they predict each LED's light by Gaussian-process regression over the directions in which the
+    other LEDs lie (Rasmussen and Williams 2006, eq. 2.25).
+    """
+    direction = position_mm / np.linalg.norm(position_mm, axis=1, keepdims=True)
+    chord = np.linalg.norm(direction[:, None] - direction[None], axis=-1)
+    kernel = np.exp(-chord) + 1e-9 * np.eye(len(chord))
+    strength = power / np.sum(position_mm**2, axis=1)
+    return np.asarray(np.linalg.cholesky(kernel) * (strength / strength.mean())[:, None] ** 0.25)
 
 
 def resemblance(
@@ -457,13 +461,22 @@ def _same_scene(
     return found
 
 
+def compressed(pictures: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fourth root of the light, clipped cells filled: highlights of metal no longer rule.
+
+    On rendered chromium, aluminium and copper this raised the share of LEDs that are nearest to
+    their own prediction from 0.1 to 0.6 up to 0.85 to 1.
+    """
+    filled = np.where(np.isfinite(pictures), pictures, CLIPPED_ABOVE)
+    return np.asarray(np.maximum(filled, 1e-4) ** 0.25)
+
+
 def transfer_weights(pictures: NDArray[np.float64], ridge: float = 3e-3) -> NDArray[np.float64]:
     """(N, N) weights, zero diagonal, that make each picture out of the others.
 
     Ridge regression; `ridge` is relative to the mean energy of a picture.
     """
-    filled = np.where(np.isfinite(pictures), pictures, 0.0)
-    gram = filled @ filled.T
+    gram = pictures @ pictures.T
     gram += ridge * float(np.mean(np.diag(gram))) * np.eye(len(gram))
     # Leave-one-out by the inverse of the whole: w_jk = -G⁻¹_jk / G⁻¹_jj (Sundararajan 2001).
     inverse = np.linalg.inv(gram)
@@ -486,8 +499,9 @@ def _other_scene(
     if len(rows) < 6:
         why = f"too few LEDs to compare another scene with {reference.source}"
         return {frame.index: Check("unknown", why) for frame in lit}
-    shown = np.where(np.isfinite(pictures), pictures, CLIPPED_ABOVE)
-    weights = transfer_weights(reference.pictures[list(first)])
+    shown = compressed(pictures)
+    known = reference.pictures[list(first)]
+    weights = transfer_weights(compressed(known) if reference.recorded else known)
     predicted = weights @ shown[rows]
     residual, scale = resemblance(predicted, shown)
     found = {}
@@ -499,13 +513,13 @@ def _other_scene(
         best = int(np.argmin(residual[:, n]))
         others = np.delete(residual[:, n], row)
         what = f"{100 * own[n]:.0f} % from what {reference.source} predicts for LED {frame.led}"
-        bright = scale[row, n]
+        bright = scale[row, n] ** 4
         if best != row and residual[best, n] < 0.5 * own[n] and own[n] > 2 * typical:
             led = reference.leds[list(first)[best]]
             found[frame.index] = Check("fail", f"{what}, closer to LED {led}")
         elif own[n] > PREDICTED_MARGIN * float(np.min(others)):
             found[frame.index] = Check("unknown", f"{what}: its neighbours look too much alike")
-        elif own[n] > max(2.5 * typical, SAME_PICTURE) or typical > 0.3:
+        elif own[n] > max(2.5 * typical, PREDICTED_PICTURE) or typical > 0.15:
             found[frame.index] = Check("unknown", f"{what}: not enough to tell")
         elif not 1 / PREDICTED_POWER < bright < PREDICTED_POWER:
             found[frame.index] = Check("unknown", f"{what}, but {bright:.2f} times as bright")

@@ -18,7 +18,7 @@ from capture.camera.base import Camera, CameraSettings, CameraState
 from capture.errors import CaptureError, DataError, PlanError
 from capture.leds.base import LedBoard
 from capture.leds.board import open_board
-from capture.pairing import Reference, matt_pictures
+from capture.pairing import Reference, direction_pictures
 from capture.plan import Plan, Shot
 from capture.reading import Recording
 from capture.recording import RecordingWriter, Snapshot
@@ -275,7 +275,7 @@ def _calibrated(workspace: Workspace, devices: Devices) -> Reference | None:
     lights = read_lights(path)
     if len(lights) < 6:
         return None
-    pictures = matt_pictures(lights.position_mm, lights.power)
+    pictures = direction_pictures(lights.position_mm, lights.power)
     leds = tuple(int(led) for led in lights.ids)
     return Reference(leds, pictures, "the calibration", recorded=False)
 

@@ -14,9 +14,9 @@ from capture.pairing import (
     Evidence,
     Reference,
     check_clock,
+    direction_pictures,
     fit_clock,
     judge,
-    matt_pictures,
     pack,
     reference_pictures,
     resemblance,
@@ -88,7 +88,7 @@ def test_crossed_cables_are_never_good(first: int, step: int, part: int) -> None
 def test_a_calibration_serves_as_reference(scene: Bump) -> None:
     known = Reference(
         tuple(range(1, COUNT + 1)),
-        matt_pictures(scene.position_mm, scene.power),
+        direction_pictures(scene.position_mm, scene.power),
         "the calibration",
         recorded=False,
     )

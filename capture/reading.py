@@ -131,12 +131,18 @@ class Recording:
     @property
     def full_scale(self) -> int:
         """Counts that are radiance × exposure = 1."""
-        return int(self.start["full_scale"])
+        return self._counts_in_start("full_scale", 65535)
 
     @property
     def saturation(self) -> int:
         """Counts from which a pixel is clipped."""
-        return int(self.start.get("saturation", self.full_scale))
+        return self._counts_in_start("saturation", self.full_scale)
+
+    def _counts_in_start(self, key: str, default: int) -> int:
+        value = self.start.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 65535:
+            raise DataError(f"{self.folder / JOURNAL}: {key} is {value!r}, expected counts")
+        return value
 
     @property
     def radiometric(self) -> bool:

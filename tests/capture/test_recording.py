@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capture import recording as recording_module
@@ -374,3 +374,22 @@ def test_a_journal_cannot_point_outside(tmp_path: Path) -> None:
     line = {"event": "frame", **entry(0, 1), "file": "../secret.tif", "sha256": ""}
     with pytest.raises(DataError, match="not a path within"):
         entries_of([{"event": "start"}, line])
+
+
+@settings(max_examples=40)
+@given(place=st.integers(min_value=0), byte=st.integers(min_value=0, max_value=255))
+def test_any_changed_byte_of_the_journal_is_a_finding_and_never_a_crash(
+    place: int, byte: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    run = tmp_path_factory.mktemp("flip") / "run"
+    shutil.copytree(Path(__file__).parent / "golden" / "recording", run)
+    raw = bytearray((run / "run.jsonl").read_bytes())
+    place %= len(raw)
+    changed = raw[place] != byte
+    raw[place] = byte
+    (run / "run.jsonl").write_bytes(bytes(raw))
+    assert verify(run).sound is not changed
+    try:
+        Recording.open(run).linear(1)
+    except DataError:
+        assert changed

@@ -225,8 +225,10 @@ def main() -> None:
             print(f"{name}: median relative difference {np.median(abs(ratio - 1)):.4f}, "
                   f"median ratio {np.median(ratio):.4f}, rms rest "
                   f"{np.sqrt(np.mean((radiance - model) ** 2)):.5f}")  # fmt: skip
-        slope = float((rest * bounced.ravel()).sum() / (bounced**2).sum())
-        print(f"path-traced rest over ours, least squares: {slope:.3f}")
+        power = float((bounced**2).sum())
+        if power > 0:
+            slope = float((rest * bounced.ravel()).sum()) / power
+            print(f"path-traced rest over ours, least squares: {slope:.3f}")
         return
     if given.out is None:
         raise SystemExit("give a folder to write to")

@@ -19,8 +19,6 @@ from capture.journal import (
 from capture.plan import Plan
 from capture.reading import Recording
 
-RESULTS = "results"  # what was made of a recording may lie beside it, and is none of it
-
 
 @dataclass(frozen=True)
 class Verification:
@@ -66,7 +64,7 @@ def verify(folder: Path) -> Verification:
     else:
         problems.append("the recording is not finished: continue it with --resume")
     actual: dict[str, str] = {}
-    present = [n for n in files_within(folder) if not n.startswith(f"{RESULTS}/")]
+    present = list(files_within(folder))
     for name in present:
         try:
             actual[name] = sha256(folder / name)

@@ -17,7 +17,7 @@ from calib.least_squares import (
     Linearised,
     Solution,
     covariance_of,
-    geman_mcclure,
+    fading,
     huber,
     levenberg_marquardt,
 )
@@ -30,7 +30,7 @@ Index = NDArray[np.int64]
 LED = 6  # unknowns per LED: position, axis along its two tangents, log power
 SHARED = 3  # lobe exponent, two terms of vignetting
 PLATE_ROBUST = 6.0
-HIGHLIGHT_ROBUST = 6.0
+HIGHLIGHT_ROBUST = 3.5
 PICTURE_SHARE = 0.5
 
 
@@ -190,7 +190,7 @@ class Adjustment:
         if not len(seen):
             return 0.0
         error, by_light, by_centre = self.highlight_residuals(state)
-        weight, cost = geman_mcclure(np.sum(error**2, axis=1), HIGHLIGHT_ROBUST)
+        weight, cost = fading(np.sum(error**2, axis=1), HIGHLIGHT_ROBUST)
         J = np.concatenate([by_light, by_centre], axis=2)
         matrix = np.einsum("nki,nkj,n->nij", J, J, weight)
         gradient = np.einsum("nki,nk,n->ni", J, error, weight)

@@ -31,13 +31,16 @@ class Solution(Generic[State]):
     converged: bool
 
 
-def geman_mcclure(squared: Array, scale: float) -> tuple[Array, Array]:
+def fading(squared: Array, scale: float) -> tuple[Array, Array]:
     """Weights and costs of squared whitened residuals; beyond `scale` sigmas they fade out.
 
-    ρ(s) = s / (1 + s / scale²), with weight ρ'(s) = 1 / (1 + s / scale²)² (Zhang 1997, table 1).
+    ρ(s) = s up to c², then 2c² − c⁴/s, with weight ρ' = (c²/s)². Redescending like
+    Geman-McClure, but flat in the core, so that good data keep their full weight and the
+    covariance is not inflated.
     """
-    ratio = 1 / (1 + squared / scale**2)
-    return ratio**2, squared * ratio
+    bound = scale**2
+    ratio = bound / np.maximum(squared, bound)
+    return ratio**2, np.where(squared <= bound, squared, bound * (2 - ratio))
 
 
 def huber(squared: Array, scale: float) -> tuple[Array, Array]:

@@ -102,14 +102,17 @@ def _gather(tracks: Sequence[Track], index: dict[int, int]) -> Highlights:
 def _scale(adjustment: Adjustment, state: Unknowns) -> float:
     """How much larger the highlight residuals are than their sigmas, robustly.
 
-    Two per highlight, less three unknowns per light, whose share is taken out by the degrees of
-    freedom of each light.
+    Two per highlight, less three unknowns per light and two per sphere, whose share is taken out
+    by the degrees of freedom.
     """
     whitened, _, _ = adjustment.highlight_residuals(state)
     seen = adjustment.highlights
     count = np.bincount(seen.light, minlength=len(state.position_mm))
-    free = np.maximum(1 - 1.5 / np.maximum(count[seen.light], 1), 0.05)
+    shared = len(state.centres_mm) / max(len(seen), 1)
+    free = np.maximum(1 - 1.5 / np.maximum(count[seen.light], 1) - shared, 0.05)
     enough = count[seen.light] >= 3
+    if np.count_nonzero(enough) < 12:
+        enough = count[seen.light] >= 2
     if np.count_nonzero(enough) < 6:
         return 1.0
     squared = np.sum(whitened[enough] ** 2, axis=1) / free[enough]
@@ -135,15 +138,19 @@ def _residuals_px(adjustment: Adjustment, state: Unknowns) -> Array:
     return np.asarray(seen.pixels - pixels - phase_error(pixels, adjustment.phase)[0])
 
 
-def _split_common(covariance: Array, common: Array) -> Array:
-    """Each light's own covariance: its marginal less the shift that all share."""
+def _split_common(covariance: Array, common: Array) -> tuple[Array, Array]:
+    """Each light's own covariance and the shift that all share; their sum is the marginal.
+
+    The covariance of the mean shift may exceed that of a well known light in some direction; as
+    much of it is taken out as leaves every light a covariance.
+    """
+    values, vectors = np.linalg.eigh(common)
+    white = vectors / np.sqrt(np.maximum(values, 1e-12))
+    relative = white.T @ covariance[:, :3, :3] @ white
+    share = min(1.0, 0.98 * float(np.linalg.eigvalsh(relative).min()))
     own = covariance.copy()
-    rest = own[:, :3, :3] - common
-    values, vectors = np.linalg.eigh((rest + rest.transpose(0, 2, 1)) / 2)
-    floor = 1e-3 * np.trace(own[:, :3, :3], axis1=1, axis2=2)[:, None] / 3
-    values = np.maximum(values, floor)
-    own[:, :3, :3] = (vectors * values[:, None, :]) @ vectors.transpose(0, 2, 1)
-    return own
+    own[:, :3, :3] -= share * common
+    return own, share * common
 
 
 def solve_lights(
@@ -369,6 +376,7 @@ def _certificate(
 ) -> Calibration:
     state = solution.state
     covariance, common, power_sigma = led_covariance(solution)
+    covariance, common = _split_common(covariance, common)
     order = np.argsort(solved)
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
@@ -378,7 +386,7 @@ def _certificate(
         power=np.ones(len(solved)),
         axis=state.axis,
         lobe=np.full(len(solved), state.lobe if adjustment.plate is not None else 0.0),
-        covariance=_split_common(covariance, common),
+        covariance=covariance,
         common_covariance=common,
     )
     if adjustment.plate is not None:

@@ -19,22 +19,14 @@ import numpy as np
 
 from capture.camera.base import CameraIdentity, CameraSettings, CameraState, Frame
 from capture.errors import DeviceError, PlanError
+from capture.evidence import Evidence, Judgement, Reference, pack, thumbnail, unpack
 from capture.journal import Entry
 from capture.leds.base import BoardIdentity
-from capture.pairing import (
-    Evidence,
-    Judgement,
-    Reference,
-    Verdict,
-    judge,
-    pack,
-    reference_pictures,
-    thumbnail,
-    unpack,
-)
+from capture.pairing import Verdict, judge
 from capture.plan import Plan, Shot
 from capture.reading import Recording
 from capture.recording import RecordingWriter, Snapshot
+from capture.resemblance import reference_pictures
 from capture.synchronise import SequenceVoid, Synchroniser, Taken
 
 NOT_JUDGED = "not judged yet"

@@ -16,12 +16,13 @@ from capture.bracket import propose, spread
 from capture.camera import open_camera
 from capture.camera.base import Camera, CameraSettings, CameraState
 from capture.errors import CaptureError, DataError, PlanError
+from capture.evidence import Reference
 from capture.leds.base import LedBoard
 from capture.leds.board import open_board
-from capture.pairing import Reference, direction_pictures
 from capture.plan import Plan, Shot
 from capture.reading import Recording
 from capture.recording import RecordingWriter, Snapshot
+from capture.resemblance import direction_pictures
 from capture.runner import Devices, Progress, Runner, Summary, kept_entries, recorded_reference
 from capture.synchronise import (
     DEFAULT_TIMEOUT_S,

@@ -10,19 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capture.bump import Bump
-from capture.pairing import (
-    Evidence,
-    Reference,
-    check_clock,
+from capture.evidence import Evidence, Reference, pack, thumbnail, unpack
+from capture.pairing import check_clock, fit_clock, judge
+from capture.resemblance import (
     direction_pictures,
-    fit_clock,
-    judge,
-    pack,
     reference_pictures,
     resemblance,
-    thumbnail,
     transfer_weights,
-    unpack,
 )
 
 BLACK = 0.004

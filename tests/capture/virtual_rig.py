@@ -10,9 +10,9 @@ import numpy as np
 
 from capture.bump import Bump
 from capture.errors import CaptureError
+from capture.evidence import Reference
 from capture.faults import NONE, Faults
 from capture.journal import JOURNAL, entries_of, read_journal
-from capture.pairing import Reference
 from capture.plan import Plan
 from capture.reading import Recording
 from capture.runner import Summary, recorded_reference

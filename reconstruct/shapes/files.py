@@ -62,9 +62,7 @@ def shape_of_heights(
     """A part of heights on a grid, rows along +y; NaN is outside the part."""
     z = np.asarray(z_mm, dtype=np.float64)
     if z.ndim != 2 or min(z.shape) < 4:
-        raise ReconstructError(
-            f"{name}: expected a height map of 4×4 or more, not {z.shape}"
-        )
+        raise ReconstructError(f"{name}: expected a height map of 4×4 or more, not {z.shape}")
     good = np.isfinite(z)
     if not good.any():
         raise ReconstructError(f"{name} holds no finite height")

@@ -44,7 +44,7 @@ def albedo(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("alpha", [(0.1, 0.1), (0.3, 0.3), (0.6, 0.6), (0.15, 0.5)])
 def test_projected_density_of_normals_is_one(kind: str, alpha: tuple[float, float]) -> None:
-    half, solid = hemisphere(500)
+    half, solid = hemisphere(800)
     tangent = torch.tensor([0.6, 0.8, 0.0], dtype=torch.float64)
     density = brdf.distribution(kind, NORMAL, half, *alpha, tangent)
     assert float((density * half[..., 2] * solid).sum()) == pytest.approx(1.0, abs=0.01)
@@ -66,7 +66,7 @@ def test_white_furnace(kind: str, alpha: tuple[float, float], view_deg: float) -
 @pytest.mark.parametrize("view_deg", [0.0, 40.0, 70.0])
 def test_weak_white_furnace(kind: str, view_deg: float) -> None:
     """The facets a direction sees fill exactly the area it sees (Heitz 2014, eq. 14)."""
-    half, solid = hemisphere(500)
+    half, solid = hemisphere(800)
     view = directions(torch.tensor(math.radians(view_deg)), torch.tensor(0.7)).double()
     tangent = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
     density = brdf.distribution(kind, NORMAL, half, 0.2, 0.4, tangent)

@@ -38,6 +38,7 @@ class Sphere:
     edges : (n, 2) outline points used, px
     rms_px : of their distances from the fitted outline
     coverage : part of the outline that was seen
+    contrast : median strength of the edges used, in units of the picture
     """
 
     centre_mm: Array
@@ -45,6 +46,7 @@ class Sphere:
     edges: Array
     rms_px: float
     coverage: float
+    contrast: float = 0.0
 
 
 def assumed_camera(shape: tuple[int, int], focal_px: float | None = None) -> Camera:
@@ -170,7 +172,7 @@ def fit_sphere(
     centre = np.asarray(start_mm, dtype=np.float64)
     limit = 0.35
     for band in (band_px, band_px / 2, max(4.0, band_px / 5), max(3.0, band_px / 10)):
-        points, angles, _ = _edge_points(values, camera, centre, radius_mm, band)
+        points, angles, strength = _edge_points(values, camera, centre, radius_mm, band)
         if len(points) < 12:
             raise CalibrationError("no outline of a sphere where one was expected")
         rays = camera.rays(points)
@@ -209,7 +211,8 @@ def fit_sphere(
     inverse = np.linalg.inv(J.T @ J)
     whole = inverse @ J.sum(axis=0) * EDGE_BIAS_PX
     covariance = inverse * max(rms, 0.02) ** 2 * 3 + np.outer(whole, whole)
-    return Sphere(centre, np.asarray(covariance), points[near], rms, float(coverage))
+    contrast = float(np.median(strength[near]))
+    return Sphere(centre, np.asarray(covariance), points[near], rms, float(coverage), contrast)
 
 
 def expected_radius_px(camera: Camera, radius_mm: float) -> tuple[float, float] | None:
@@ -225,6 +228,21 @@ def expected_radius_px(camera: Camera, radius_mm: float) -> tuple[float, float] 
     far_px = f * radius_mm / (near + slack)
     near_px = f * radius_mm / max(near - slack - 2 * radius_mm, 0.2 * near)
     return 0.95 * far_px, 1.1 * near_px
+
+
+def _apart(spheres: list[Sphere], camera: Camera, radius_mm: float) -> list[Sphere]:
+    """Those whose outlines leave each other room, the first ones kept."""
+    kept: list[Sphere] = []
+    axes: list[tuple[Array, float]] = []
+    for sphere in spheres:
+        towards = sphere.centre_mm - camera.centre_mm
+        distance = float(np.linalg.norm(towards))
+        axis, opening = towards / distance, float(np.arcsin(radius_mm / distance))
+        room = [np.arccos(np.clip(axis @ a, -1, 1)) / (opening + o) for a, o in axes]
+        if all(value > 0.85 for value in room):
+            kept.append(sphere)
+            axes.append((axis, opening))
+    return kept
 
 
 def find_spheres(
@@ -271,8 +289,16 @@ def find_spheres(
     # Where the size is not known, a long outline says more than a small one well covered.
     support = {id(s): s.coverage if known else float(len(s.edges)) for s in spheres}
     spheres.sort(key=lambda s: -support[id(s)])
+    spheres = _apart(spheres, view, radius_mm)
     if spheres and count is None:
-        spheres = [s for s in spheres if support[id(s)] > 0.5 * support[id(spheres[0])]]
+        best = spheres[0]
+        spheres = [
+            s
+            for s in spheres
+            if support[id(s)] > 0.5 * support[id(best)]
+            and s.contrast > 0.2 * best.contrast
+            and s.rms_px < max(4 * best.rms_px, 0.4)
+        ]
     if len(spheres) < (count or 1):
         raise CalibrationError(
             f"found {len(spheres)} of {count or 'at least 1'} spheres in the picture: is the "

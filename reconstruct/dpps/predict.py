@@ -22,6 +22,11 @@ from reconstruct.surface import Flag, Surface
 
 Array = NDArray[np.float64]
 TILE, OVERLAP = 512, 64
+# columns mirrored, rows mirrored, exchanged; the first two make a half turn
+SYMMETRIES = (
+    (False, False, False), (True, True, False), (True, False, False), (False, True, False),
+    (False, False, True), (True, True, True), (True, False, True), (False, True, True),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -159,10 +164,11 @@ class Estimate:
     depth_error: Array
 
 
-def infer(model: Any, view: View, base: Array) -> Estimate:
-    """Run the network over a base surface (log depth); tiles with overlap where it is large."""
-    import torch
+def infer(model: Any, view: View, base: Array, symmetries: int = 1) -> Estimate:
+    """Run the network over a base surface (log depth); tiles with overlap where it is large.
 
+    `symmetries` of the eight mirror images and turns of the problem are averaged.
+    """
     channels = view.channels(base)
     height, width = view.mask.shape
     out = np.zeros((6, height, width), dtype=np.float64)
@@ -173,13 +179,7 @@ def infer(model: Any, view: View, base: Array) -> Estimate:
             part = channels[:, *window]
             h, w = part.shape[1:]
             pad = ((0, 0), (0, -h % 16), (0, -w % 16))
-            x = torch.from_numpy(np.pad(part, pad)[None])
-            with torch.no_grad():
-                y = model(x.to(memory_format=torch.channels_last))
-            values = torch.cat(
-                [y.normals[0], torch.stack([y.delta[0], y.log_normal_error[0],
-                                            y.log_delta_error[0]])]
-            ).numpy()[:, :h, :w]  # fmt: skip
+            values = _averaged(model, np.pad(part, pad), symmetries)[:, :h, :w]
             taper = np.minimum.outer(_taper(h, top, height), _taper(w, left, width))
             out[:, *window] += values * taper
             total[window] += taper
@@ -188,6 +188,55 @@ def infer(model: Any, view: View, base: Array) -> Estimate:
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
     scale = UNIT_PX * view.pixel_angle
     return Estimate(normals, base + scale * out[3], np.exp(out[4]), scale * np.exp(out[5]))
+
+
+def _mirrored(x: NDArray[Any], flip_x: bool, flip_y: bool, swap: bool) -> NDArray[np.float32]:
+    """Channels of the mirrored rig and part: columns, rows, then both exchanged."""
+    x = x.copy()
+    means, mixed = np.arange(0, 30, 5), np.arange(3, 30, 5)
+    if flip_x:
+        x = x[:, :, ::-1].copy()
+        x[[*means, *mixed, 35, 37]] *= -1
+    if flip_y:
+        x = x[:, ::-1].copy()
+        x[[*(means + 1), *mixed, 36, 38]] *= -1
+    if swap:  # rows run down and y up, so x and y change sign as well as places
+        x = x.transpose(0, 2, 1).copy()
+        order = np.arange(len(x))
+        order[means], order[means + 1] = means + 1, means
+        order[means + 2], order[means + 4] = means + 4, means + 2
+        order[[35, 36, 37, 38]] = [36, 35, 38, 37]
+        x = x[order]
+        x[[*means, *(means + 1), 35, 36]] *= -1
+    return np.ascontiguousarray(x)
+
+
+def _averaged(model: Any, x: NDArray[np.float32], symmetries: int) -> Array:
+    """(6, H, W) normal, height and log errors, averaged over mirror images of the problem."""
+    import torch
+
+    total = np.zeros((6, *x.shape[1:]))
+    for flip_x, flip_y, swap in SYMMETRIES[:symmetries]:
+        with torch.no_grad():
+            y = model(
+                torch.from_numpy(_mirrored(x, flip_x, flip_y, swap)[None]).to(
+                    memory_format=torch.channels_last
+                )
+            )
+        one = torch.cat(
+            [y.normals[0], torch.stack([y.delta[0], y.log_normal_error[0], y.log_delta_error[0]])]
+        ).numpy()
+        if swap:
+            one = one.transpose(0, 2, 1)[[1, 0, 2, 3, 4, 5]]
+            one[:2] *= -1
+        if flip_y:
+            one = one[:, ::-1].copy()
+            one[1] *= -1
+        if flip_x:
+            one = one[:, :, ::-1].copy()
+            one[0] *= -1
+        total += one
+    return total / symmetries
 
 
 def _starts(length: int) -> list[int]:
@@ -233,11 +282,14 @@ class Options:
     ----------
     coarse_px : longer side of the first pass, near the size it was trained at
     screen : weight λ of the height head in the fusion, at 64 px; falls with the square of size
+    coarse_symmetries, fine_symmetries : mirror images and turns averaged in each pass, 1 to 8
     weights : another weights file than the shipped one
     """
 
     coarse_px: int = 64
     screen: float = 0.003
+    coarse_symmetries: int = 8
+    fine_symmetries: int = 2
     weights: Path | None = None
 
 
@@ -252,15 +304,19 @@ def predict_view(
     coarse = view.shrunk(options.coarse_px)
     side = max(view.mask.shape)
     if coarse is view:
-        guess = infer(model, view, base)
+        guess = infer(model, view, base, options.coarse_symmetries)
         return joined(view, guess, options.screen), guess
     size = (coarse.mask.shape[1], coarse.mask.shape[0])
     small = np.asarray(cv2.resize(base, size, interpolation=cv2.INTER_AREA), dtype=np.float64)
-    first = joined(coarse, infer(model, coarse, small), options.screen)
+    wide = infer(model, coarse, small, options.coarse_symmetries)
+    first = joined(coarse, wide, options.screen)
     if not np.isfinite(first).any():
         raise ReconstructError("the mask is too small for the network; use another method")
     rough = _upsampled(first, np.isfinite(first), view.mask.shape)
-    guess = infer(model, view, rough)
+    guess = infer(model, view, rough, options.fine_symmetries)
+    # the fine pass cannot know how wrong the coarse shape under it is: errors add
+    unsure = cv2.resize(wide.depth_error, view.mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    guess.depth_error = np.hypot(guess.depth_error, unsure)
     return joined(view, guess, options.screen * (options.coarse_px / side) ** 2), guess
 
 
@@ -317,10 +373,11 @@ def predict(
     slopes[..., 1] *= -1
     normals = np.full((*camera.shape, 3), np.nan)
     normals[window][inner.mask] = fusion.normals_of(slopes, inner.rays)[inner.mask] @ turn
+    scale = (float(facts.get("height_sigma", 1.0)), float(facts.get("normal_sigma", 1.0)))
     sigma = np.full(camera.shape, np.nan, dtype=np.float32)
-    sigma[window][inner.mask] = (1.25 * np.exp(base) * guess.depth_error)[inner.mask]
+    sigma[window][inner.mask] = (scale[0] * np.exp(base) * guess.depth_error)[inner.mask]
     tilt = np.full(camera.shape, np.nan, dtype=np.float32)
-    tilt[window][inner.mask] = np.degrees(1.25 * guess.normal_error)[inner.mask]
+    tilt[window][inner.mask] = np.degrees(scale[1] * guess.normal_error)[inner.mask]
     flags = np.zeros(camera.shape, dtype=np.uint8)
     flags[~view.mask] = Flag.OUTSIDE
     flags[view.mask & (view.clipped.mean(-1) > 0.5)] |= np.uint8(Flag.CLIPPED)

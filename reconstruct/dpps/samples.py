@@ -105,6 +105,8 @@ def random_lights(
         radius = max(camera_mm * _log_uniform(rng, 0.4, 1.3), 1.1 * field_mm)
     turn = rng.uniform(0, 2 * np.pi)
     index = np.arange(count)
+    sine: NDArray[Any]
+    azimuth: NDArray[Any]
     if kind == "dome96":
         # half: rings from about 24° to 72°; half: even in solid angle; both jittered
         total = max(count, 96)

@@ -457,8 +457,12 @@ class _Log:
             )  # fmt: skip
 
 
-def export_weights(checkpoint: Path, path: Path) -> dict[str, Any]:
-    """Write a checkpoint's averaged any-rig weights as safetensors; returns the facts in it."""
+def export_weights(checkpoint: Path, path: Path, confidence_parts: int = 24) -> dict[str, Any]:
+    """Write a checkpoint's averaged any-rig weights as safetensors; returns the facts in it.
+
+    The factors of the predicted errors are measured on `confidence_parts` held-out parts.
+    """
+    from reconstruct.dpps.confidence import sigma_scales
     from reconstruct.dpps.weights import write_weights
 
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -471,5 +475,7 @@ def export_weights(checkpoint: Path, path: Path) -> dict[str, Any]:
         "minutes": round(state["seconds"] / 60, 1),
         "size_px": config["size"],
     }
+    if confidence_parts:
+        facts |= sigma_scales(model.eval(), confidence_parts)
     write_weights(model, path, facts)
     return facts

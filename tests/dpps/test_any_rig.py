@@ -263,6 +263,34 @@ def test_dpps_in_a_turned_world(capture) -> None:
     np.testing.assert_allclose(turned.height_mm, straight.height_mm, atol=0.02)
 
 
+@pytest.mark.parametrize("which", range(1, 8))
+def test_mirror_images_are_those_of_the_problem(which: int) -> None:
+    """Channels of a mirrored rig and part are the mirrored channels."""
+    from reconstruct.dpps.predict import SYMMETRIES, _mirrored, view_of_sample
+
+    flip_x, flip_y, swap = SYMMETRIES[which]
+    sample = draw(2, Ask(size=32, zoom=1.0), "test", keep_radiance=True)
+    view = view_of_sample(sample)
+    base = sample.base_log_depth.astype(np.float64)
+
+    def image(a: np.ndarray) -> np.ndarray:
+        a = a[:, ::-1] if flip_x else a
+        a = a[::-1] if flip_y else a
+        return np.ascontiguousarray(np.swapaxes(a, 0, 1) if swap else a)
+
+    turn = np.diag([-1.0 if flip_x else 1.0, -1.0 if flip_y else 1.0, 1.0])
+    if swap:
+        turn = np.array([[0, -1.0, 0], [-1.0, 0, 0], [0, 0, 1]]) @ turn
+    mirrored = replace(
+        view, radiance=image(view.radiance), clipped=image(view.clipped), mask=image(view.mask),
+        rays=image(view.rays) @ turn[:2, :2].T, position=view.position @ turn.T,
+        axis=view.axis @ turn.T,
+    )  # fmt: skip
+    want = mirrored.channels(image(base))
+    got = _mirrored(view.channels(base), flip_x, flip_y, swap)
+    np.testing.assert_allclose(got, want, atol=5e-3)
+
+
 def test_a_masked_part_in_a_large_picture() -> None:
     stack, camera, lights, truth = a_capture(6)
     mask = np.zeros(stack.shape, bool)

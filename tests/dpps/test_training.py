@@ -66,7 +66,8 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path) -> None:
     second.run(lambda _: None)
     for a, b in zip(whole.average.parameters(), second.average.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
-    facts = export_weights(second.checkpoint, tmp_path / "w.safetensors")
+    facts = export_weights(second.checkpoint, tmp_path / "w.safetensors", confidence_parts=1)
+    assert facts["height_sigma"] > 0
     assert facts["steps"] == 4
     assert facts["samples"] == 8
     assert read_weights(tmp_path / "w.safetensors")[1] == facts

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, label, maximum_filter
+from scipy.ndimage import find_objects, gaussian_filter, label, maximum_filter
 
 Array = NDArray[np.float64]
 
@@ -109,10 +109,14 @@ def find_blobs(
         depth = cv2.distanceTransform(
             np.pad(clipped, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
         )[1:-1, 1:-1]
-        for region in range(1, count + 1):
-            rows, columns = np.nonzero(regions == region)
-            if len(rows) < 4:
-                continue
+        areas = np.bincount(np.ravel(regions), minlength=count + 1)[1:]
+        boxes = find_objects(regions)
+        for region in np.argsort(areas)[::-1][:most]:
+            if areas[region] < 4:
+                break
+            box = boxes[region]
+            rows, columns = np.nonzero(regions[box] == region + 1)
+            rows, columns = rows + box[0].start, columns + box[1].start
             weight = depth[rows, columns].astype(np.float64) ** 3
             total = float(weight.sum())
             x, y = float(columns @ weight) / total, float(rows @ weight) / total

@@ -62,8 +62,10 @@ def from_pictures(order: Order, say: Say = print) -> int:
     if order.positions is not None:
         return _photometry_only(order, out, say)
     if order.source is None or order.diameter_mm is None:
-        raise UsageError("say where the pictures are and how big the ball is: --from FOLDER "
-                         "--sphere-diameter 25.4")
+        raise UsageError(
+            "say where the pictures are and how big the ball is: --from FOLDER "
+            "--sphere-diameter 25.4"
+        )
     radius_mm = ball_radius(order.diameter_mm)
     camera = find_camera(order, order.source)
     views, camera, ids = views_of(order.source, camera, radius_mm, order.spheres, say)
@@ -320,15 +322,18 @@ def summary(result: Calibration) -> str:
     return "\n".join(lines)
 
 
-def advise(result: Calibration, say: Say) -> None:
+def advise(result: Calibration, say: Say, *, always: bool = False) -> None:
     """Which LEDs are poorly fixed, and where the ball would help."""
     poor = poorly_fixed(result, LIMIT_MM)
-    if not poor:
+    if not poor and not always:
         return
-    some = ", ".join(f"{led} ({sigma:.1f} mm)" for led, sigma in poor[:5])
-    more = f" and {len(poor) - 5} more" if len(poor) > 5 else ""
     place, after = next_place(result)
-    say(f"  poorly fixed: LED {some}{more}")
+    if poor:
+        some = ", ".join(f"{led} ({sigma:.1f} mm)" for led, sigma in poor[:5])
+        more = f" and {len(poor) - 5} more" if len(poor) > 5 else ""
+        say(f"  poorly fixed: LED {some}{more}")
+    else:
+        say(f"  every LED is fixed to {LIMIT_MM:g} mm")
     say(
         f"  a further place of the ball at x {place[0]:.0f}, y {place[1]:.0f} mm would bring the "
         f"median to {after:.2f} mm"
@@ -348,9 +353,7 @@ def _photometry_only(order: Order, out: Path, say: Say) -> int:
     if camera is None:
         raise UsageError(f"{order.plate} has no camera.json: name one with --camera")
     ids = [int(k) for k in positions.ids]
-    plate = measure_plate(
-        pictures_at(order.plate, ids), camera, height_mm=order.plate_height_mm
-    )
+    plate = measure_plate(pictures_at(order.plate, ids), camera, height_mm=order.plate_height_mm)
     found = fit_photometry(plate, positions, camera, reflectance=order.plate_reflectance)
     lights = stamped(
         found.lights,

@@ -170,7 +170,7 @@ def _walk(
             result = solve_lights(views, camera, radius, list(plan.leds), held_out=False)
             print(summary(result))
             if len(views) < order.poses:
-                advise(result, print)
+                advise(result, print, always=True)
     assert result is not None
     return views, result
 

@@ -26,7 +26,7 @@ from reconstruct.dpps.samples import SPLITS, Ask, Sample, draw
 from reconstruct.errors import ReconstructError
 
 if TYPE_CHECKING:
-    from reconstruct.dpps.train import TrainConfig
+    from reconstruct.dpps.config import TrainConfig
 
 FORMAT = "rig-dataset/1"
 PUBLISHED_RIG = Ask(size=128, rig="dome96", rig_seed=96, zoom=0.0)

@@ -13,7 +13,7 @@ import math
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,118 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from reconstruct.dpps.config import TrainConfig
+from reconstruct.dpps.distributed import Processes, synchronised
 from reconstruct.dpps.network import AnyRigNet, Shape, loss_of
 from reconstruct.dpps.samples import Ask, draw
 from reconstruct.errors import ReconstructError
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What to train and how long; the keys of a `rig train --config` file.
-
-    Attributes
-    ----------
-    out : folder for checkpoints, log and weights
-    network : "any-rig" or "published"
-    budget_minutes, budget_steps : length of the run; exactly one of them
-    batch : samples a step, over all processes
-    rate : peak learning rate of AdamW
-    warmup_steps : linear rise at the start
-    decay : weight decay
-    clip : largest gradient norm
-    ema : decay of the moving average of the weights
-    precision : "float32", or "bfloat16" for autocast
-    workers : processes that make samples, for each training process; 0 makes them in line
-    threads : torch threads a process; 0 leaves it
-    checkpoint_minutes, validation_minutes : intervals
-    validation_samples : held-out samples of each kind
-    size : image side of training samples, px
-    rig, zoom : see `samples.Ask`
-    seed : first sample and initial weights
-    samples : end of the sample numbers, after which they start over; 0 never
-    replay : how often a batch is learned from again, in a later mix (data cost more than steps)
-    shards : folder written by `rig dataset` to read samples from instead of drawing them
-    """
-
-    out: str = "training"
-    network: str = "any-rig"
-    budget_minutes: float = 0.0
-    budget_steps: int = 0
-    batch: int = 16
-    rate: float = 2e-3
-    warmup_steps: int = 200
-    decay: float = 1e-4
-    clip: float = 1.0
-    ema: float = 0.999
-    precision: str = "float32"
-    workers: int = 1
-    threads: int = 0
-    checkpoint_minutes: float = 3.0
-    validation_minutes: float = 10.0
-    validation_samples: int = 32
-    size: int = 64
-    rig: str = "mixed"
-    zoom: float = 0.3
-    seed: int = 0
-    samples: int = 0
-    replay: int = 0
-    shards: str = ""
-
-    @staticmethod
-    def from_mapping(data: dict[str, Any]) -> TrainConfig:
-        """Check names and types; `ReconstructError` names the nearest known key."""
-        import difflib
-
-        known = {f.name: f for f in fields(TrainConfig)}
-        given: dict[str, Any] = {}
-        for key, value in data.items():
-            if key not in known:
-                near = difflib.get_close_matches(key, known, 1)
-                hint = f"; did you mean '{near[0]}'?" if near else ""
-                raise ReconstructError(f"the training configuration has no key '{key}'{hint}")
-            kind = type(getattr(TrainConfig(), key))
-            if kind is float and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
-            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-                raise ReconstructError(
-                    f"the training configuration's '{key}' is {value!r}; expected {kind.__name__}"
-                )
-            given[key] = value
-        config = TrainConfig(**given)
-        if (config.budget_minutes > 0) == (config.budget_steps > 0):
-            raise ReconstructError("give the run exactly one of budget_minutes and budget_steps")
-        if config.network not in ("any-rig", "published"):
-            raise ReconstructError(f"no network '{config.network}': any-rig or published")
-        if config.precision not in ("float32", "bfloat16"):
-            raise ReconstructError(f"no precision '{config.precision}': float32 or bfloat16")
-        return config
-
-
-@dataclass(frozen=True)
-class Processes:
-    """Who we are among the processes that train together."""
-
-    rank: int = 0
-    count: int = 1
-
-    @staticmethod
-    def join() -> Processes:
-        """Join the group that `torchrun` describes in the environment, if any."""
-        if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
-            return Processes()
-        if not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-        return Processes(torch.distributed.get_rank(), torch.distributed.get_world_size())
-
-    def agree(self, seconds: float) -> float:
-        """The first process's clock, so that all end at the same step."""
-        if self.count == 1:
-            return seconds
-        shared = torch.tensor(seconds, dtype=torch.float64)
-        if torch.cuda.is_available():
-            shared = shared.cuda()
-        torch.distributed.broadcast(shared, 0)
-        return float(shared)
 
 
 class Stream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
@@ -179,43 +72,6 @@ def replayed(
                 torch.stack([store[b][0][i] for b, i in pick]),
                 torch.stack([store[b][1][i] for b, i in pick]),
             )
-
-
-class SyncedNorm(nn.BatchNorm2d):
-    """Batch norm over the batches of all processes, as `SyncBatchNorm`, which needs GPUs."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(x)
-        from torch.distributed.nn.functional import all_reduce
-
-        count = x.numel() / x.shape[1] * torch.distributed.get_world_size()
-        sums = torch.stack([x.sum((0, 2, 3)), x.square().sum((0, 2, 3))])
-        mean, square = all_reduce(sums) / count  # type: ignore[no-untyped-call]
-        var = (square - mean * mean).clamp(min=0)
-        with torch.no_grad():
-            assert self.running_mean is not None
-            assert self.running_var is not None
-            keep = 0.1 if self.momentum is None else self.momentum
-            self.running_mean.lerp_(mean, keep)
-            self.running_var.lerp_(var * count / (count - 1), keep)
-            if self.num_batches_tracked is not None:
-                self.num_batches_tracked += 1
-        scale = self.weight * torch.rsqrt(var + self.eps)
-        out: Tensor = x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
-        return out
-
-
-def synchronised(model: nn.Module) -> nn.Module:
-    """The network with batch norms that see all processes."""
-    if torch.cuda.is_available():
-        convert: Any = nn.SyncBatchNorm.convert_sync_batchnorm
-        synced: nn.Module = convert(model)
-        return synced
-    for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = SyncedNorm
-    return model
 
 
 def raise_malloc_thresholds() -> None:

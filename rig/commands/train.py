@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
         trainer = Trainer(settings)
         trainer.run(typer.echo)
         if export is not None and trainer.processes.rank == 0:
-            export_weights(trainer.checkpoint, export)
+            export_weights(trainer.checkpoint, export, settings.validation_samples)
             typer.echo(f"weights: {export}")
 
     @app.command(epilog="Example: rig dataset data/train --count 8000 --split train")
@@ -113,7 +113,6 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Fit reflectance over roughness and half and difference angles to a table."""
         from reconstruct.brdf_fit import fit, tables
-
         from rig.exits import OUT_OF_TOLERANCE
 
         samples = tables.read(table) if table is not None else tables.from_theory(metal)

@@ -101,7 +101,8 @@ def test_replay_mixes_recent_batches() -> None:
 def _losses(folder: Path, command: list[str]) -> list[float]:
     script = (
         "from dataclasses import replace\n"
-        "from reconstruct.dpps.train import Trainer, TrainConfig, Stream\n"
+        "from reconstruct.dpps.config import TrainConfig\n"
+        "from reconstruct.dpps.train import Trainer, Stream\n"
         f"t = Trainer(TrainConfig(budget_steps=3, batch=4, size=32, workers=0, threads=1,"
         f" warmup_steps=1, rate=1e-4, seed=7, out={str(folder)!r}))\n"
         "import torch\n"

@@ -1,0 +1,89 @@
+"""What to train and how long."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, fields
+from typing import Any
+
+from reconstruct.errors import ReconstructError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What to train and how long; the keys of a `rig train --config` file.
+
+    Attributes
+    ----------
+    out : folder for checkpoints, log and weights
+    network : "any-rig" or "published"
+    budget_minutes, budget_steps : length of the run; exactly one of them
+    batch : samples a step, over all processes
+    rate : peak learning rate of AdamW
+    warmup_steps : linear rise at the start
+    decay : weight decay
+    clip : largest gradient norm
+    ema : decay of the moving average of the weights
+    precision : "float32", or "bfloat16" for autocast
+    workers : processes that make samples, for each training process; 0 makes them in line
+    threads : torch threads a process; 0 leaves it
+    checkpoint_minutes, validation_minutes : intervals
+    validation_samples : held-out samples of each kind
+    size : image side of training samples, px
+    rig, zoom : see `samples.Ask`
+    seed : first sample and initial weights
+    samples : end of the sample numbers, after which they start over; 0 never
+    replay : how often a batch is learned from again, in a later mix (data cost more than steps)
+    shards : folder written by `rig dataset` to read samples from instead of drawing them
+    """
+
+    out: str = "training"
+    network: str = "any-rig"
+    budget_minutes: float = 0.0
+    budget_steps: int = 0
+    batch: int = 16
+    rate: float = 2e-3
+    warmup_steps: int = 200
+    decay: float = 1e-4
+    clip: float = 1.0
+    ema: float = 0.999
+    precision: str = "float32"
+    workers: int = 1
+    threads: int = 0
+    checkpoint_minutes: float = 3.0
+    validation_minutes: float = 10.0
+    validation_samples: int = 32
+    size: int = 64
+    rig: str = "mixed"
+    zoom: float = 0.3
+    seed: int = 0
+    samples: int = 0
+    replay: int = 0
+    shards: str = ""
+
+    @staticmethod
+    def from_mapping(data: dict[str, Any]) -> TrainConfig:
+        """Check names and types; `ReconstructError` names the nearest known key."""
+        known = {f.name: f for f in fields(TrainConfig)}
+        given: dict[str, Any] = {}
+        for key, value in data.items():
+            if key not in known:
+                near = difflib.get_close_matches(key, known, 1)
+                hint = f"; did you mean '{near[0]}'?" if near else ""
+                raise ReconstructError(f"the training configuration has no key '{key}'{hint}")
+            kind = type(getattr(TrainConfig(), key))
+            if kind is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+                raise ReconstructError(
+                    f"the training configuration's '{key}' is {value!r}; expected {kind.__name__}"
+                )
+            given[key] = value
+        config = TrainConfig(**given)
+        if (config.budget_minutes > 0) == (config.budget_steps > 0):
+            raise ReconstructError("give the run exactly one of budget_minutes and budget_steps")
+        if config.network not in ("any-rig", "published"):
+            raise ReconstructError(f"no network '{config.network}': any-rig or published")
+        if config.precision not in ("float32", "bfloat16"):
+            raise ReconstructError(f"no precision '{config.precision}': float32 or bfloat16")
+        return config

@@ -37,7 +37,8 @@ def register(app: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Train a network; started again, a run goes on where its last checkpoint stands."""
-        from reconstruct.dpps.train import TrainConfig, Trainer, export_weights
+        from reconstruct.dpps.config import TrainConfig
+        from reconstruct.dpps.train import Trainer, export_weights
         from rig.exits import UsageError
 
         data = _mapping(config)

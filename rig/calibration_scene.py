@@ -1,8 +1,8 @@
 """What the virtual camera looks at while calibrating: a mirror ball, a white plate, a board.
 
 Each is drawn by formulas (a highlight where the ball mirrors an LED to the camera), so that the
-guided routines can be walked through without a rig. The lights' true places are this module's
-secret; a calibration only sees pictures.
+guided routines can be walked through without a rig. Camera and LEDs are those of the virtual rig
+that parts are captured on; a calibration only sees pictures.
 """
 
 from __future__ import annotations
@@ -18,32 +18,30 @@ from calib.camera import Camera
 from calib.lights import Lights
 from calib.reflection import highlights
 from calib.sphere import outline
+from reconstruct.optics.lights import disc_intensity
+from rig.simulate import ELECTRONS_PER_US, LED_RADIANCE, LED_RADIUS_MM, dome
+from rig.simulate import virtual_camera as rig_camera
 
 Array = NDArray[np.float64]
 
-FULL_SCALE_PER_MS = 400.0  # photo-electrons per pixel and ms that bright paper gives
+SIZE = 512  # px, as `rig.simulate.virtual_rig` has it
+FULL_SCALE_PER_MS = 400.0  # photo-electrons per pixel and ms that the brightest things give
 SPOT_PX = 1.2
+REFLECTANCE = 0.8  # of the white plate
+# Photo-electrons per µs that the plate gives under an LED of power 1 straight above at 280 mm.
+PLATE = (
+    ELECTRONS_PER_US * disc_intensity(LED_RADIANCE, LED_RADIUS_MM) * REFLECTANCE / np.pi / 280**2
+)
 
 
-def virtual_camera(size: int = 480) -> Camera:
-    """A camera 420 mm above the stage that sees about 110 mm of it."""
-    K = np.array([[3.82 * size, 0, (size - 1) / 2], [0, 3.82 * size, (size - 1) / 2], [0, 0, 1.0]])
-    return Camera(size, size, K, t=np.array([0.0, 0.0, 420.0]))
+def virtual_camera(size: int = SIZE, seed: int = 0) -> Camera:
+    """The virtual rig's camera, the one that also looks at parts."""
+    return rig_camera((size, size), seed=seed)
 
 
 def virtual_dome(count: int, seed: int = 0) -> Lights:
-    """LEDs all over a dome of some 280 mm, none where it was drawn, of uneven power."""
-    rng = np.random.default_rng([seed, 11])
-    k = np.arange(count) + 0.5
-    height = 0.35 + 0.6 * k / count
-    angle = k * np.pi * (3 - np.sqrt(5))
-    ring = np.sqrt(1 - height**2)
-    position = 280 * np.stack([ring * np.cos(angle), ring * np.sin(angle), height], axis=1)
-    position += rng.normal(0, 3, position.shape)
-    lights = Lights.at(position, rng.uniform(0.85, 1.15, count), lobe=1.0)
-    axis = lights.axis + rng.normal(0, 0.03, position.shape)
-    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
-    return Lights(lights.ids, position, lights.power, axis, lights.lobe)
+    """The virtual rig's LEDs, none quite where it was drawn."""
+    return dome(count, seed=seed)[0]
 
 
 class CalibrationScene:
@@ -54,8 +52,8 @@ class CalibrationScene:
     shape, led_count : what `capture.world.Scene` asks for
     """
 
-    def __init__(self, led_count: int, radius_mm: float, seed: int = 0, size: int = 480) -> None:
-        self.camera = virtual_camera(size)
+    def __init__(self, led_count: int, radius_mm: float, seed: int = 0, size: int = SIZE) -> None:
+        self.camera = virtual_camera(size, seed)
         self.shape = self.camera.shape
         self.led_count = led_count
         self.lights = virtual_dome(led_count, seed)
@@ -87,7 +85,7 @@ class CalibrationScene:
         squared = np.sum(s * s, axis=-1)
         along = -(s @ self.lights.axis[k].astype(np.float32)) / np.sqrt(squared)
         paper = self.lights.power[k] * along * s[..., 2] / squared**1.5 * 280**2
-        image = 0.9 * FULL_SCALE_PER_MS / 1000 * np.maximum(paper, 0)
+        image = PLATE * np.maximum(paper, 0)
         if self.ball_mm is None:
             return np.asarray(image, dtype=np.float32)
         image = 0.1 * image * (1 - 0.97 * self._disc())
@@ -113,8 +111,8 @@ class BoardScene:
 
     led_count = 4096
 
-    def __init__(self, board: Board, views: int, seed: int = 0, size: int = 480) -> None:
-        self.camera = virtual_camera(size)
+    def __init__(self, board: Board, views: int, seed: int = 0, size: int = SIZE) -> None:
+        self.camera = virtual_camera(size, seed)
         self.shape = self.camera.shape
         self._board = board
         self._views = views
@@ -135,7 +133,10 @@ class BoardScene:
         # Large boards are held farther away, so that much of them is in view.
         distance = 420 * (1.0 if last else max(1.0, float(size.max()) / 130))
         middle = np.array([*(size / 2), 0.0])
-        t = np.array([*(shift * distance / 420), distance]) - tilt @ middle
+        t = np.array([*(shift * distance / 420), distance])
+        if last:  # flat on the stage, seen as the rig's camera sees the stage
+            tilt, t = self.camera.R @ np.diag([1.0, -1.0, -1.0]), self.camera.t
+        t = t - tilt @ middle
         view = Camera(self.shape[1], self.shape[0], self.camera.K, R=tilt, t=t)
         per_square = 48
         art = self._board.draw(per_square)

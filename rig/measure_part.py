@@ -17,6 +17,7 @@ import numpy as np
 
 from capture.errors import DataError
 from capture.plan import Plan
+from capture.recording import Snapshot
 from capture.verify import verify
 from reconstruct.metrology.compare import compare
 from reconstruct.metrology.form import remove_form
@@ -113,6 +114,7 @@ class Job:
     tolerance: Tolerance | None = None
     method: str = "refine"
     device: str = "cpu"
+    truth: Path | None = None  # truth.npz of a part that is known, kept with its recording
 
 
 class _Timer:
@@ -149,6 +151,7 @@ def measure_part(
     folder = workspace.new_run(part)
     timer = _Timer()
     notes: list[str] = []
+    known: dict[str, Snapshot] = {"calibration/truth.npz": job.truth} if job.truth else {}
     with timer.step("capture"):
         say(f"{part}: capturing")
         plan = job.plan
@@ -161,7 +164,7 @@ def measure_part(
                 folder,
                 plan,
                 references=references_of(workspace, part, rig.devices),
-                snapshots=snapshots_of(workspace),
+                snapshots=snapshots_of(workspace) | known,
                 stop=stop,
                 test_shots=test_shots,
             )

@@ -42,6 +42,7 @@ class Order:
     nominal_sigma_mm: float = 5.0
     positions: Path | None = None
     camera: Path | None = None
+    focal_px: float | None = None
     spheres: int | None = None
     out: Path | None = None
     replace: bool = False
@@ -68,7 +69,7 @@ def from_pictures(order: Order, say: Say = print) -> int:
         )
     radius_mm = ball_radius(order.diameter_mm)
     camera = find_camera(order, order.source)
-    views, camera, ids = views_of(order.source, camera, radius_mm, order.spheres, say)
+    views, camera, ids = views_of(order.source, camera, radius_mm, order, say)
     provenance = {"source": order.source.name, "sphere_diameter_mm": order.diameter_mm}
     if len(views) == 1 and order.nominal is None:
         return _directions(views[0], camera, radius_mm, out, order, provenance, say)
@@ -153,7 +154,7 @@ def _poses(folder: Path) -> list[Path]:
 
 
 def views_of(
-    folder: Path, camera: Camera | None, radius_mm: float, spheres: int | None, say: Say
+    folder: Path, camera: Camera | None, radius_mm: float, order: Order, say: Say
 ) -> tuple[list[SphereView], Camera, list[int]]:
     """All spheres of all poses, the camera whose pixels they are in, and the LEDs' ids."""
     views: list[SphereView] = []
@@ -163,9 +164,10 @@ def views_of(
         pictures = pictures_at(pose)
         own = Camera.read(pose / "camera.json") if (pose / "camera.json").is_file() else camera
         if own is None:
-            own = assumed_camera(_shape(pictures))
-            say(f"{pose.name}: no camera.json; the view is taken to be parallel")
-        found = measure_views(pictures, own, radius_mm, name=pose.name, spheres=spheres)
+            own = assumed_camera(_shape(pictures), order.focal_px)
+            if order.focal_px is None:
+                say(f"{pose.name}: no camera.json; the view is taken to be parallel")
+        found = measure_views(pictures, own, radius_mm, name=pose.name, spheres=order.spheres)
         if whole is None:
             whole = own
         if own is not whole:

@@ -40,6 +40,10 @@ def register(app: typer.Typer) -> None:
         camera: Annotated[
             Path | None, typer.Option(help="camera.json, where the pictures have none.")
         ] = None,
+        focal: Annotated[
+            float | None,
+            typer.Option(min=1, help="Focal length in px, for photographs without camera.json."),
+        ] = None,
         spheres: Annotated[
             int | None, typer.Option(min=1, help="Balls per picture. Default: found.")
         ] = None,
@@ -80,6 +84,7 @@ def register(app: typer.Typer) -> None:
             nominal_sigma_mm=nominal_sigma,
             positions=positions,
             camera=camera,
+            focal_px=focal,
             spheres=spheres,
             out=out,
             replace=replace,

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from calib.camera import Camera
 from calib.light_files import read_lights, write_lights
 from calib.lights import Lights
-from rig.calibration_scene import CalibrationScene, virtual_dome
+from rig.calibration_scene import CalibrationScene, virtual_camera, virtual_dome
 from rig.cli import app, main
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
@@ -102,7 +102,7 @@ def test_missing_lights_exit_with_one_and_are_named(
     folder = tmp_path / "ball"
     shutil.copytree(pictures / "ball", folder)
     for pose in folder.glob("pose_*"):
-        blank = np.zeros((480, 480), dtype=np.uint16)
+        blank = np.zeros(virtual_camera().shape, dtype=np.uint16)
         cv2.imwrite(str(pose / "led_003.png"), blank)
     code = rig(
         "calibrate-lights", "--from", folder, "--sphere-diameter", 25.4,
@@ -192,8 +192,9 @@ def test_camera_of_the_virtual_rig(
     assert "7 views cover" in capsys.readouterr().out
     camera = Camera.read(tmp_path / "calibration" / "camera.json")
     assert camera.covariance is not None
-    assert camera.K[0, 0] == pytest.approx(3.82 * 480, rel=0.01)
-    assert camera.centre_mm[2] == pytest.approx(420, rel=0.01)
+    truth = virtual_camera()
+    assert camera.K[0, 0] == pytest.approx(truth.K[0, 0], rel=0.01)
+    assert camera.centre_mm[2] == pytest.approx(truth.centre_mm[2], rel=0.01)
 
 
 @pytest.mark.skipif(not CAT.exists(), reason="no photographs beside the repository")

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from capture.reading import Recording
+
+Band = tuple[NDArray[np.float32], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,3 +40,62 @@ class Stack:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def band(self, rows: slice) -> Band:
+        """(N, h, W) radiance and clip mask of a band of rows."""
+        return self.radiance[:, rows], self.clipped[:, rows]
+
+    def select(self, index: NDArray[np.int64]) -> Stack:
+        """The pictures at these places, in that order."""
+        return Stack(
+            self.ids[index],
+            self.radiance[index],
+            self.clipped[index],
+            self.noise_floor,
+            self.noise_gain,
+        )
+
+
+class RecordedStack(Stack):
+    """A stack that stays on disk; bands are read when asked for.
+
+    `radiance` and `clipped` of all pictures are read at their first use, which for 96 pictures of
+    five megapixels takes 2.4 GB: methods that care for memory ask for bands.
+    """
+
+    def __init__(self, recording: Recording, leds: Sequence[int] | None = None) -> None:
+        chosen = tuple(recording.leds if leds is None else leds)
+        floor, gain = recording.radiance_noise()
+        put = object.__setattr__  # the fields of a frozen dataclass
+        put(self, "_recording", recording)
+        put(self, "_leds", chosen)
+        put(self, "ids", np.asarray(chosen, dtype=np.int64))
+        put(self, "noise_floor", float(floor))
+        put(self, "noise_gain", float(gain))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        height, width = self._recording.shape  # type: ignore[attr-defined]
+        return int(height), int(width)
+
+    def band(self, rows: slice) -> Band:
+        band: Band = self._recording.radiance(self._leds, rows)  # type: ignore[attr-defined]
+        return band
+
+    @cached_property
+    def _all(self) -> Band:
+        return self.band(slice(None))
+
+    @property
+    def radiance(self) -> NDArray[np.float32]:  # type: ignore[override]
+        return self._all[0]
+
+    @property
+    def clipped(self) -> NDArray[np.bool_]:  # type: ignore[override]
+        return self._all[1]
+
+    def select(self, index: NDArray[np.int64]) -> RecordedStack:
+        return RecordedStack(
+            self._recording,  # type: ignore[attr-defined]
+            [self._leds[int(i)] for i in index],  # type: ignore[attr-defined]
+        )

@@ -51,22 +51,30 @@ class Pictures:
 
 
 def encode(stack: Stack, band_rows: int = 64) -> Pictures:
-    """Code a stack; bands of rows bound the working memory beyond input and output."""
+    """Code a stack; bands of rows bound the working memory beyond the result."""
     n = len(stack)
     height, width = stack.shape
-    top = float(max(float(stack.radiance[k].max()) for k in range(n)))
+    top = 0.0
+    for row in range(0, height, band_rows):
+        top = max(top, float(stack.band(slice(row, row + band_rows))[0].max()))
     reference = top if top > 0 else 1.0
     gain = max(stack.noise_gain, 1e-12 * reference)
     epsilon = max(stack.noise_floor / gain / reference, 1e-4)
     scale = float(np.sqrt(1.0 + epsilon)) / LEVELS
     code = np.empty((height, width, n), np.uint16)
     for row in range(0, height, band_rows):
-        band = slice(row, row + band_rows)
-        value = stack.radiance[:, band] * np.float32(1.0 / reference)
-        np.sqrt(np.maximum(value + np.float32(epsilon), 0.0), out=value)
-        level = np.clip(np.rint(value / np.float32(scale)), 0, LEVELS).astype(np.uint16)
-        level = (level << 2) | stack.clipped[:, band].astype(np.uint16)
-        code[band] = np.moveaxis(level, 0, -1)
+        rows = slice(row, row + band_rows)
+        radiance, clipped = stack.band(rows)
+        value = radiance * np.float32(1.0 / reference)
+        value += np.float32(epsilon)
+        np.maximum(value, 0.0, out=value)
+        np.sqrt(value, out=value)
+        value *= np.float32(1.0 / scale)
+        np.rint(value, out=value)
+        level = np.minimum(value, LEVELS, out=value).astype(np.uint16)
+        level <<= 2
+        level |= clipped
+        code[rows] = np.moveaxis(level, 0, -1)
     noise = 0.5 * float(np.sqrt(gain / reference))
     return Pictures(code, reference, scale, epsilon, noise)
 

@@ -345,7 +345,7 @@ def pixel_geometry(u, r, c, x, y, jacobian, rotation, centre, geometry):
     sp = n0 - x * n2
     sq = n1 - y * n2
     for i in range(3):
-        r0, r1, r2 = rotation[0, i], rotation[1, i], rotation[2, i]
+        r0, r1, r2 = rotation[i, 0], rotation[i, 1], rotation[i, 2]
         ray = r0 * x + r1 * y + r2
         geometry[0, i] = centre[i] + depth * ray
         geometry[4, i] = depth * ray

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.lights import Lights
+from reconstruct.integrate import height_of, image_coordinates, normals_of
+from reconstruct.linear import corner_gradient
 from reconstruct.refine import kernel
 from reconstruct.refine.data import Pictures
-from reconstruct.refine.linear import corner_gradient
 
 Array = NDArray[np.float64]
 MODELS = {"ggx": kernel.GGX, "beckmann": kernel.BECKMANN}
@@ -102,30 +103,6 @@ def light_table(lights: Lights, reference: float) -> NDArray[np.float32]:
     return np.ascontiguousarray(
         np.column_stack([lights.position_mm, lights.axis, strength, lights.lobe]).T, np.float32
     )
-
-
-def image_coordinates(camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Normalised coordinates (2, H, W) of pixel centres and the (4, H, W) or (4, 1, 1) Jacobian
-    that takes slopes per pixel (column, row) to slopes per normalised coordinate."""
-    height, width = camera.shape
-    inverse = np.linalg.inv(camera.K)
-    if not np.any(camera.dist):
-        columns, rows = np.meshgrid(np.arange(width), np.arange(height))
-        xy = np.stack([
-            inverse[0, 0] * columns + inverse[0, 1] * rows + inverse[0, 2],
-            inverse[1, 0] * columns + inverse[1, 1] * rows + inverse[1, 2],
-        ])  # fmt: skip
-        forward = inverse[:2, :2]
-        slopes = np.linalg.inv(forward)  # d(c, r)/d(x, y)
-        jacobians = slopes.T.reshape(4, 1, 1)  # dc/dx dr/dx dc/dy dr/dy
-        return xy.astype(np.float32), jacobians.astype(np.float32)
-    rays = camera.rays() @ camera.R.T
-    xy = np.moveaxis(rays[..., :2] / rays[..., 2:], -1, 0)
-    dx_dr, dx_dc = np.gradient(xy[0])
-    dy_dr, dy_dc = np.gradient(xy[1])
-    det = dx_dc * dy_dr - dx_dr * dy_dc
-    jacobians = np.stack([dy_dr, -dy_dc, -dx_dr, dx_dc]) / det
-    return xy.astype(np.float32), jacobians.astype(np.float32)
 
 
 @dataclass(eq=False)
@@ -222,23 +199,10 @@ class Problem:
         corner_gradient(np.ascontiguousarray(sums[:3]), self.jacobians, out)
         return out
 
-    def pixel_values(self, u: Array) -> Array:
-        """(H, W) mean of the four corners."""
-        return 0.25 * (u[:-1, :-1] + u[1:, :-1] + u[:-1, 1:] + u[1:, 1:])
-
     def height_mm(self, u: Array) -> Array:
         """(H, W) world z of each pixel's point."""
-        z_row = self.rotation[2]
-        ray_z = z_row[0] * self.xy[0] + z_row[1] * self.xy[1] + z_row[2]
-        return np.asarray(self.centre[2] + np.exp(self.pixel_values(u)) * ray_z)
+        return height_of(u, self.camera, self.xy)
 
     def normals(self, u: Array) -> Array:
         """(H, W, 3) unit normals in the world frame."""
-        uc = 0.5 * (u[:-1, 1:] - u[:-1, :-1] + u[1:, 1:] - u[1:, :-1])
-        ur = 0.5 * (u[1:, :-1] - u[:-1, :-1] + u[1:, 1:] - u[:-1, 1:])
-        j = self.jacobians
-        p = j[0] * uc + j[1] * ur
-        q = j[2] * uc + j[3] * ur
-        m = np.stack([p, q, -(1.0 + self.xy[0] * p + self.xy[1] * q)], axis=-1)
-        m /= np.linalg.norm(m, axis=-1, keepdims=True)
-        return m @ self.rotation.T
+        return normals_of(u, self.camera, self.xy, self.jacobians)

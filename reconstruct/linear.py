@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import scipy.fft
 from numba import njit
@@ -38,7 +39,7 @@ def corner_gradient(sums, jacobians, out):
 
 
 @njit(**_JIT)
-def assemble(sums, jacobians, damping, smooth, floor, stencil):
+def assemble(sums, jacobians, damping, smooth, twist, floor, stencil):
     """Aᵀ H A as a 9-point stencil (5, H+1, W+1): self, right, down-left, down, down-right.
 
     Parameters
@@ -46,6 +47,7 @@ def assemble(sums, jacobians, damping, smooth, floor, stencil):
     sums : (9, H, W); rows 3… are uu up uq pp pq qq
     damping : Levenberg-Marquardt factor on the slopes' diagonal
     smooth : weight (per pixel slope squared) of a membrane that holds what no light fixes
+    twist : weight of each pixel's twist, the chequerboard that neither mean nor slopes see
     floor : least weight of the slopes, so that dark pixels stay solvable
     """
     _, height, width = sums.shape
@@ -72,16 +74,16 @@ def assemble(sums, jacobians, damping, smooth, floor, stencil):
             cc4, rr4, cr4 = 0.25 * k_cc, 0.25 * k_rr, 0.25 * k_cr
             c8, r8 = 0.125 * uc, 0.125 * ur
             # a membrane on the four edges of the pixel removes the chequerboard
-            stencil[0, r, c] += m + cc4 + rr4 + 2 * cr4 - 2 * c8 - 2 * r8 + smooth
-            stencil[0, r, c + 1] += m + cc4 + rr4 - 2 * cr4 + 2 * c8 - 2 * r8 + smooth
-            stencil[0, r + 1, c] += m + cc4 + rr4 - 2 * cr4 - 2 * c8 + 2 * r8 + smooth
-            stencil[0, r + 1, c + 1] += m + cc4 + rr4 + 2 * cr4 + 2 * c8 + 2 * r8 + smooth
-            stencil[1, r, c] += m - cc4 + rr4 - 2 * r8 - 0.5 * smooth
-            stencil[1, r + 1, c] += m - cc4 + rr4 + 2 * r8 - 0.5 * smooth
-            stencil[3, r, c] += m + cc4 - rr4 - 2 * c8 - 0.5 * smooth
-            stencil[3, r, c + 1] += m + cc4 - rr4 + 2 * c8 - 0.5 * smooth
-            stencil[4, r, c] += m - cc4 - rr4 - 2 * cr4
-            stencil[2, r, c + 1] += m - cc4 - rr4 + 2 * cr4
+            stencil[0, r, c] += m + cc4 + rr4 + 2 * cr4 - 2 * c8 - 2 * r8 + smooth + twist
+            stencil[0, r, c + 1] += m + cc4 + rr4 - 2 * cr4 + 2 * c8 - 2 * r8 + smooth + twist
+            stencil[0, r + 1, c] += m + cc4 + rr4 - 2 * cr4 - 2 * c8 + 2 * r8 + smooth + twist
+            stencil[0, r + 1, c + 1] += m + cc4 + rr4 + 2 * cr4 + 2 * c8 + 2 * r8 + smooth + twist
+            stencil[1, r, c] += m - cc4 + rr4 - 2 * r8 - 0.5 * smooth - twist
+            stencil[1, r + 1, c] += m - cc4 + rr4 + 2 * r8 - 0.5 * smooth - twist
+            stencil[3, r, c] += m + cc4 - rr4 - 2 * c8 - 0.5 * smooth - twist
+            stencil[3, r, c + 1] += m + cc4 - rr4 + 2 * c8 - 0.5 * smooth - twist
+            stencil[4, r, c] += m - cc4 - rr4 - 2 * cr4 + twist
+            stencil[2, r, c + 1] += m - cc4 - rr4 + 2 * cr4 + twist
 
 
 @njit(**_JIT)
@@ -120,8 +122,8 @@ class CosinePreconditioner:
 
     @staticmethod
     def of(
-        stencil: Array, slope_weights: tuple[float, float], smooth: float, mean_weight: float,
-        pin: float, workers: int,
+        stencil: Array, slope_weights: tuple[float, float], smooth: float, twist: float,
+        mean_weight: float, pin: float, workers: int,
     ) -> CosinePreconditioner:  # fmt: skip
         """Build it from the mean weights of column and row slopes (per pixel slope squared)."""
         height, width = stencil.shape[1:]
@@ -131,11 +133,12 @@ class CosinePreconditioner:
         symbol = 4 * slope_weights[0] * sin_x * (1 - sin_y)
         symbol = symbol + 4 * slope_weights[1] * sin_y * (1 - sin_x)
         symbol += mean_weight * (1 - sin_x) * (1 - sin_y) + 4 * smooth * (sin_x + sin_y)
+        symbol += 16 * twist * sin_x * sin_y
         symbol += 1e-9 * symbol.max()
         symbol[0, 0] += pin
-        diagonal = stencil[0]
-        typical = 2 * (slope_weights[0] + slope_weights[1]) / 2 + 4 * smooth + 0.25 * mean_weight
-        relative = np.clip(diagonal / max(typical, 1e-30), 1e-3, 1e3)
+        # Only slow variation may scale: pixel to pixel it would mix all frequencies.
+        relative = cv2.blur(stencil[0], (15, 15), borderType=cv2.BORDER_REFLECT)
+        relative = np.clip(relative / max(float(relative.mean()), 1e-30), 1e-3, 1e3)
         scaling = 1.0 / np.sqrt(relative)
         return CosinePreconditioner(symbol.astype(np.float32), scaling.astype(np.float32), workers)
 

@@ -1,0 +1,293 @@
+"""`refine`: a surface and a material such that rendering them gives the pictures."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import RectBivariateSpline
+
+from calib.camera import Camera
+from calib.lights import Lights
+from reconstruct.classic import half_vector
+from reconstruct.integrate import at_mean_height, integrate_normals, log_depth_at
+from reconstruct.methods import Options
+from reconstruct.refine.data import Pictures, binned, encode
+from reconstruct.refine.problem import Loss, Material, Problem
+from reconstruct.refine.solve import State, fit_material, gauss_newton
+from reconstruct.refine.transport import update_indirect, update_shadows
+from reconstruct.stack import Stack
+from reconstruct.surface import Flag, Surface
+
+Array = NDArray[np.float64]
+COARSE = 64
+HUBER = Loss("huber", 0.02)
+FINAL = Loss("geman", 0.05)
+ALPHAS = (0.08, 0.15, 0.25, 0.4)
+
+
+@dataclass(eq=False)
+class Clock:
+    """Seconds spent per stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def pyramid(size: int) -> list[int]:
+    """Binning factors from coarse to fine, in steps of 8 at most."""
+    factor = 1
+    factors = [1]
+    while size / factor > 1.5 * COARSE:
+        factor *= 4 if size / factor <= 8 * COARSE else 8
+        factors.append(factor)
+    return factors[::-1]
+
+
+def upsampled(u: Array, factor: int, shape: tuple[int, int]) -> Array:
+    """Corner values at a level `factor` times finer, by a cubic spline.
+
+    Corners of the coarse level are corners of the fine one; odd edges are extrapolated.
+    """
+    rows, columns = np.arange(u.shape[0]), np.arange(u.shape[1])
+    spline = RectBivariateSpline(rows, columns, u, kx=min(3, len(rows) - 1), s=0)
+    fine_rows = np.arange(shape[0] + 1) / factor
+    fine_columns = np.arange(shape[1] + 1) / factor
+    return np.asarray(
+        spline(np.minimum(fine_rows, rows[-1]), np.minimum(fine_columns, columns[-1]))
+    )
+
+
+def as_stack(pictures: Pictures, ids: NDArray[np.int64]) -> Stack:
+    """Linear pictures again, for methods that read a stack (coarse levels only)."""
+    radiance = (np.square(pictures.root()) - np.float32(pictures.epsilon)) * np.float32(
+        pictures.reference
+    )
+    gain = (2 * pictures.noise) ** 2 * pictures.reference
+    return Stack(
+        ids,
+        np.ascontiguousarray(np.moveaxis(radiance, -1, 0)),
+        np.ascontiguousarray(np.moveaxis(pictures.clipped, -1, 0)),
+        pictures.epsilon * gain * pictures.reference,
+        gain,
+    )
+
+
+def _weight(mask: NDArray[np.bool_] | None, shape: tuple[int, int], factor: int) -> NDArray:
+    if mask is None:
+        return np.ones((shape[0] // factor, shape[1] // factor), np.float32)
+    if factor == 1:
+        return mask.astype(np.float32)
+    height, width = (size // factor for size in shape)
+    blocks = mask[: height * factor, : width * factor].reshape(height, factor, width, factor)
+    return (blocks.mean(axis=(1, 3)) > 0.99).astype(np.float32)
+
+
+class Refinement:
+    """One run: the levels' problems and what was found on them."""
+
+    def __init__(self, stack: Stack, camera: Camera, lights: Lights, options: Options) -> None:
+        self.camera, self.lights, self.options = camera, lights, options
+        self.ids = stack.ids
+        self.clock = Clock()
+        self.threads = options.threads or os.cpu_count() or 1
+        self.notes: dict[str, Any] = {}
+        with self.clock.stage("encode"):
+            self.pictures = encode(stack)
+
+    def problem(self, factor: int) -> Problem:
+        """The fit at a binning factor."""
+        pictures = self.pictures if factor == 1 else binned(self.pictures, factor)
+        camera = self.camera if factor == 1 else self.camera.binned(factor)
+        flat = self.options.flat
+        count = len(self.pictures)
+        step = 1.0
+        if flat is None:
+            flat = np.ones((1, 1, count), np.float32)
+        else:
+            step = self.camera.height / flat.shape[0] / factor
+        weight = _weight(self.options.mask, self.pictures.shape, factor)
+        return Problem(
+            camera, self.lights, pictures, weight, flat, step, threads=self.threads
+        )  # fmt: skip
+
+    # starts ----------------------------------------------------------------------------------
+    def starts(self, problem: Problem) -> Iterator[tuple[str, Array]]:
+        """First surfaces at the coarsest level."""
+        options = self.options
+        mask = problem.weight > 0
+        small = replace(
+            options, mask=mask if options.mask is not None else None, flat=None, uncertainty=False
+        )
+        stack = as_stack(problem.pictures, self.ids)
+        wanted = options.start
+        if wanted in ("auto", "halfvector"):
+            surface = half_vector(stack, problem.camera, self.lights, small)
+            yield (
+                "halfvector",
+                integrate_normals(surface.normals, problem.camera, options.height_mm, mask),
+            )
+        if wanted in ("auto", "flat"):
+            yield "flat", log_depth_at(options.height_mm, problem.camera)
+        if wanted in ("auto", "dpps"):
+            learned = _learned_start(stack, problem.camera, self.lights, small)
+            if learned is not None:
+                yield "dpps", learned
+
+    def begin(self, problem: Problem) -> State:
+        """Try starts and distributions at the coarsest level; the lowest residual goes on."""
+        best: State | None = None
+        tried: dict[str, float] = {}
+        for name, u in self.starts(problem):
+            update_shadows(problem, u)
+            ranked = []
+            for model in ("ggx", "beckmann"):
+                for alpha in ALPHAS:
+                    first = Material(model, alpha, alpha, ks=_level(problem, u, model, alpha))
+                    material, cost = fit_material(problem, u, first, HUBER)
+                    ranked.append((cost, material))
+            ranked.sort(key=lambda pair: pair[0])
+            models = {m.model: m for _, m in reversed(ranked)}
+            state = State(u, ranked[0][1])
+            for model, material in models.items():
+                state = self.descend(problem, State(u, material))
+                tried[f"{name}/{model}"] = state.cost / problem.count
+                if best is None or state.cost < best.cost:
+                    best = state
+        assert best is not None
+        self.notes["starts"] = tried
+        return best
+
+    def descend(self, problem: Problem, state: State) -> State:
+        """Gauss-Newton with shadows and inter-reflection brought up to date between rounds."""
+        for turn in range(3):
+            update_shadows(problem, state.u)
+            if turn > 0:
+                update_indirect(problem, state.u, state.material, samples=32)
+            state = gauss_newton(
+                problem, replace(state, history=[]), HUBER, self.options.height_mm,
+                rounds=12 if turn == 0 else 6, pcg_iterations=30, stop=3e-3,
+            )  # fmt: skip
+        return state
+
+    # levels ----------------------------------------------------------------------------------
+    def run(self) -> tuple[Problem, State]:
+        """All levels from coarse to fine."""
+        factors = pyramid(max(self.pictures.shape))
+        state: State | None = None
+        before = factors[0]
+        problem = None
+        for factor in factors:
+            last = factor == factors[-1]
+            previous = problem
+            problem = self.problem(factor)
+            if state is None:
+                with self.clock.stage("starts"):
+                    state = self.begin(problem)
+            else:
+                u = upsampled(state.u, before // factor, problem.shape)
+                u = at_mean_height(
+                    u, self.options.height_mm, problem.camera, problem.xy, problem.weight > 0
+                )
+                state = State(u, state.material)
+                if previous is not None:
+                    problem.indirect = previous.indirect
+                    problem.indirect_step = previous.indirect_step * (before / factor)
+            before = factor
+            with self.clock.stage(f"level 1/{factor}"):
+                state = self.level(problem, state, last)
+        assert problem is not None
+        assert state is not None
+        return problem, state
+
+    def level(self, problem: Problem, state: State, last: bool) -> State:
+        """One level: Huber first, the redescending loss last."""
+        height = self.options.height_mm
+
+        def solve(state: State, loss: Loss, rounds: int) -> State:
+            return gauss_newton(
+                problem, replace(state, history=[]), loss, height, rounds,
+                pcg_iterations=30, stop=3e-3,
+            )  # fmt: skip
+
+        with self.clock.stage("shadows"):
+            update_shadows(problem, state.u)
+        state = solve(state, HUBER, 6)
+        with self.clock.stage("shadows"):
+            update_shadows(problem, state.u)
+        with self.clock.stage("inter-reflection"):
+            update_indirect(problem, state.u, state.material)
+        if not last:
+            return solve(state, HUBER, 4)
+        state = solve(state, FINAL, 6)
+        with self.clock.stage("inter-reflection"):
+            update_indirect(problem, state.u, state.material, samples=128, seed=1)
+        return solve(state, FINAL, 6)
+
+
+def _level(problem: Problem, u: Array, model: str, alpha: float) -> float:
+    """A level of the specular part of the right order, from the medians of model and pictures."""
+    trial = Material(model, alpha, alpha, ks=1e-6)
+    dark = problem.evaluate(u, trial, HUBER, False).cost
+    best, level = dark, 1e-3
+    for ks in 10.0 ** np.arange(-2.0, 1.6, 0.5):
+        cost = problem.evaluate(u, replace(trial, ks=float(ks)), HUBER, False).cost
+        if cost < best:
+            best, level = cost, float(ks)
+    return level
+
+
+def _learned_start(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Array | None:
+    """The network's surface as log-depth at corners, or None if there is no network here."""
+    from reconstruct.methods import available, find
+
+    if "dpps" not in available():
+        return None
+    try:
+        surface = find("dpps")(stack, camera, lights, options)
+    except Exception as error:  # a start is a help, never a condition
+        options.say(f"no learned start: {error}")
+        return None
+    return integrate_normals(surface.normals, camera, options.height_mm, options.mask)
+
+
+def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Surface:
+    """Fit rendered to captured pictures; the surface with the lowest robust residual."""
+    started = time.perf_counter()
+    run = Refinement(stack, camera, lights, options)
+    problem, state = run.run()
+    height = problem.height_mm(state.u).astype(np.float32)
+    normals = problem.normals(state.u).astype(np.float32)
+    mask = problem.weight > 0
+    flags = np.zeros(problem.shape, np.uint8)
+    flags[~mask] |= np.uint8(Flag.OUTSIDE)
+    height[~mask] = np.nan
+    normals[~mask] = np.nan
+    unknown = np.full(problem.shape, np.nan, np.float32)
+    m = state.material
+    seconds = {**run.clock.seconds, "solve": time.perf_counter() - started}
+    summary = {
+        "method": "refine",
+        "lights": len(stack),
+        "height_mm": options.height_mm,
+        "height_sigma_mm": options.height_sigma_mm,
+        "residual": state.cost / problem.count,
+        "seconds": seconds,
+        **run.notes,
+    }
+    material = {
+        "model": m.model, "alpha": m.alpha_x, "alpha_across": m.alpha_y, "ks": m.ks,
+        "fresnel_rise": m.g, "kd": m.kd, "offset": m.offset,
+    }  # fmt: skip
+    return Surface(camera, height, normals, unknown, unknown.copy(), flags, material, summary)

@@ -1,0 +1,249 @@
+"""Joint Gauss-Newton over the surface and the material, one step after another.
+
+The unknowns of a step are log-depth at all corners and a few numbers of material; the sparse
+surface block and the dense border are solved together by conjugate gradients, which eliminates
+the surface from the material's equations as a Schur complement would, without forming it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reconstruct.integrate import at_mean_height
+from reconstruct.linear import (
+    CosinePreconditioner,
+    assemble,
+    conjugate_gradients,
+    corner_gradient,
+    multiply,
+)
+from reconstruct.refine.problem import Loss, Material, Problem, System
+
+Array = NDArray[np.float64]
+
+# Prior means and deviations of the material's vector: only what pictures leave open is decided
+# by them (Fresnel's rise at small angles, above all).
+PRIOR_MEAN = np.array([0.0, 0.0, 0.0, 0.4, 0.0, 0.0])
+PRIOR_SIGMA = np.array([np.inf, np.inf, np.inf, 0.5, np.inf, 0.01])
+# Residuals of neighbouring pixels go together; that many count as one against a prior.
+CORRELATED = 1000.0
+# Damping of the step relative to the mean matrix: slopes of dark pixels, a membrane, twist.
+FLOOR, SMOOTH, TWIST = 1e-2, 1e-3, 0.1
+
+
+@dataclass(eq=False)
+class Linearised:
+    """The sparse surface block of one evaluation, ready to be solved with."""
+
+    problem: Problem
+    stencil: Array
+    precondition: CosinePreconditioner
+    pin: Array
+    pin_weight: float
+
+    def apply(self, x: Array) -> Array:
+        out = np.empty_like(x)
+        multiply(self.stencil, x, out)
+        out += (self.pin_weight * float(np.vdot(self.pin, x))) * self.pin
+        return out
+
+    def solve(self, right: Array, tolerance: float = 1e-3, iterations: int = 60) -> Array:
+        return conjugate_gradients(self.apply, right, self.precondition, tolerance, iterations)[0]
+
+
+def linearise(problem: Problem, system: System, damping: float = 0.0) -> Linearised:
+    """Assemble Aᵀ H A; the mean of the surface is pinned, since its height is an input."""
+    height, width = problem.shape
+    sums, jacobians = system.sums, problem.jacobians
+    inside = max(float(problem.weight.mean()), 1e-6)
+    pp, qq = float(sums[6].mean()) / inside, float(sums[8].mean()) / inside
+    uu = float(sums[3].mean()) / inside
+    j = jacobians
+    k_cc = pp * float((j[0] ** 2).mean()) + qq * float((j[2] ** 2).mean())
+    k_rr = pp * float((j[1] ** 2).mean()) + qq * float((j[3] ** 2).mean())
+    # These damp the step; the gradient does not know of them, so they leave no bias.
+    floor = FLOOR * 0.5 * (pp + qq)
+    smooth = SMOOTH * 0.5 * (k_cc + k_rr)
+    twist = TWIST * 0.5 * (k_cc + k_rr)
+    stencil = np.empty((5, height + 1, width + 1))
+    assemble(sums, jacobians, damping, smooth, twist, floor, stencil)
+    pin = np.zeros((height + 1, width + 1))
+    ones = np.zeros((3, height, width), np.float32)
+    ones[0] = problem.weight
+    corner_gradient(ones, jacobians, pin)
+    pin /= np.linalg.norm(pin)
+    pin_weight = 1e4 * uu + 1e-3 * (k_cc + k_rr)
+    precondition = CosinePreconditioner.of(
+        stencil, (k_cc, k_rr), smooth, twist, uu, pin_weight, problem.threads
+    )
+    return Linearised(problem, stencil, precondition, pin, pin_weight)
+
+
+def free_entries(material: Material, fixed: tuple[int, ...] = ()) -> NDArray[np.int64]:
+    """Which entries of the material vector are solved for."""
+    entries = [0, 1, 2, 3, 4, 5] if material.anisotropic else [0, 2, 3, 4, 5]
+    return np.array([e for e in entries if e not in fixed])
+
+
+def joint_step(
+    problem: Problem,
+    system: System,
+    material: Material,
+    damping: float,
+    fixed: tuple[int, ...] = (),
+    tolerance: float = 1e-2,
+    iterations: int = 60,
+) -> tuple[Array, Array]:
+    """Gauss-Newton step of (log-depth at corners, material vector)."""
+    lin = linearise(problem, system, damping)
+    free = free_entries(material, fixed)
+    k = len(free)
+    shape = lin.pin.shape
+    right_u = -problem.gradient(system.sums)
+    variance = system.cost / max(problem.count, 1.0) * CORRELATED
+    prior = variance / np.square(PRIOR_SIGMA)
+    vector = material.vector()
+    gradient = system.material_gradient + prior * (vector - PRIOR_MEAN)
+    matrix = system.material_matrix + np.diag(prior)
+    matrix = matrix[np.ix_(free, free)]
+    matrix = matrix + np.diag((1e-6 + damping) * np.diag(matrix) + 1e-12)
+    assert system.cross is not None
+    border = np.zeros((k, *shape))
+    for row, entry in enumerate(free):
+        corner_gradient(
+            np.ascontiguousarray(system.cross[:, entry]), problem.jacobians, border[row]
+        )
+    size = int(np.prod(shape))
+    border = border.reshape(k, size)
+    # A bound that holds an entry takes it out of the step.
+    right_m = -gradient[free]
+    held = ((vector[free] <= 0.0) & (right_m < 0.0)) & (free >= 3) & (free <= 4)
+    matrix[held] = 0.0
+    matrix[:, held] = 0.0
+    matrix[held, held] = 1.0
+    right_m = np.where(held, 0.0, right_m)
+    border = border * ~held[:, None]
+    inverse = np.linalg.inv(matrix)
+
+    def apply(x: Array) -> Array:
+        u, m = x[:size], x[size:]
+        out = np.empty_like(x)
+        out[:size] = lin.apply(u.reshape(shape)).ravel() + m @ border
+        out[size:] = matrix @ m + border @ u
+        return out
+
+    def precondition(x: Array) -> Array:
+        out = np.empty_like(x)
+        out[:size] = lin.precondition(x[:size].reshape(shape)).ravel()
+        out[size:] = inverse @ x[size:]
+        return out
+
+    right = np.concatenate([right_u.ravel(), right_m])
+    x, _ = conjugate_gradients(apply, right, precondition, tolerance, iterations)
+    step = np.zeros(len(vector))
+    step[free] = x[size:]
+    if not material.anisotropic:
+        step[1] = step[0]
+    return x[:size].reshape(shape), step
+
+
+def material_step(system: System, material: Material, count: float) -> Array:
+    """Gauss-Newton step of the material alone, the surface held."""
+    free = free_entries(material)
+    vector = material.vector()
+    prior = system.cost / max(count, 1.0) * CORRELATED / np.square(PRIOR_SIGMA)
+    gradient = system.material_gradient + prior * (vector - PRIOR_MEAN)
+    matrix = (system.material_matrix + np.diag(prior))[np.ix_(free, free)]
+    right = -gradient[free]
+    held = (vector[free] <= 0.0) & (right < 0.0) & (free >= 3) & (free <= 4)
+    keep = ~held
+    matrix = matrix[np.ix_(keep, keep)]
+    matrix = matrix + np.diag(1e-4 * np.diag(matrix) + 1e-12)
+    step = np.zeros(len(vector))
+    step[free[keep]] = np.linalg.solve(matrix, right[keep])
+    if not material.anisotropic:
+        step[1] = step[0]
+    return step
+
+
+@dataclass(eq=False)
+class State:
+    """Where the fit stands."""
+
+    u: Array
+    material: Material
+    cost: float = np.inf
+    evaluations: int = 0
+    history: list[float] = field(default_factory=list)
+
+
+def fit_material(
+    problem: Problem, u: Array, material: Material, loss: Loss, rounds: int = 8
+) -> tuple[Material, float]:
+    """The material that explains a given surface best, and its cost."""
+    best, cost = material, np.inf
+    current = material
+    for _ in range(rounds):
+        system = problem.evaluate(u, current, loss)
+        if system.cost < cost:
+            gain = (cost - system.cost) / system.cost
+            best, cost = current, system.cost
+            if gain < 1e-3:
+                break
+        elif system.cost > 1.5 * cost:
+            break
+        current = current.moved(material_step(system, current, problem.count))
+    return best, cost
+
+
+def gauss_newton(
+    problem: Problem,
+    state: State,
+    loss: Loss,
+    height_mm: float,
+    rounds: int,
+    stop: float = 1e-3,
+    fixed: tuple[int, ...] = (),
+    on_step: Callable[[State], None] | None = None,
+    pcg_iterations: int = 60,
+) -> State:
+    """Damped joint Gauss-Newton until the cost falls by less than `stop`, relative."""
+    mask = problem.weight > 0
+    damping = 1e-3
+    u, material = state.u, state.material
+    system = problem.evaluate(u, material, loss)
+    cost, evaluations = system.cost, state.evaluations + 1
+    history = [*state.history, cost / problem.count]
+    for _ in range(rounds):
+        step_u, step_m = joint_step(
+            problem, system, material, damping, fixed, iterations=pcg_iterations
+        )
+        accepted = False
+        for shorter in (1.0, 0.3, 0.1):
+            trial_u = at_mean_height(
+                u + shorter * step_u, height_mm, problem.camera, problem.xy, mask
+            )
+            trial_m = material.moved(shorter * step_m)
+            trial = problem.evaluate(trial_u, trial_m, loss)
+            evaluations += 1
+            if trial.cost < cost:
+                accepted = True
+                break
+        if not accepted:
+            damping *= 30.0
+            if damping > 10.0:
+                break
+            continue
+        gain = (cost - trial.cost) / trial.cost
+        u, material, system, cost = trial_u, trial_m, trial, trial.cost
+        history.append(cost / problem.count)
+        damping = max(damping * (0.3 if shorter == 1.0 else 3.0), 1e-5)
+        if on_step is not None:
+            on_step(State(u, material, cost, evaluations, history))
+        if gain < stop and shorter == 1.0:
+            break
+    return State(u, material, cost, evaluations, history)

@@ -1,0 +1,84 @@
+"""``rig reconstruct``: from a recording to heights in millimetres."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    @app.command(epilog="Example: rig reconstruct A12 --height 12.5 --height-sigma 0.5")
+    def reconstruct(
+        name: Annotated[
+            str, typer.Argument(help="Name of a part (its last run), or the folder of a run.")
+        ],
+        method: Annotated[
+            str, typer.Option(help="refine, dpps, lambert or halfvector.")
+        ] = "refine",
+        lights: Annotated[
+            Path | None, typer.Option(help="Light file. Default: what came with the run.")
+        ] = None,
+        plate: Annotated[
+            Path | None, typer.Option(help="Pictures of a white plate at z = 0: axes and powers.")
+        ] = None,
+        plate_reflectance: Annotated[
+            float | None, typer.Option(help="Reflectance of the plate. Default: 0.8.")
+        ] = None,
+        mask: Annotated[
+            Path | None, typer.Option(help="Picture that is bright where the part is.")
+        ] = None,
+        height: Annotated[
+            float | None,
+            typer.Option(help="Mean height of the visible surface above the stage, mm."),
+        ] = None,
+        height_sigma: Annotated[
+            float | None, typer.Option(help="How sure that height is, mm, one sigma.")
+        ] = None,
+        datum: Annotated[
+            str, typer.Option(help="none, stage, or plane (fitted out of the heights).")
+        ] = "none",
+        start: Annotated[
+            str, typer.Option(help="First surface of refine: auto, halfvector, flat or dpps.")
+        ] = "auto",
+        self_calibrate: Annotated[
+            bool | None,
+            typer.Option(help="Solve the lights along. Default: if they have a covariance."),
+        ] = None,
+        leds: Annotated[
+            str | None, typer.Option(help="Use these LEDs only, such as 1-96 or 1,5,9.")
+        ] = None,
+        memory: Annotated[float, typer.Option(help="Bound of the working memory, GB.")] = 4.0,
+        device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
+        out: Annotated[
+            Path | None, typer.Option(help="Results folder. Default: results/NN of the run.")
+        ] = None,
+        workspace: Annotated[
+            Path | None, typer.Option(help="Folder of the rig. Default: here.")
+        ] = None,
+    ) -> None:
+        """Reconstruct a surface: normals and heights in mm, with their uncertainty.
+
+        An existing result is never overwritten.
+        """
+        from rig.reconstructing import Request, run_reconstruction
+
+        request = Request(
+            name=name, method=method, lights=lights, plate=plate,
+            plate_reflectance=plate_reflectance, mask=mask, height_mm=height,
+            height_sigma_mm=height_sigma, datum=datum, memory_gb=memory, device=device,
+            start=start, self_calibrate=self_calibrate, use_leds=leds, out=out,
+            workspace=workspace,
+        )  # fmt: skip
+        surface, folder = run_reconstruction(request, lambda line: typer.echo(line, err=True))
+        z = surface.height_mm[surface.mask]
+        seconds = surface.summary["seconds"]["reconstruct"]
+        if len(z):
+            typer.echo(
+                f"{100 * surface.mask.mean():.1f} % of the picture measured, heights "
+                f"{z.min():.3f} to {z.max():.3f} mm, in {seconds:.1f} s"
+            )
+        else:
+            typer.echo("No part of the picture could be measured: see the flags.")
+        typer.echo(f"Wrote {folder}")

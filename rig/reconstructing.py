@@ -1,0 +1,257 @@
+"""From a recording to a results folder: gathers camera, lights, plate, mask and datum."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.camera import Camera
+from calib.light_files import read_lights, read_powers
+from calib.lights import Lights
+from calib.photometric import calibrate_plate
+from calib.validity import check_validity
+from capture.reading import Recording
+from reconstruct.methods import MIN_LIGHTS, Options, available, reconstruct
+from reconstruct.stack import RecordedStack
+from reconstruct.surface import Surface
+from rig.config import NAME, Config, read_config
+from rig.exits import UsageError
+from rig.workspace import Workspace
+
+FLAT_CELLS = 24
+RESULTS = "results"
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What was asked for on the command line; None where the workspace decides."""
+
+    name: str
+    method: str = "refine"
+    lights: Path | None = None
+    plate: Path | None = None
+    plate_reflectance: float | None = None
+    mask: Path | None = None
+    height_mm: float | None = None
+    height_sigma_mm: float | None = None
+    datum: str = "none"
+    memory_gb: float = 4.0
+    device: str = "cpu"
+    start: str = "auto"
+    self_calibrate: bool | None = None
+    use_leds: str | None = None
+    out: Path | None = None
+    workspace: Path | None = None
+
+
+def find_run(name: str, workspace: Path | None) -> Path:
+    """The folder of a recording: given itself, or the newest run of the part of that name."""
+    folder = Path(name)
+    if (folder / "run.jsonl").is_file():
+        return folder
+    return Workspace.at(workspace).latest_run(name)
+
+
+def next_results(run: Path) -> Path:
+    """Where the next result of a run goes: ``results/01``, ``02``, …"""
+    folder = run / RESULTS
+    taken = {p.name.lstrip(".").removesuffix(".part") for p in folder.glob("*")}
+    for number in range(1, 10_000):
+        if f"{number:02d}" not in taken:
+            return folder / f"{number:02d}"
+    raise UsageError(f"{folder} holds 9999 results: remove some, or name another --out")
+
+
+def gather_lights(
+    recording: Recording, request: Request, camera: Camera, workspace: Path | None
+) -> tuple[Lights, NDArray[np.float32] | None, dict[str, Any]]:
+    """Lights in force, the flat field of the plate, and where both came from.
+
+    Raises
+    ------
+    UsageError, CalibrationError
+        no lights are known, or the plate does not belong to them
+    """
+    path = request.lights or recording.lights_path
+    if path is None and workspace is not None:
+        candidate = Workspace.at(workspace).calibration / "lights.json"
+        path = candidate if candidate.is_file() else None
+    if path is None:
+        raise UsageError(
+            f"no lights are known for {recording.folder}: name a file with --lights, or calibrate "
+            "with 'rig calibrate-lights'"
+        )
+    lights = read_lights(path)
+    beside = recording.power_path
+    if path.suffix == ".lp" and not path.with_name("power.csv").is_file() and beside is not None:
+        lights = replace(lights, power=read_powers(beside, len(lights)))
+    origin: dict[str, Any] = {"lights": path.name, **lights.provenance}
+    origin.pop("names", None)
+    flat = None
+    if request.plate is not None:
+        if not request.plate.is_dir():
+            raise UsageError(f"there is no folder {request.plate} with pictures of a white plate")
+        found = calibrate_plate(
+            request.plate, lights, camera, reflectance=request.plate_reflectance or 0.8
+        )
+        keep = lights.covariance
+        lights = replace(found.lights, covariance=keep) if keep is not None else found.lights
+        if keep is None:
+            lights = replace(lights, covariance=None)
+        flat = vignetting_field(camera, found.vignetting, len(lights))
+        origin["plate"] = request.plate.name
+        origin["vignetting"] = found.vignetting.tolist()
+        origin["plate_residual"] = float(np.median(found.residual))
+    return lights, flat, origin
+
+
+def vignetting_field(
+    camera: Camera, vignetting: NDArray[np.float64], count: int
+) -> NDArray[np.float32] | None:
+    """(g, g, N) factors ``exp(v1 q + v2 q²)`` as a small picture; None if they are 1 anyway."""
+    y, x = np.mgrid[0:FLAT_CELLS, 0:FLAT_CELLS] + 0.5
+    columns = x / FLAT_CELLS * camera.width - 0.5
+    rows = y / FLAT_CELLS * camera.height - 0.5
+    cx, cy = camera.K[0, 2], camera.K[1, 2]
+    farthest = max(
+        (c - cx) ** 2 + (r - cy) ** 2 for c in (0, camera.width - 1) for r in (0, camera.height - 1)
+    )
+    q = ((columns - cx) ** 2 + (rows - cy) ** 2) / farthest
+    factor = np.exp(vignetting[0] * q + vignetting[1] * q * q)
+    if np.abs(factor - 1).max() < 1e-3:
+        return None
+    return np.repeat(factor[..., None], count, axis=-1).astype(np.float32)
+
+
+def read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """(H, W) True where a mask picture is bright."""
+    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if picture is None:
+        raise UsageError(f"{path} is no picture that can be read as a mask")
+    if picture.ndim == 3:
+        picture = picture[..., :3].max(axis=2)
+    if picture.shape != shape:
+        raise UsageError(
+            f"the mask {path} is {picture.shape[1]}×{picture.shape[0]} px, the pictures are "
+            f"{shape[1]}×{shape[0]}"
+        )
+    return np.asarray(picture > picture.max() // 2)
+
+
+def _config(request: Request) -> Config | None:
+    folder = request.workspace or Path()
+    return read_config(folder / NAME) if (folder / NAME).is_file() else None
+
+
+def run_reconstruction(
+    request: Request, say: Callable[[str], None] = print
+) -> tuple[Surface, Path]:
+    """Reconstruct and write the results folder; returns the surface and its folder."""
+    started = time.perf_counter()
+    if request.method not in available():
+        raise UsageError(f"there is no method '{request.method}': choose {', '.join(available())}")
+    run = find_run(request.name, request.workspace)
+    recording = Recording.open(run)
+    out = request.out or next_results(run)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} exists already and is kept: name another --out")
+    if recording.camera_path is None:
+        raise UsageError(f"{run} has no camera.json: calibrate with 'rig calibrate-camera'")
+    camera = Camera.read(recording.camera_path)
+    config = _config(request)
+    lights, flat, origin = gather_lights(recording, request, camera, request.workspace)
+    start = recording.start
+    for warning in (
+        check_validity(
+            lights,
+            board=start.get("board"),
+            camera=start.get("camera"),
+            max_age_days=config.calibration.max_age_days if config else None,
+        )
+        if lights.provenance.get("board")
+        else []
+    ):
+        say(f"note: {warning}")
+    if not recording.radiometric and lights.intensity is not None:
+        lights = replace(lights, intensity=None)
+    leds: tuple[int, ...] = recording.leds
+    if request.use_leds is not None:
+        from capture.plan import parse_leds
+
+        asked = set(parse_leds(request.use_leds))
+        leds = tuple(led for led in leds if led in asked)
+        if len(leds) < MIN_LIGHTS:
+            raise UsageError(
+                f"--leds {request.use_leds} leaves {len(leds)} pictures: at least {MIN_LIGHTS}"
+            )
+    stack = RecordedStack(recording, leds)
+    mask_path = request.mask or recording.mask_path
+    mask = read_mask(mask_path, stack.shape) if mask_path is not None else None
+    height = request.height_mm
+    sigma = request.height_sigma_mm
+    told = "--height"
+    if height is None:
+        height, told = (config.stage.height_mm, NAME) if config else (0.0, "assumed")
+    if sigma is None:
+        sigma = config.stage.height_sigma_mm if config else 1.0
+    if not sigma > 0:
+        raise UsageError(f"--height-sigma is {sigma:g} mm: expected more than 0")
+    if told == "assumed":
+        say("note: no height was given: the mean of the surface is taken to lie on the stage")
+    self_calibrate = request.self_calibrate
+    if self_calibrate is None:
+        self_calibrate = lights.covariance is not None
+    options = Options(
+        height_mm=height, height_sigma_mm=sigma, mask=mask, flat=flat, start=request.start,
+        self_calibrate=self_calibrate, device=request.device, memory_gb=request.memory_gb, say=say,
+    )  # fmt: skip
+    gathered = time.perf_counter()
+    surface = reconstruct(request.method, stack, camera, lights, options)
+    solved = time.perf_counter()
+    from reconstruct.export.results import write_results
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = {
+        **surface.summary.get("seconds", {}),
+        "gather": gathered - started,
+        "reconstruct": solved - gathered,
+    }
+    summary = {
+        **surface.summary,
+        "part": request.name,
+        "recording": run.name,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": version("dpps-rig"),
+        "height": {"mm": height, "sigma_mm": sigma, "from": told},
+        "calibration": origin,
+        "mask": mask_path.name if mask_path is not None else None,
+        "leds": [int(led) for led in leds],
+        "device": request.device,
+        "seconds": seconds,
+        "peak_memory_gb": peak / (1e9 if sys.platform == "darwin" else 1e6),
+    }
+    surface = replace(surface, summary=summary)
+    if request.datum != "none":
+        from rig.datum import apply_datum
+
+        surface = apply_datum(surface, request.datum)
+    write_results(surface, out)
+    from rig.report.result import write_result_report
+
+    title = run.parent.name if request.name == str(run) else request.name
+    write_result_report(
+        surface, out, title=title, stack=stack, lights=lights, truth=recording.truth_path,
+        provenance={"recording": str(run)},
+    )  # fmt: skip
+    return surface, out

@@ -171,7 +171,7 @@ def test_nominal_layout_helps_lights_seen_once() -> None:
     off = np.linalg.norm(result.lights.position_mm - lights.position_mm, axis=1)
     drawn = np.linalg.norm(drawing.position_mm - lights.position_mm, axis=1)
     assert off[4] < drawn[4]
-    assert np.median(off) < 0.6 * np.median(drawn)
+    assert np.median(off) < 0.8 * np.median(drawn)
 
 
 def test_lights_without_two_agreeing_poses_are_named_not_invented() -> None:

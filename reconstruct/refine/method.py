@@ -187,7 +187,7 @@ class Refinement:
         factors = pyramid(max(self.pictures.shape))
         state: State | None = None
         before = factors[0]
-        problem = None
+        problem: Problem | None = None
         for factor in factors:
             last = factor == factors[-1]
             previous = problem

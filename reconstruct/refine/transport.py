@@ -59,10 +59,8 @@ def optics_material(problem: Problem, material: Material) -> tuple[OpticsMateria
     lobe = Lobe(material.alpha_x, across, n, k, 1.0, material.model)  # type: ignore[arg-type]
     scale = material.ks / reflectance
     kind, angle, x, y = material.brush
-    if kind == 1:
-        tangents = circular_lay((x, y))
-    else:
-        tangents = np.array([np.cos(angle), np.sin(angle), 0.0])
+    straight = np.array([np.cos(angle), np.sin(angle), 0.0])
+    tangents = circular_lay((x, y)) if kind == 1 else straight
     diffuse = float(np.clip(material.kd / max(scale, 1e-9), 0.0, 0.95))
     return OpticsMaterial((lobe,), diffuse, tangents), scale
 

@@ -99,7 +99,8 @@ def write_dataset(
                 "target": np.stack([s.target() for s in samples]),
             }
             partial = path.with_suffix(".partial")
-            save_file(tensors, partial, metadata={"format": FORMAT, "encoding": ENCODING})
+            # one entry only: safetensors writes several in no fixed order
+            save_file(tensors, partial, metadata={"format": FORMAT})
             os.replace(partial, path)
             _write_json(notes, [s.facts for s in samples])
             if len(tiles) < 64:

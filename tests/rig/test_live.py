@@ -289,7 +289,11 @@ def test_shows_and_switches_in_a_browser(tmp_path):
     async def look(address: str) -> None:
         async with browser(address, tmp_path / "profile") as page:
             await page.until("Number(document.body.dataset.frames) > 2")
-            assert await page.until("document.getElementById('picture').naturalWidth") == 640
+            delivered = await page.run(
+                "fetch('/state').then(a => a.json()).then(s => s.reading.width)"
+            )
+            shown = await page.until("document.getElementById('picture').naturalWidth")
+            assert shown == delivered
             assert await page.run("document.querySelectorAll('.leds button').length") == 97
             assert await page.run("document.querySelector('.leds .on').textContent") == "1"
             # Every LED gives another picture: the mean changes with it.

@@ -21,10 +21,11 @@ Thumbnail = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Check:
-    """One question asked of a picture."""
+    """One question asked of a picture; `predicted`: answered by a prediction, which may err."""
 
     state: State
     why: str
+    predicted: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,206 @@
+"""rig run as an operator or a PLC calls it, on a small virtual rig."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from calib.light_files import write_lights
+from capture.verify import verify
+from capture.world import Scene
+from reconstruct.export.results import is_result
+from rig import measuring, session
+from rig.cli import app
+from rig.config import TEMPLATE, Config
+from rig.simulate import scene_of, virtual_rig
+from rig.workspace import Workspace
+
+LEDS, SIZE = 24, 64
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A calibrated workspace of a small virtual rig."""
+    small = virtual_rig(LEDS, (SIZE, SIZE))
+
+    def scene(config: Config, part: str, seed: int) -> Scene:
+        return scene_of(part or "field", rig=small, bounce=False)
+
+    monkeypatch.setattr(session, "default_scene", scene)
+    monkeypatch.setattr(measuring, "default_scene", scene)
+    monkeypatch.setattr("capture.world._worlds", {})
+    text = TEMPLATE.replace("leds: 96 ", f"leds: {LEDS} ")
+    (tmp_path / "rig.yaml").write_text(text, encoding="utf-8")
+    calibration = tmp_path / "calibration"
+    calibration.mkdir()
+    small.camera.write(calibration / "camera.json")
+    write_lights(small.lights, calibration / "lights.json", small.camera)
+    scene_of("field-1", rig=small, bounce=False).write_truth(tmp_path / "field-1.npz")
+    return tmp_path
+
+
+def run(bench: Path, *arguments: str | Path) -> Result:
+    typed = ["run", *map(str, arguments), "--method", "halfvector", "--workspace", str(bench)]
+    return CliRunner().invoke(app, typed)
+
+
+def verdict_of(result: Result) -> dict:
+    return json.loads(result.stdout)
+
+
+def test_measures_a_part_and_says_where_everything_is(bench):
+    result = run(bench, "--part", "field-1", "--json")
+    assert result.exit_code == 0
+    verdict = verdict_of(result)
+    assert verdict["format"] == "rig-verdict/1"
+    assert verdict["verdict"] == "measured"
+    assert verify(Path(verdict["recording"])).sound
+    assert is_result(Path(verdict["result"]))
+    assert Path(verdict["report"]).stat().st_size > 10_000
+    kept = json.loads((Path(verdict["result"]) / "verdict.json").read_text(encoding="utf-8"))
+    assert kept == verdict
+    assert set(verdict["seconds"]) >= {"capture", "verify", "reconstruct", "total"}
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "code", "word"), [("5", 0, "good"), ("0.0001", 1, "out of tolerance")]
+)
+def test_the_exit_code_is_the_verdict(bench, tolerance, code, word):
+    reference = bench / "field-1.npz"
+    result = run(
+        bench, "--part", "field-1", "--json", "--reference", reference, "--tolerance", tolerance,
+        "--align", "none",
+    )  # fmt: skip
+    assert result.exit_code == code
+    verdict = verdict_of(result)
+    assert verdict["verdict"] == word
+    assert verdict["exit_code"] == code
+    assert verdict["deviation"]["max_mm"] > 0.0001
+
+
+def test_without_a_reference_a_plane_is_what_the_part_should_be(bench):
+    verdict = verdict_of(run(bench, "--part", "field-1", "--json", "--tolerance", "0.01"))
+    assert verdict["deviation"]["reference"] == "best plane"
+    assert verdict["exit_code"] == 1
+
+
+def test_enough_points_within_tolerance_are_enough(bench):
+    arguments = ["--part", "field-1", "--json", "--tolerance", "0.05"]
+    within = 100 * verdict_of(run(bench, *arguments))["deviation"]["within"]
+    assert 0 < within < 100
+    assert run(bench, *arguments, "--share", f"{within - 1:.3f}").exit_code == 0
+    assert run(bench, *arguments, "--share", f"{within + 1:.3f}").exit_code == 1
+
+
+def test_a_part_of_which_too_little_is_measured_is_never_good(bench, monkeypatch):
+    monkeypatch.setattr("rig.measure_part.LEAST_COVERAGE", 1.01)
+    result = run(bench, "--part", "field-1", "--json", "--tolerance", "100")
+    assert result.exit_code == 4
+    assert verdict_of(result)["verdict"] == "not sufficient"
+
+
+def test_watches_without_opening_the_devices_again(bench, monkeypatch):
+    opened = []
+    real = measuring.open_rig
+
+    def counting(*arguments: object, **options: object):
+        opened.append(1)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(measuring, "open_rig", counting)
+    names = bench / "names.txt"
+    names.write_text("field-1\n\n# a comment\nno/name\ncoin-2\nfield-1\n", encoding="utf-8")
+    result = run(bench, "--watch", "--names", names, "--json")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["part"] for line in lines] == ["field-1", "no/name", "coin-2", "field-1"]
+    assert [line["exit_code"] for line in lines] == [0, 2, 0, 0]
+    assert "it contains /" in lines[1]["error"]
+    assert result.exit_code == 2
+    assert len(opened) == 1
+    assert len(Workspace.at(bench).runs("field-1")) == 2
+    heights = [line["figures"]["height_range_mm"] for line in lines if "figures" in line]
+    assert heights[0] == pytest.approx(heights[2], rel=0.02)
+    assert heights[0] != pytest.approx(heights[1], rel=0.02), "the same part was measured twice"
+
+
+def test_reads_names_as_they_are_typed(bench, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("field-1\n"))
+    result = CliRunner().invoke(
+        app,
+        ["run", "--watch", "--method", "halfvector", "--workspace", str(bench)],
+        input="field-1\n",
+    )
+    assert result.exit_code == 0
+    assert "field-1: measured" in result.stdout
+
+
+def test_a_device_that_fails_is_opened_again_for_the_next_part(bench, monkeypatch):
+    from capture.errors import DeviceError
+
+    opened, real = [], measuring.open_rig
+
+    def counting(*arguments: object, **options: object):
+        opened.append(1)
+        return real(*arguments, **options)
+
+    measure = measuring.measure_part
+
+    def failing(rig, workspace, part, *rest):
+        if part == "field-1":
+            raise DeviceError("the board was unplugged")
+        return measure(rig, workspace, part, *rest)
+
+    monkeypatch.setattr(measuring, "open_rig", counting)
+    monkeypatch.setattr(measuring, "measure_part", failing)
+    names = bench / "names.txt"
+    names.write_text("field-1\ncoin-2\n", encoding="utf-8")
+    result = run(bench, "--watch", "--names", names, "--json")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(line["part"], line["exit_code"]) for line in lines] == [("field-1", 3), ("coin-2", 0)]
+    assert len(opened) == 2
+    assert result.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "--part A12, or --watch"),
+        (["--part", "A", "--watch"], "--part A12, or --watch"),
+        (["--part", "a/b"], "it contains /"),
+        (["--part", "A", "--names", "x"], "--names goes with --watch"),
+        (["--watch", "--names", "nowhere.txt"], "there is no file nowhere.txt"),
+        (["--part", "A", "--tolerance", "-1"], "expected a length above 0 mm"),
+        (["--part", "A", "--tolerance", "1", "--share", "0"], "0 to 100 percent"),
+        (["--part", "A", "--reference", "x.stl"], "--tolerance 0.05"),
+        (["--part", "A", "--reference", "x.stl", "--tolerance", "1"], "x.stl"),
+        (["--part", "A", "--leds", "1-40"], "LED 40"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_lit(bench, arguments, sentence):
+    result = run(bench, *arguments)
+    assert sentence in str(result.exception)
+    assert getattr(result.exception, "exit_code", None) in (2, 4)
+    assert not (bench / "parts").exists()
+
+
+def test_asks_for_a_calibration_first(bench):
+    (bench / "calibration" / "lights.json").unlink()
+    result = run(bench, "--part", "A")
+    assert "rig calibrate-lights" in str(result.exception)
+    assert not (bench / "parts").exists()
+
+
+def test_heights_are_right(bench):
+    result = run(bench, "--part", "field-1", "--json")
+    from reconstruct.export.results import read_results
+
+    surface = read_results(Path(verdict_of(result)["result"]))
+    with np.load(bench / "field-1.npz") as truth:
+        error = surface.height_mm - truth["position"][..., 2]
+    error -= np.nanmean(error)
+    assert np.sqrt(np.nanmean(error**2)) < 1.0

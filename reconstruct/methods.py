@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from reconstruct.errors import ReconstructError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from calib.camera import Camera
     from calib.lights import Lights
     from reconstruct.stack import Stack
@@ -45,6 +47,7 @@ class Options:
     self_calibrate : solve light positions and powers along, their covariance being the prior
     uncertainty : estimate it (one-sigma maps); costs about a third of the time
     device : "cpu", "cuda", "cuda:1", …
+    weights : of the network, another file than the shipped one
     memory_gb : bound for the working memory
     threads : CPU threads; 0 for all
     say : receives a line of progress now and then
@@ -58,6 +61,7 @@ class Options:
     self_calibrate: bool = False
     uncertainty: bool = True
     device: str = "cpu"
+    weights: Path | None = None
     memory_gb: float = 4.0
     threads: int = 0
     say: Callable[[str], None] = _quiet

@@ -49,6 +49,7 @@ class Request:
     memory_gb: float = 4.0
     device: str = "cpu"
     start: str = "auto"
+    weights: Path | None = None
     self_calibrate: bool | None = None
     use_leds: str | None = None
     out: Path | None = None
@@ -161,6 +162,8 @@ def run_reconstruction(
     started = time.perf_counter()
     if request.method not in available():
         raise UsageError(f"there is no method '{request.method}': choose {', '.join(available())}")
+    if request.weights is not None and not request.weights.is_file():
+        raise UsageError(f"there are no weights at {request.weights}: 'rig train' makes some")
     run = find_run(request.name, request.workspace)
     recording = Recording.open(run)
     out = request.out or next_results(run)
@@ -214,7 +217,8 @@ def run_reconstruction(
         self_calibrate = lights.covariance is not None
     options = Options(
         height_mm=height, height_sigma_mm=sigma, mask=mask, flat=flat, start=request.start,
-        self_calibrate=self_calibrate, device=request.device, memory_gb=request.memory_gb, say=say,
+        self_calibrate=self_calibrate, device=request.device, memory_gb=request.memory_gb,
+        weights=request.weights, say=say,
     )  # fmt: skip
     gathered = time.perf_counter()
     surface = reconstruct(request.method, stack, camera, lights, options)

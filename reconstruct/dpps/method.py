@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reconstruct.dpps.predict import Options as Network
 from reconstruct.dpps.predict import predict
 
 if TYPE_CHECKING:
@@ -32,4 +33,5 @@ def dpps(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Surf
             )  # fmt: skip
             radiance[k] = stack.radiance[k] / np.maximum(factor, 1e-3)
         stack = replace(stack, radiance=radiance)
-    return predict(stack, camera, lights, options.mask, options.height_mm)
+    network = Network(weights=options.weights)
+    return predict(stack, camera, lights, options.mask, options.height_mm, network)

@@ -42,6 +42,9 @@ def register(app: typer.Typer) -> None:
         start: Annotated[
             str, typer.Option(help="First surface of refine: auto, halfvector, flat or dpps.")
         ] = "auto",
+        weights: Annotated[
+            Path | None, typer.Option(help="Of the network, made by rig train; default: shipped.")
+        ] = None,
         self_calibrate: Annotated[
             bool | None,
             typer.Option(help="Solve the lights along. Default: if they have a covariance."),
@@ -68,7 +71,7 @@ def register(app: typer.Typer) -> None:
             name=name, method=method, lights=lights, plate=plate,
             plate_reflectance=plate_reflectance, mask=mask, height_mm=height,
             height_sigma_mm=height_sigma, datum=datum, memory_gb=memory, device=device,
-            start=start, self_calibrate=self_calibrate, use_leds=leds, out=out,
+            start=start, weights=weights, self_calibrate=self_calibrate, use_leds=leds, out=out,
             workspace=workspace,
         )  # fmt: skip
         surface, folder = run_reconstruction(request, lambda line: typer.echo(line, err=True))

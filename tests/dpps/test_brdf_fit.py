@@ -80,7 +80,7 @@ def test_the_fast_path_is_the_network() -> None:
 @pytest.fixture(scope="module")
 def fitted() -> fit.Fit:
     table = tables.from_theory("Fe", 40_000)
-    return fit.fit(table, 0.12, say=lambda _: None)
+    return fit.fit(table, steps=400, say=lambda _: None)
 
 
 def test_a_short_fit_is_near_its_table(fitted: fit.Fit) -> None:

@@ -53,7 +53,7 @@ def continued(problem: Problem, u: Array, factor: int, share: float) -> Continue
     inside = (problem.weight > 0)[: height * factor, : width * factor]
     if factor > 1:
         depth = depth.reshape(height, factor, width, factor).mean(axis=(1, 3))
-        inside = inside.reshape(height, factor, width, factor).any(axis=(1, 3))
+        inside = np.asarray(inside.reshape(height, factor, width, factor).any(axis=(1, 3)))
     border = min(round(share * max(height, width)), height - 1, width - 1)
     camera = problem.camera.binned(factor) if factor > 1 else problem.camera
     camera = camera.cropped(-border, -border, width + 2 * border, height + 2 * border)

@@ -23,6 +23,11 @@ for (const [name, low, high, unit] of [["height", heightLow, heightHigh, "mm"], 
   $(`${name}-middle`).textContent = `${number((low + high) / 2)} ${unit}`;
   $(`${name}-high`).textContent = `${number(high)} ${unit}`;
 }
+const sigmaKnown = sigmas.some(Number.isFinite);
+if (!sigmaKnown) {
+  $("sigma-note").textContent = "No uncertainty was estimated for this result.";
+  for (const id of ["sigma-bar", "sigma-low", "sigma-middle", "sigma-high"]) $(id).style.display = "none";
+}
 
 // ---- profile line ------------------------------------------------------------------------------
 const line = { a: [width * 0.1, height / 2], b: [width * 0.9, height / 2] };
@@ -131,7 +136,7 @@ function drawProfile() {
   $("profile-figures").textContent =
     `Length ${number(end)} mm · mean height ${number(mean)} mm · from end to end ${number(rise)} mm · highest to lowest ` +
     `${number(Math.max(...good.map((p) => p.z)) - Math.min(...good.map((p) => p.z)))} mm · mean deviation ${number(deviation * 1000)} µm · ` +
-    `mean sigma ${number(sigma * 1000)} µm · shaded: one sigma`;
+    (sigmaKnown ? `mean sigma ${number(sigma * 1000)} µm · shaded: one sigma` : "no uncertainty estimated");
 }
 
 function place(event) {

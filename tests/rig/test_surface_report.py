@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from calib.camera import Camera
+from reconstruct.stack import Stack
 from reconstruct.surface import Flag, Surface
+from rig.report.residuals import worst_residuals
 from rig.report.surface import Figure, Residual, shrink, write_surface_report
+from rig.simulate import scene_of, virtual_rig
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 
@@ -110,3 +113,39 @@ def test_a_surface_without_a_single_pixel_still_gives_a_page(tmp_path):
     surface = bump()
     surface.height_mm[:] = np.nan
     assert "crosses no measured surface" in dom(written(tmp_path, surface))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_a_result_without_uncertainty_says_so(tmp_path):
+    surface = bump()
+    surface.sigma_mm[:] = np.nan
+    surface.normal_sigma_deg[:] = np.nan
+    page = dom(written(tmp_path, surface))
+    assert "No uncertainty was estimated for this result." in page
+    assert not re.search(r"\bnan\b", page.split("<script")[0], re.IGNORECASE)
+
+
+def test_the_light_that_moved_is_the_one_explained_worst():
+    rig = virtual_rig(24, (64, 64))
+    scene = scene_of("field-1", rig=rig, bounce=False, blur_px=0.0)
+    pictures = np.stack([scene.radiance(led) for led in range(1, 25)])
+    pictures[16] = scene.radiance(3)  # LED 17 is not where it was
+    stack = Stack(rig.lights.ids, pictures, np.zeros(pictures.shape, bool), 1e-6, 1e-4)
+    height = scene.points_mm[..., 2]
+    none = np.full(height.shape, np.nan, np.float32)
+    fitted = {"model": "ggx", "alpha": 0.15, "alpha_across": 0.15, "ks": 0.65, "kd": 0.0}
+    flags = np.zeros(height.shape, np.uint8)
+    surface = Surface(rig.camera, height, scene.normals, none, none, flags, fitted)
+    worst = worst_residuals(surface, stack, rig.lights, count=2)
+    assert worst[0].led == 17
+    good = np.isfinite(worst[1].captured)
+    difference = (worst[1].captured - worst[1].rendered)[good]
+    assert np.sqrt(np.mean(difference**2)) < 0.1 * np.sqrt(np.mean(worst[1].captured[good] ** 2))
+
+
+def test_methods_without_a_material_have_no_residuals():
+    rig = virtual_rig(6, (32, 32))
+    stack = Stack(
+        rig.lights.ids, np.ones((6, 32, 32), np.float32), np.zeros((6, 32, 32), bool), 0, 0
+    )
+    assert worst_residuals(bump(32, 32), stack, rig.lights) == []

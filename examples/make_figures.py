@@ -1,0 +1,126 @@
+"""Make the pictures of the README from a demonstration: ``rig demo``, then
+
+    python examples/make_figures.py rig-demo docs/figures
+
+The screenshots need Chromium; without it they are left as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from capture.reading import Recording
+from reconstruct.export.results import read_results
+from reconstruct.metrology.accuracy import Truth
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+PART = "stamped-3"
+SIDE = 256  # px of a panel
+
+
+def panel(image: np.ndarray) -> np.ndarray:
+    """A grey or RGB picture in 0 … 1 as a BGR panel."""
+    small = cv2.resize(np.nan_to_num(image).astype(np.float32), (SIDE, SIDE), interpolation=3)
+    coloured = small if small.ndim == 3 else np.repeat(small[..., None], 3, axis=2)
+    return np.rint(255 * np.clip(coloured, 0, 1)).astype(np.uint8)[..., ::-1]
+
+
+def mapped(values: np.ndarray, low: float, high: float, colours: int) -> np.ndarray:
+    """Values as an RGB picture in 0 … 1."""
+    scaled = np.clip((np.nan_to_num(values) - low) / (high - low), 0, 1)
+    return cv2.applyColorMap(np.rint(255 * scaled).astype(np.uint8), colours)[..., ::-1] / 255
+
+
+def signed(values: np.ndarray, largest: float) -> np.ndarray:
+    """Values as RGB: blue is negative, white zero, red positive."""
+    t = np.clip(np.nan_to_num(values) / largest, -1, 1)[..., None]
+    blue, red = np.array([0.13, 0.40, 0.67]), np.array([0.70, 0.09, 0.17])
+    return 1 + np.abs(t) * (np.where(t < 0, blue, red) - 1)
+
+
+def row(panels: list[np.ndarray]) -> np.ndarray:
+    gap = np.full((SIDE, 6, 3), 255, np.uint8)
+    pieces = [piece for each in panels for piece in (panel(each), gap)]
+    return np.hstack(pieces[:-1])
+
+
+def chain(run: Path, truth: Path, out: Path) -> None:
+    """Three captured pictures, then normals, height and the true error of height."""
+    recording = Recording.open(run)
+    surface = read_results(run / "results" / "01")
+    pictures = [recording.linear(led).radiance for led in (8, 40, 90)]
+    white = max(float(np.quantile(picture, 0.998)) for picture in pictures)
+    lit = [np.clip(picture / white, 0, 1) ** (1 / 2.2) for picture in pictures]
+    error = surface.height_mm - Truth.read(truth).position[..., 2]
+    error -= np.nanmean(error)
+    low, high = np.nanmin(surface.height_mm), np.nanmax(surface.height_mm)
+    results = [
+        surface.normals * 0.5 + 0.5,
+        mapped(surface.height_mm, low, high, cv2.COLORMAP_VIRIDIS),
+        signed(error, 0.1),
+    ]
+    both = [row(lit), np.full((6, 3 * SIDE + 12, 3), 255, np.uint8), row(results)]
+    save(out / "chain.png", np.vstack(both))
+
+
+def save(path: Path, picture: np.ndarray) -> None:
+    cv2.imwrite(str(path), picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+def screenshot(address: str, path: Path, size: tuple[int, int], wait: str) -> None:
+    """A page as a browser shows it, two thirds of its size."""
+    with tempfile.TemporaryDirectory() as folder:
+        raw = Path(folder) / "page.png"
+        command = [
+            str(CHROMIUM), "--headless", "--no-sandbox", "--disable-quic", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--hide-scrollbars",
+            f"--window-size={size[0]},{size[1]}", f"--user-data-dir={folder}/profile", wait,
+            f"--screenshot={raw}", address,
+        ]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        picture = cv2.imread(str(raw))
+    small = cv2.resize(picture, None, fx=2 / 3, fy=2 / 3, interpolation=cv2.INTER_AREA)
+    save(path, small)
+
+
+@contextlib.contextmanager
+def live(workspace: Path) -> Iterator[str]:
+    """`rig live` on the virtual rig; gives its address."""
+    command = [sys.executable, "-m", "rig.cli", "live", "--simulate", "--port", "0"]
+    command += ["--workspace", str(workspace)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().split()[1]
+        finally:
+            process.terminate()
+
+
+def main(workspace: Path, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    run = sorted((workspace / "parts" / PART).iterdir())[0]
+    chain(run, workspace / "truth.npz", out)
+    if CHROMIUM is None:
+        print("no Chromium here: the screenshots stay as they are")
+        return
+    report = (run / "results" / "01" / "report.html").resolve().as_uri()
+    screenshot(report, out / "report.png", (1200, 1560), "--virtual-time-budget=8000")
+    with live(workspace) as address:
+        screenshot(address, out / "live.png", (1200, 820), "--timeout=5000")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("say where: make_figures.py DEMO-WORKSPACE FIGURES")
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

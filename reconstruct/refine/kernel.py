@@ -384,6 +384,64 @@ def _dot(work, a, b, n):
 
 
 @njit(**_JIT)
+def render_rows(
+    first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
+    indirect_step, obs, weight, material, model, brush, local, out,
+):  # fmt: skip
+    """Radiance M + B of image rows first…last−1 into `out` (last − first, W, N); see `system_rows`.
+
+    Shadow bits of `obs` are heeded, its pictures are not.
+    """
+    _, width_px, n = obs.shape
+    geometry64 = np.empty((6, 3))
+    geometry = np.empty((6, 3), np.float32)
+    tangent = np.empty(3, np.float32)
+    work = np.zeros(WORK, np.float32)
+    for i in range(LIGHT_ROWS):
+        for k in range(n):
+            work[i * STRIDE + k] = lights[i, k]
+    mat = material.copy()
+    jac = np.empty(4)
+    whole = jacobians.shape[1] > 1
+    varied = local.shape[1] > 1
+    for r in range(first, last):
+        for c in range(width_px):
+            if weight[r, c] == 0.0:
+                for k in range(n):
+                    out[r - first, c, k] = 0.0
+                continue
+            for i in range(4):
+                jac[i] = jacobians[i, r, c] if whole else jacobians[i, 0, 0]
+            pixel_geometry(u, r, c, xy[0, r, c], xy[1, r, c], jac, rotation, centre, geometry64)
+            for i in range(6):
+                for j in range(3):
+                    geometry[i, j] = geometry64[i, j]
+            tangent_at(int(brush[0]), brush[1], brush[2], brush[3], geometry64[0], tangent)
+            irradiance(
+                geometry[0, 0], geometry[0, 1], geometry[0, 2], n, flat,
+                np.float32(r), np.float32(c), np.float32(flat_step), work,
+            )  # fmt: skip
+            if indirect.shape[0] > 1:
+                sample(
+                    indirect, np.float32(r), np.float32(c), np.float32(indirect_step), _INDIRECT,
+                    work,
+                )  # fmt: skip
+            for k in range(n):
+                work[_SEEN + k] = np.float32(1 - ((obs[r, c, k] & SHADOW_BIT) >> 1))
+            if varied:
+                mat[2] = material[2] + local[0, r, c]
+                mat[4] = material[4] + local[1, r, c]
+            # With nothing captured the residual is the root of the model.
+            pixel_rows(
+                geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
+                tangent, n, np.float32(1e-9), mat, model, HUBER, np.float32(1e9), work,
+            )  # fmt: skip
+            for k in range(n):
+                root = work[_RESIDUAL + k]
+                out[r - first, c, k] = root * root
+
+
+@njit(**_JIT)
 def system_rows(
     first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
     indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width, local,

@@ -124,6 +124,7 @@ def test_ellipsoids_hold_the_truth() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("plate", [False, True])
 def test_ellipsoids_hold_the_truth_in_a_hundred_rigs(plate: bool) -> None:
     share, lost = coverage(range(100, 200), 32, plate)

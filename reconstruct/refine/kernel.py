@@ -384,6 +384,39 @@ def _dot(work, a, b, n):
 
 
 @njit(**_JIT)
+def prepare(
+    r, c, u, xy, jacobians, rotation, centre, flat, flat_step, indirect, indirect_step, obs, scale,
+    material, brush, local, geometry64, geometry, tangent, jac, mat, work,
+):  # fmt: skip
+    """Geometry, light, target and material of pixel (r, c) for `pixel_rows`; see `system_rows`."""
+    n = obs.shape[2]
+    whole = jacobians.shape[1] > 1
+    for i in range(4):
+        jac[i] = jacobians[i, r, c] if whole else jacobians[i, 0, 0]
+    pixel_geometry(u, r, c, xy[0, r, c], xy[1, r, c], jac, rotation, centre, geometry64)
+    for i in range(6):
+        for j in range(3):
+            geometry[i, j] = geometry64[i, j]
+    tangent_at(int(brush[0]), brush[1], brush[2], brush[3], geometry64[0], tangent)
+    irradiance(
+        geometry[0, 0], geometry[0, 1], geometry[0, 2], n, flat,
+        np.float32(r), np.float32(c), np.float32(flat_step), work,
+    )  # fmt: skip
+    if indirect.shape[0] > 1:
+        sample(indirect, np.float32(r), np.float32(c), np.float32(indirect_step), _INDIRECT, work)
+    for k in range(n):
+        code = obs[r, c, k]
+        work[_TARGET + k] = np.float32(code >> 2) * np.float32(scale)
+        work[_SEEN + k] = np.float32(1 - ((code & SHADOW_BIT) >> 1))
+        work[_CLIPPED + k] = np.float32(code & CLIPPED_BIT)
+    for i in range(N_MATERIAL):
+        mat[i] = material[i]
+    if local.shape[1] > 1:
+        mat[2] += local[0, r, c]
+        mat[4] += local[1, r, c]
+
+
+@njit(**_JIT)
 def render_rows(
     first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
     indirect_step, obs, weight, material, model, brush, local, out,
@@ -400,38 +433,21 @@ def render_rows(
     for i in range(LIGHT_ROWS):
         for k in range(n):
             work[i * STRIDE + k] = lights[i, k]
-    mat = material.copy()
+    mat = np.empty(N_MATERIAL, np.float32)
     jac = np.empty(4)
-    whole = jacobians.shape[1] > 1
-    varied = local.shape[1] > 1
     for r in range(first, last):
         for c in range(width_px):
             if weight[r, c] == 0.0:
                 for k in range(n):
                     out[r - first, c, k] = 0.0
                 continue
-            for i in range(4):
-                jac[i] = jacobians[i, r, c] if whole else jacobians[i, 0, 0]
-            pixel_geometry(u, r, c, xy[0, r, c], xy[1, r, c], jac, rotation, centre, geometry64)
-            for i in range(6):
-                for j in range(3):
-                    geometry[i, j] = geometry64[i, j]
-            tangent_at(int(brush[0]), brush[1], brush[2], brush[3], geometry64[0], tangent)
-            irradiance(
-                geometry[0, 0], geometry[0, 1], geometry[0, 2], n, flat,
-                np.float32(r), np.float32(c), np.float32(flat_step), work,
+            # With nothing captured (scale 0) the residual is the root of the model.
+            prepare(
+                r, c, u, xy, jacobians, rotation, centre, flat, flat_step, indirect, indirect_step,
+                obs, 0.0, material, brush, local, geometry64, geometry, tangent, jac, mat, work,
             )  # fmt: skip
-            if indirect.shape[0] > 1:
-                sample(
-                    indirect, np.float32(r), np.float32(c), np.float32(indirect_step), _INDIRECT,
-                    work,
-                )  # fmt: skip
             for k in range(n):
-                work[_SEEN + k] = np.float32(1 - ((obs[r, c, k] & SHADOW_BIT) >> 1))
-            if varied:
-                mat[2] = material[2] + local[0, r, c]
-                mat[4] = material[4] + local[1, r, c]
-            # With nothing captured the residual is the root of the model.
+                work[_CLIPPED + k] = np.float32(0.0)
             pixel_rows(
                 geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
                 tangent, n, np.float32(1e-9), mat, model, HUBER, np.float32(1e9), work,
@@ -439,6 +455,82 @@ def render_rows(
             for k in range(n):
                 root = work[_RESIDUAL + k]
                 out[r - first, c, k] = root * root
+
+
+@njit(**_JIT)
+def lens_rows(
+    first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
+    indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width, local,
+    change,
+):  # fmt: skip
+    """Normal equations of a change of all pictures and of the material, slopes eliminated.
+
+    Parameters
+    ----------
+    change : (last − first, W, N) how the pictures change with the unknown s (their blur, say)
+
+    Returns
+    -------
+    (K+1)² + K+1 float64: matrix and right side for (s, material), slopes of each pixel projected
+    out (as if they were free: heights that tie them only add knowledge)
+    """
+    _, width_px, n = obs.shape
+    size = N_MATERIAL + 1
+    total = np.zeros(size * size + size)
+    geometry64 = np.empty((6, 3))
+    geometry = np.empty((6, 3), np.float32)
+    tangent = np.empty(3, np.float32)
+    work = np.zeros(WORK, np.float32)
+    for i in range(LIGHT_ROWS):
+        for k in range(n):
+            work[i * STRIDE + k] = lights[i, k]
+    mat = np.empty(N_MATERIAL, np.float32)
+    jac = np.empty(4)
+    by_p = np.empty(size)
+    by_q = np.empty(size)
+    for r in range(first, last):
+        for c in range(width_px):
+            pw = weight[r, c]
+            if pw == 0.0:
+                continue
+            prepare(
+                r, c, u, xy, jacobians, rotation, centre, flat, flat_step, indirect, indirect_step,
+                obs, scale, material, brush, local, geometry64, geometry, tangent, jac, mat, work,
+            )  # fmt: skip
+            pixel_rows(
+                geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
+                tangent, n, np.float32(epsilon), mat, model, robust, np.float32(width), work,
+            )  # fmt: skip
+            # Light added to a picture acts as the offset does; the column of u is free for it.
+            for k in range(n):
+                work[_BY_U + k] = work[_BY_OFFSET + k] * change[r - first, c, k]
+            pp = _dot(work, _BY_P, _BY_P, n) + 1e-12
+            pq = _dot(work, _BY_P, _BY_Q, n)
+            qq = _dot(work, _BY_Q, _BY_Q, n) + 1e-12
+            det = pp * qq - pq * pq
+            if det < 1e-4 * pp * qq:
+                continue
+            rp = _dot(work, _BY_P, _RESIDUAL, n)
+            rq = _dot(work, _BY_Q, _RESIDUAL, n)
+            for i in range(size):
+                column = _BY_U if i == 0 else _BY_AX + (i - 1) * STRIDE
+                by_p[i] = _dot(work, _BY_P, column, n)
+                by_q[i] = _dot(work, _BY_Q, column, n)
+            for i in range(size):
+                column = _BY_U if i == 0 else _BY_AX + (i - 1) * STRIDE
+                sp = (qq * by_p[i] - pq * by_q[i]) / det
+                sq = (pp * by_q[i] - pq * by_p[i]) / det
+                total[size * size + i] -= pw * (
+                    _dot(work, column, _RESIDUAL, n) - sp * rp - sq * rq
+                )
+                for j in range(i, size):
+                    other = _BY_AX + (j - 1) * STRIDE if j > 0 else _BY_U
+                    product = _dot(work, column, other, n) - sp * by_p[j] - sq * by_q[j]
+                    total[i * size + j] += pw * product
+    for i in range(size):
+        for j in range(i):
+            total[i * size + j] = total[j * size + i]
+    return total
 
 
 @njit(**_JIT)
@@ -477,10 +569,6 @@ def system_rows(
             work[i * STRIDE + k] = lights[i, k]
     mat = np.empty(k_material, np.float32)
     jac = np.empty(4)
-    whole = jacobians.shape[1] > 1
-    varied = local.shape[1] > 1
-    for i in range(k_material):
-        mat[i] = material[i]
     for r in range(first, last):
         for c in range(width_px):
             if weight[r, c] == 0.0:
@@ -492,30 +580,10 @@ def system_rows(
                         for j in range(k_material):
                             cross[i, j, r, c] = 0.0
                 continue
-            for i in range(4):
-                jac[i] = jacobians[i, r, c] if whole else jacobians[i, 0, 0]
-            pixel_geometry(u, r, c, xy[0, r, c], xy[1, r, c], jac, rotation, centre, geometry64)
-            for i in range(6):
-                for j in range(3):
-                    geometry[i, j] = geometry64[i, j]
-            tangent_at(int(brush[0]), brush[1], brush[2], brush[3], geometry64[0], tangent)
-            irradiance(
-                geometry[0, 0], geometry[0, 1], geometry[0, 2], n, flat,
-                np.float32(r), np.float32(c), np.float32(flat_step), work,
+            prepare(
+                r, c, u, xy, jacobians, rotation, centre, flat, flat_step, indirect, indirect_step,
+                obs, scale, material, brush, local, geometry64, geometry, tangent, jac, mat, work,
             )  # fmt: skip
-            if indirect.shape[0] > 1:
-                sample(
-                    indirect, np.float32(r), np.float32(c), np.float32(indirect_step), _INDIRECT,
-                    work,
-                )  # fmt: skip
-            for k in range(n):
-                code = obs[r, c, k]
-                work[_TARGET + k] = np.float32(code >> 2) * np.float32(scale)
-                work[_SEEN + k] = np.float32(1 - ((code & SHADOW_BIT) >> 1))
-                work[_CLIPPED + k] = np.float32(code & CLIPPED_BIT)
-            if varied:
-                mat[2] = material[2] + local[0, r, c]
-                mat[4] = material[4] + local[1, r, c]
             pixel_rows(
                 geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
                 tangent, n, np.float32(epsilon), mat, model, robust, np.float32(width), work,

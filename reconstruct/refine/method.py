@@ -19,6 +19,7 @@ from reconstruct.classic import half_vector
 from reconstruct.integrate import at_mean_height, integrate_normals, log_depth_at
 from reconstruct.methods import Options
 from reconstruct.refine.data import Pictures, binned, encode
+from reconstruct.refine.lens import Lens
 from reconstruct.refine.problem import Loss, Material, Problem
 from reconstruct.refine.solve import State, fit_material, gauss_newton
 from reconstruct.refine.transport import update_indirect, update_shadows
@@ -29,6 +30,8 @@ Array = NDArray[np.float64]
 COARSE = 64
 HUBER = Loss("huber", 0.02)
 FINAL = Loss("geman", 0.05)
+# Rounds of taking the lens's blur out, its least size in px, the share of residual it must leave.
+LENS_ROUNDS, MIN_SIGMA_PX, LENS_GAIN = 4, 0.2, 0.97
 ALPHAS = (0.08, 0.15, 0.25, 0.4)
 
 
@@ -233,7 +236,34 @@ class Refinement:
         state = solve(state, FINAL, 6)
         with self.clock.stage("inter-reflection"):
             update_indirect(problem, state.u, state.material, samples=128, seed=1)
-        return solve(state, FINAL, 6)
+        state = solve(state, FINAL, 6)
+        return self.sharpened(problem, state)
+
+    def sharpened(self, problem: Problem, state: State) -> State:
+        """The last level again without the lens's blur, where that explains the pictures better."""
+        if 3 * problem.pictures.code.nbytes > self.options.memory_gb * 1e9:
+            return state
+        with self.clock.stage("lens"):
+            lens = Lens(problem)
+            blurred, sigma = state, 0.0
+            for turn in range(LENS_ROUNDS):
+                sigma = lens.update(state.u, state.material, FINAL)
+                if sigma < MIN_SIGMA_PX:
+                    break
+                lens.sharpen(state.u, state.material)
+                if turn == LENS_ROUNDS // 2:
+                    update_indirect(problem, state.u, state.material, samples=128, seed=2)
+                state = gauss_newton(
+                    problem, replace(state, history=[]), FINAL, self.options.height_mm, 3,
+                    pcg_iterations=30, stop=3e-3,
+                )  # fmt: skip
+                if turn == 0 and state.cost > LENS_GAIN * blurred.cost:
+                    break
+            else:
+                self.notes["lens_blur_px"] = sigma
+                return state
+            lens.restore()
+        return blurred
 
 
 def _level(problem: Problem, u: Array, model: str, alpha: float) -> float:

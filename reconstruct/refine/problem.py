@@ -192,22 +192,18 @@ class Problem:
                 cross[:, 0] += cross[:, 1]
         return System(per_pixel, sums, cross if with_material else None, gradient, matrix)
 
-    def render(self, u: Array, material: Material) -> NDArray[np.float32]:
-        """(H, W, N) radiance of the model at a surface, in units of the pictures' reference."""
-        out = np.empty((*self.shape, len(self.pictures)), np.float32)
-        vector = material.vector().astype(np.float32)
-        brush = np.asarray(material.brush, np.float64)
-
-        def rows(band: tuple[int, int]) -> None:
-            kernel.render_rows(
-                band[0], band[1], u, self.xy, self.jacobians, self.rotation, self.centre,
-                self.table, self.flat, float(self.flat_step), self.indirect,
-                float(self.indirect_step), self.pictures.code, self.weight, vector,
-                MODELS[material.model], brush, self.local, out[band[0] : band[1]],
-            )  # fmt: skip
-
-        with ThreadPoolExecutor(self.threads) as pool:
-            list(pool.map(rows, self.bands()))
+    def render_rows(
+        self, u: Array, material: Material, first: int, last: int
+    ) -> NDArray[np.float32]:
+        """(last − first, W, N) radiance of the model, in units of the pictures' reference."""
+        out = np.empty((last - first, self.shape[1], len(self.pictures)), np.float32)
+        kernel.render_rows(
+            first, last, u, self.xy, self.jacobians, self.rotation, self.centre,
+            self.table, self.flat, float(self.flat_step), self.indirect,
+            float(self.indirect_step), self.pictures.code, self.weight,
+            material.vector().astype(np.float32), MODELS[material.model],
+            np.asarray(material.brush, np.float64), self.local, out,
+        )  # fmt: skip
         return out
 
     def gradient(self, sums: NDArray[np.float32]) -> Array:

@@ -1,0 +1,160 @@
+"""Lens blur: the camera sees each picture through a point-spread function, the model does not.
+
+A pixel of a sharp edge or of a fine groove mixes the light of its neighbours; fitted as it is, it
+gives flattened slopes. What the blur does to the model's own pictures, D = G∗M − M, is taken from
+the captured ones as the surface moves (van Cittert 1931, on the model instead of the data). A few
+rounds restore what the lens lets pass; many would raise noise at the finest scale, so few it is.
+The blur is a Gaussian with a standard deviation that is fitted along: to first order G∗M changes
+by ½∇²M per unit of variance, and Gauss-Newton over (variance, material), each pixel's slopes
+eliminated, tells it from the fit's residuals.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reconstruct.refine import kernel
+from reconstruct.refine.kernel import LEVELS
+from reconstruct.refine.problem import MODELS, Loss, Material, Problem
+
+Array = NDArray[np.float64]
+MAX_SIGMA_PX = 1.5
+BAND_ROWS = 48
+# OpenCV filters that many channels at once.
+CHANNELS = 512
+
+
+def _blurred(images: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Gaussian blur of (h, w, N) over the first two axes."""
+    taps = 2 * int(np.ceil(3.5 * sigma)) + 1
+    out = np.empty_like(images)
+    for first in range(0, images.shape[2], CHANNELS):
+        part = np.ascontiguousarray(images[..., first : first + CHANNELS])
+        part = cv2.GaussianBlur(part, (taps, taps), sigma, borderType=cv2.BORDER_REFLECT_101)
+        out[..., first : first + CHANNELS] = part.reshape(
+            images[..., first : first + CHANNELS].shape
+        )
+    return out
+
+
+def _laplacian(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    out = np.empty_like(images)
+    for first in range(0, images.shape[2], 4):  # cv2.Laplacian takes four channels at most
+        part = np.ascontiguousarray(images[..., first : first + 4])
+        out[..., first : first + 4] = cv2.Laplacian(part, cv2.CV_32F, ksize=1).reshape(part.shape)
+    return out
+
+
+class Lens:
+    """The blur of one problem's pictures and its removal.
+
+    Attributes
+    ----------
+    sigma_px : standard deviation of the point-spread function
+    """
+
+    def __init__(self, problem: Problem, sigma_px: float = 0.0) -> None:
+        self.problem = problem
+        self.captured = problem.pictures.code.copy()
+        self.sigma_px = sigma_px
+        # Beyond the mask nothing is known: there the part goes on as it is.
+        self.inside = np.asarray(problem.weight > 0, np.float32)
+
+    def _bands(self) -> list[tuple[int, int]]:
+        height = self.problem.shape[0]
+        return [(r, min(r + BAND_ROWS, height)) for r in range(0, height, BAND_ROWS)]
+
+    def _rendered(
+        self, u: Array, material: Material, first: int, last: int, halo: int
+    ) -> tuple[NDArray[np.float32], slice, slice]:
+        """The model's pictures of some rows and `halo` more on both sides."""
+        top, bottom = max(first - halo, 0), min(last + halo, self.problem.shape[0])
+        images = self.problem.render_rows(u, material, top, bottom)
+        return images, slice(first - top, last - top), slice(top, bottom)
+
+    def _change(self, images: NDArray[np.float32], rows: slice, sigma: float) -> NDArray:
+        """What blur does to pictures, as if the part went on beyond the mask as at its border."""
+        inside = self.inside[rows]
+        if inside.all():
+            return _blurred(images, sigma) - images
+        share = np.maximum(_blurred(inside[..., None], sigma), 1e-3)
+        return np.asarray((_blurred(images, sigma) / share - images) * inside[..., None])
+
+    def sharpen(self, u: Array, material: Material) -> None:
+        """Take from the captured pictures what blur does to the model's."""
+        pictures = self.problem.pictures
+        sigma = self.sigma_px
+        scale = np.float32(pictures.scale)
+
+        def band(rows: tuple[int, int]) -> None:
+            first, last = rows
+            code = self.captured[first:last]
+            flags = (pictures.code[first:last] & kernel.SHADOW_BIT) | (code & kernel.CLIPPED_BIT)
+            if sigma > 0:
+                images, here, around = self._rendered(
+                    u, material, first, last, int(np.ceil(3.5 * sigma))
+                )
+                change = self._change(images, around, sigma)[here]
+                value = np.square((code >> 2).astype(np.float32) * scale) - change
+                root = np.sqrt(np.maximum(value, 0)) / scale
+                code = np.minimum(np.rint(root), LEVELS).astype(np.uint16) << 2
+            pictures.code[first:last] = (code & 0xFFFC) | flags
+
+        with ThreadPoolExecutor(self.problem.threads) as pool:
+            list(pool.map(band, self._bands()))
+
+    def restore(self) -> None:
+        """Put the captured pictures back."""
+        self.sigma_px = 0.0
+        shadow = self.problem.pictures.code & kernel.SHADOW_BIT
+        self.problem.pictures.code[:] = (self.captured & 0xFFFD) | shadow
+
+    def update(self, u: Array, material: Material, loss: Loss) -> float:
+        """A Gauss-Newton step of the blur's variance; returns the new standard deviation."""
+        problem = self.problem
+        size = kernel.N_MATERIAL + 1
+        variance = self.sigma_px**2
+        vector = material.vector().astype(np.float32)
+        brush = np.asarray(material.brush, np.float64)
+
+        def band(rows: tuple[int, int]) -> Array:
+            first, last = rows
+            sigma = max(self.sigma_px, 0.3)
+            images, here, around = self._rendered(u, material, first, last, 6)
+            change = 0.5 * _laplacian(_blurred(images, sigma))[here]
+            edge = cv2.erode(self.inside[around], np.ones((5, 5)))[here]
+            return kernel.lens_rows(
+                first, last, u, problem.xy, problem.jacobians, problem.rotation, problem.centre,
+                problem.table, problem.flat, float(problem.flat_step), problem.indirect,
+                float(problem.indirect_step), problem.pictures.code, problem.pictures.scale,
+                problem.pictures.epsilon, _placed(edge, problem.shape, first), vector,
+                MODELS[material.model], brush, loss.code, loss.width, problem.local,
+                np.ascontiguousarray(change),
+            )  # fmt: skip
+
+        with ThreadPoolExecutor(problem.threads) as pool:
+            total = np.sum(list(pool.map(band, self._bands())), axis=0)
+        matrix, right = total[: size * size].reshape(size, size), total[size * size :]
+        if not material.anisotropic:
+            tie = np.eye(size)
+            tie[1] += tie[2]
+            keep = [0, 1, 3, 4, 5, 6]
+            matrix, right = (tie @ matrix @ tie.T)[np.ix_(keep, keep)], (tie @ right)[keep]
+        if matrix[0, 0] <= 0:
+            return self.sigma_px
+        damped = matrix + np.diag(1e-6 * np.diag(matrix) + 1e-20)
+        step = float(np.linalg.solve(damped, right)[0])
+        variance = float(np.clip(variance + np.clip(step, -0.3, 0.3), 0.0, MAX_SIGMA_PX**2))
+        self.sigma_px = variance**0.5
+        return self.sigma_px
+
+
+def _placed(rows: NDArray[np.float32], shape: tuple[int, int], first: int) -> NDArray[np.float32]:
+    """Some rows of an image that is zero elsewhere."""
+    out = np.zeros(shape, np.float32)
+    out[first : first + len(rows)] = rows
+    return out

@@ -19,6 +19,7 @@ from reconstruct.classic import half_vector
 from reconstruct.integrate import at_mean_height, integrate_normals, log_depth_at
 from reconstruct.methods import Options
 from reconstruct.refine.data import Pictures, binned, encode
+from reconstruct.refine.lay import find_lay, narrowed
 from reconstruct.refine.lens import Lens
 from reconstruct.refine.problem import Loss, Material, Problem
 from reconstruct.refine.solve import State, fit_material, gauss_newton
@@ -170,6 +171,20 @@ class Refinement:
                     best = state
         assert best is not None
         self.notes["starts"] = tried
+        return self.with_lay(problem, best, tried)
+
+    def with_lay(self, problem: Problem, state: State, tried: dict[str, float]) -> State:
+        """The same with a directed finish, where that explains the pictures much better."""
+        best = state
+        lay = find_lay(problem, state.u, state.material, HUBER)
+        if lay is None:
+            return state
+        for model in ("ggx", "beckmann"):
+            first, _ = fit_material(problem, state.u, replace(lay, model=model), HUBER)
+            found = self.descend(problem, State(state.u, first))
+            tried[f"lay/{model}"] = found.cost / problem.count
+            if found.cost < best.cost:
+                best = found
         return best
 
     def descend(self, problem: Problem, state: State) -> State:
@@ -227,6 +242,8 @@ class Refinement:
         with self.clock.stage("shadows"):
             update_shadows(problem, state.u)
         state = solve(state, HUBER, 6)
+        with self.clock.stage("lay"):
+            state = self.lay_of(problem, state)
         with self.clock.stage("shadows"):
             update_shadows(problem, state.u)
         with self.clock.stage("inter-reflection"):
@@ -238,6 +255,20 @@ class Refinement:
             update_indirect(problem, state.u, state.material, samples=128, seed=1)
         state = solve(state, FINAL, 6)
         return self.sharpened(problem, state)
+
+    def lay_of(self, problem: Problem, state: State) -> State:
+        """Narrow a lay down, or find one that averaged pixels hid."""
+        if state.material.anisotropic:
+            material, _ = narrowed(problem, state.u, state.material, HUBER, 0.2)
+        else:
+            found = find_lay(problem, state.u, state.material, HUBER)
+            if found is None:
+                return state
+            material = found
+        return gauss_newton(
+            problem, State(state.u, material), HUBER, self.options.height_mm, 3,
+            pcg_iterations=30, stop=3e-3,
+        )  # fmt: skip
 
     def sharpened(self, problem: Problem, state: State) -> State:
         """The last level again without the lens's blur, where that explains the pictures better."""
@@ -318,6 +349,6 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
     }
     material = {
         "model": m.model, "alpha": m.alpha_x, "alpha_across": m.alpha_y, "ks": m.ks,
-        "fresnel_rise": m.g, "kd": m.kd, "offset": m.offset,
+        "fresnel_rise": m.g, "kd": m.kd, "offset": m.offset, "brush": list(m.brush),
     }  # fmt: skip
     return Surface(camera, height, normals, unknown, unknown.copy(), flags, material, summary)

@@ -534,6 +534,70 @@ def lens_rows(
 
 
 @njit(**_JIT)
+def local_rows(
+    first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
+    indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width, local,
+    terms, loss,
+):  # fmt: skip
+    """Normal equations of each pixel's own ln(ks) and kd, its slopes eliminated; see `system_rows`.
+
+    Parameters
+    ----------
+    terms : (5, H, W) out: right sides of ln(ks) and kd; matrix ks-ks, ks-kd, kd-kd
+    loss : (H, W) out
+    """
+    _, width_px, n = obs.shape
+    geometry64 = np.empty((6, 3))
+    geometry = np.empty((6, 3), np.float32)
+    tangent = np.empty(3, np.float32)
+    work = np.zeros(WORK, np.float32)
+    for i in range(LIGHT_ROWS):
+        for k in range(n):
+            work[i * STRIDE + k] = lights[i, k]
+    mat = np.empty(N_MATERIAL, np.float32)
+    jac = np.empty(4)
+    for r in range(first, last):
+        for c in range(width_px):
+            pw = weight[r, c]
+            loss[r, c] = 0.0
+            for i in range(5):
+                terms[i, r, c] = 0.0
+            if pw == 0.0:
+                continue
+            prepare(
+                r, c, u, xy, jacobians, rotation, centre, flat, flat_step, indirect, indirect_step,
+                obs, scale, material, brush, local, geometry64, geometry, tangent, jac, mat, work,
+            )  # fmt: skip
+            pixel_rows(
+                geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
+                tangent, n, np.float32(epsilon), mat, model, robust, np.float32(width), work,
+            )  # fmt: skip
+            acc = np.float32(0.0)
+            for k in range(n):
+                acc += work[_LOSS + k]
+            loss[r, c] = acc * pw
+            pp = _dot(work, _BY_P, _BY_P, n) * np.float32(1.001) + np.float32(1e-12)
+            pq = _dot(work, _BY_P, _BY_Q, n)
+            qq = _dot(work, _BY_Q, _BY_Q, n) * np.float32(1.001) + np.float32(1e-12)
+            det = pp * qq - pq * pq
+            rp = _dot(work, _BY_P, _RESIDUAL, n)
+            rq = _dot(work, _BY_Q, _RESIDUAL, n)
+            sp = _dot(work, _BY_P, _BY_KS, n)
+            sq = _dot(work, _BY_Q, _BY_KS, n)
+            dp = _dot(work, _BY_P, _BY_KD, n)
+            dq = _dot(work, _BY_Q, _BY_KD, n)
+            ks_p = (qq * sp - pq * sq) / det
+            ks_q = (pp * sq - pq * sp) / det
+            kd_p = (qq * dp - pq * dq) / det
+            kd_q = (pp * dq - pq * dp) / det
+            terms[0, r, c] = pw * (ks_p * rp + ks_q * rq - _dot(work, _BY_KS, _RESIDUAL, n))
+            terms[1, r, c] = pw * (kd_p * rp + kd_q * rq - _dot(work, _BY_KD, _RESIDUAL, n))
+            terms[2, r, c] = pw * (_dot(work, _BY_KS, _BY_KS, n) - ks_p * sp - ks_q * sq)
+            terms[3, r, c] = pw * (_dot(work, _BY_KS, _BY_KD, n) - ks_p * dp - ks_q * dq)
+            terms[4, r, c] = pw * (_dot(work, _BY_KD, _BY_KD, n) - kd_p * dp - kd_q * dq)
+
+
+@njit(**_JIT)
 def system_rows(
     first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
     indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width, local,

@@ -19,11 +19,13 @@ from reconstruct.classic import half_vector
 from reconstruct.integrate import at_mean_height, integrate_normals, log_depth_at
 from reconstruct.methods import Options
 from reconstruct.refine.data import Pictures, binned, encode
+from reconstruct.refine.dirt import odd_places, update_local
 from reconstruct.refine.lay import find_lay, narrowed
 from reconstruct.refine.lens import Lens
 from reconstruct.refine.problem import Loss, Material, Problem
 from reconstruct.refine.solve import State, fit_material, gauss_newton
 from reconstruct.refine.transport import update_indirect, update_shadows
+from reconstruct.refine.uncertainty import estimate, quality
 from reconstruct.stack import Stack
 from reconstruct.surface import Flag, Surface
 
@@ -32,7 +34,9 @@ COARSE = 64
 HUBER = Loss("huber", 0.02)
 FINAL = Loss("geman", 0.05)
 # Rounds of taking the lens's blur out, its least size in px, the share of residual it must leave.
-LENS_ROUNDS, MIN_SIGMA_PX, LENS_GAIN = 4, 0.2, 0.97
+LENS_ROUNDS, MIN_SIGMA_PX, LENS_GAIN = 4, 0.2, 0.9
+# Share of the residual that places with a material of their own must leave.
+DIRT_GAIN = 0.85
 ALPHAS = (0.08, 0.15, 0.25, 0.4)
 
 
@@ -107,6 +111,7 @@ class Refinement:
         self.clock = Clock()
         self.threads = options.threads or os.cpu_count() or 1
         self.notes: dict[str, Any] = {}
+        self.odd: NDArray[np.bool_] | None = None  # places with a material of their own
         with self.clock.stage("encode"):
             self.pictures = encode(stack)
 
@@ -250,6 +255,8 @@ class Refinement:
             update_indirect(problem, state.u, state.material)
         if not last:
             return solve(state, HUBER, 4)
+        with self.clock.stage("local material"):
+            state = self.with_dirt(problem, state)
         state = solve(state, FINAL, 6)
         with self.clock.stage("inter-reflection"):
             update_indirect(problem, state.u, state.material, samples=128, seed=1)
@@ -270,6 +277,27 @@ class Refinement:
             pcg_iterations=30, stop=3e-3,
         )  # fmt: skip
 
+    def with_dirt(self, problem: Problem, state: State) -> State:
+        """Places of another material fitted with one of their own, where there are such."""
+        where = odd_places(problem, state.u, state.material)
+        if where is None:
+            return state
+        before = problem.evaluate(state.u, state.material, HUBER, False).cost
+        single, self.odd = state, where
+        for turn in range(4):
+            for _ in range(3 if turn == 0 else 1):
+                update_local(problem, state.u, state.material, where)
+            state = gauss_newton(
+                problem, replace(state, history=[]), HUBER, self.options.height_mm, 3,
+                pcg_iterations=30, stop=3e-3,
+            )  # fmt: skip
+            if turn == 0 and state.cost > DIRT_GAIN * before:
+                problem.local = np.zeros((2, 1, 1), np.float32)
+                self.odd = None
+                return single
+        self.notes["own_material_share"] = float(where.mean())
+        return state
+
     def sharpened(self, problem: Problem, state: State) -> State:
         """The last level again without the lens's blur, where that explains the pictures better."""
         if 3 * problem.pictures.code.nbytes > self.options.memory_gb * 1e9:
@@ -282,6 +310,8 @@ class Refinement:
                 if sigma < MIN_SIGMA_PX:
                     break
                 lens.sharpen(state.u, state.material)
+                if self.odd is not None:
+                    update_local(problem, state.u, state.material, self.odd)
                 if turn == LENS_ROUNDS // 2:
                     update_indirect(problem, state.u, state.material, samples=128, seed=2)
                 state = gauss_newton(
@@ -331,11 +361,18 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
     height = problem.height_mm(state.u).astype(np.float32)
     normals = problem.normals(state.u).astype(np.float32)
     mask = problem.weight > 0
-    flags = np.zeros(problem.shape, np.uint8)
-    flags[~mask] |= np.uint8(Flag.OUTSIDE)
+    flags = np.where(mask, 0, int(Flag.OUTSIDE)).astype(np.uint8)
+    sigma_mm = np.full(problem.shape, np.nan, np.float32)
+    sigma_deg = sigma_mm.copy()
+    if options.uncertainty:
+        with run.clock.stage("uncertainty"):
+            sure = estimate(problem, state, FINAL, options.height_mm, options.height_sigma_mm)
+        flags = quality(problem, sure.slope)
+        mask = mask & ((flags & int(Flag.UNLIT)) == 0)
+        sigma_mm[mask], sigma_deg[mask] = sure.height_mm[mask], sure.normal_deg[mask]
+        run.notes["variance_mm2"] = sure.shares
     height[~mask] = np.nan
     normals[~mask] = np.nan
-    unknown = np.full(problem.shape, np.nan, np.float32)
     m = state.material
     seconds = {**run.clock.seconds, "solve": time.perf_counter() - started}
     summary = {
@@ -351,4 +388,4 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
         "model": m.model, "alpha": m.alpha_x, "alpha_across": m.alpha_y, "ks": m.ks,
         "fresnel_rise": m.g, "kd": m.kd, "offset": m.offset, "brush": list(m.brush),
     }  # fmt: skip
-    return Surface(camera, height, normals, unknown, unknown.copy(), flags, material, summary)
+    return Surface(camera, height, normals, sigma_mm, sigma_deg, flags, material, summary)

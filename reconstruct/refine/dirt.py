@@ -1,0 +1,99 @@
+"""Material that varies from place to place: dirt, oxide, wear.
+
+Where one material for the whole part leaves much of the pictures unexplained, each place gets its
+own level of the specular part and its own diffuse part. Their normal equations, the slopes of each
+pixel eliminated, are summed over a small window, so that neighbours share what they know, and are
+solved place by place; the surface is then fitted again with the maps held.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reconstruct.refine import kernel
+from reconstruct.refine.problem import MODELS, Loss, Material, Problem
+
+Array = NDArray[np.float64]
+# Window (px) over which places share their equations.
+WINDOW_PX = 1.0
+# A place is odd if its loss is this many times the median and its own material takes this share.
+ODD, TAKES = 6.0, 0.3
+# Priors on ln(ks) and kd / F0 against what no light tells.
+PRIOR_LN_KS, PRIOR_KD = 2.0, 0.5
+# Nearly quadratic, so that what is far off still counts.
+DETECT, FIT = Loss("huber", 1.0), Loss("huber", 0.1)
+LOWEST, HIGHEST = -6.0, 1.0
+
+
+def _terms(
+    problem: Problem, u: Array, material: Material, loss: Loss
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Normal equations (5, H, W) of (ln ks, kd) and loss (H, W) of each pixel."""
+    terms = np.empty((5, *problem.shape), np.float32)
+    per_pixel = np.empty(problem.shape, np.float32)
+    vector = material.vector().astype(np.float32)
+    brush = np.asarray(material.brush, np.float64)
+
+    def rows(band: tuple[int, int]) -> None:
+        kernel.local_rows(
+            band[0], band[1], u, problem.xy, problem.jacobians, problem.rotation, problem.centre,
+            problem.table, problem.flat, float(problem.flat_step), problem.indirect,
+            float(problem.indirect_step), problem.pictures.code, problem.pictures.scale,
+            problem.pictures.epsilon, problem.weight, vector, MODELS[material.model], brush,
+            loss.code, loss.width, problem.local, terms, per_pixel,
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(problem.threads) as pool:
+        list(pool.map(rows, problem.bands()))
+    return terms, per_pixel
+
+
+def odd_places(problem: Problem, u: Array, material: Material) -> NDArray[np.bool_] | None:
+    """(H, W) where a material of their own explains much of what is left; None if nowhere."""
+    terms, per_pixel = _terms(problem, u, material, DETECT)
+    inside = problem.weight > 0
+    typical = float(np.median(per_pixel[inside])) if inside.any() else 0.0
+    local = _window(terms)
+    step = _solved(local, material, per_pixel)
+    gained = 0.5 * (local[0] * step[0] + local[1] * step[1])
+    level = cv2.GaussianBlur(per_pixel, (0, 0), WINDOW_PX)
+    odd = inside & (level > ODD * typical) & (gained > TAKES * level)
+    # Single pixels and lines are edges of the part, seen through the lens.
+    patches = cv2.morphologyEx(odd.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    if patches.mean() < 1e-3:
+        return None
+    grown = cv2.dilate(patches, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9)))
+    return np.asarray(grown.astype(bool) & inside)
+
+
+def update_local(problem: Problem, u: Array, material: Material, where: NDArray[np.bool_]) -> None:
+    """One Gauss-Newton step of the maps of ln(ks) and kd in `problem.local`."""
+    terms, per_pixel = _terms(problem, u, material, FIT)
+    step = _solved(_window(terms), material, per_pixel)
+    if problem.local.shape[1] == 1:
+        problem.local = np.zeros((2, *problem.shape), np.float32)
+    ks = problem.local[0] + np.clip(step[0], -1.0, 1.0)
+    kd = problem.local[1] + np.clip(step[1], -0.5 * material.ks, 0.5 * material.ks)
+    problem.local[0] = np.where(where, np.clip(ks, LOWEST, HIGHEST), 0.0)
+    problem.local[1] = np.where(where, np.maximum(kd, -material.kd), 0.0)
+
+
+def _window(terms: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.stack([cv2.GaussianBlur(term, (0, 0), WINDOW_PX) for term in terms])
+
+
+def _solved(
+    terms: NDArray[np.float32], material: Material, per_pixel: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Steps (2, H, W) of ln(ks) and kd, damped where the pictures say nothing."""
+    noise = float(np.median(per_pixel[per_pixel > 0])) if (per_pixel > 0).any() else 1e-9
+    a = terms[2] * 1.001 + noise / PRIOR_LN_KS**2
+    d = terms[4] * 1.001 + noise / (PRIOR_KD * max(material.ks, 1e-9)) ** 2
+    det = a * d - terms[3] ** 2
+    return np.stack(
+        [(d * terms[0] - terms[3] * terms[1]) / det, (a * terms[1] - terms[3] * terms[0]) / det]
+    )

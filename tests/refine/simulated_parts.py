@@ -1,0 +1,52 @@
+"""Simulated parts with a known truth, pictures as a sensor gives them."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from reconstruct.stack import Stack
+from reconstruct.surface import Surface
+from rig.simulate import RenderedScene, VirtualRig, scene_of, virtual_rig
+
+FULL_WELL_E, READ_E = 12_000.0, 3.0
+
+
+@cache
+def rig_of(size: int, leds: int = 96) -> VirtualRig:
+    return virtual_rig(leds, (size, size), seed=5)
+
+
+def pictures(scene: RenderedScene, seed: int = 0) -> Stack:
+    """The scene's stack at an exposure that clips 0.2 % of all values, with sensor noise."""
+    rng = np.random.default_rng(seed)
+    count = scene.led_count
+    electrons = np.stack([scene.irradiance(led) for led in range(1, count + 1)])
+    electrons = np.nan_to_num(electrons)
+    gain = FULL_WELL_E / np.quantile(electrons, 0.998)
+    seen = rng.poisson(electrons * gain) + rng.normal(0, READ_E, electrons.shape)
+    scale = 1 / (gain * scene.electrons_per_us)
+    seen = np.rint(np.minimum(seen, FULL_WELL_E) / FULL_WELL_E * 4095) / 4095 * FULL_WELL_E
+    return Stack(
+        np.arange(1, count + 1),
+        (seen * scale).astype(np.float32),
+        seen >= FULL_WELL_E,
+        float((READ_E * scale) ** 2),
+        float(scale),
+    )
+
+
+def part(name: str, size: int, leds: int = 96, **options: object) -> RenderedScene:
+    return scene_of(name, rig=rig_of(size, leds), **options)  # type: ignore[arg-type]
+
+
+def errors(surface: Surface, scene: RenderedScene, border: int = 6) -> tuple[np.ndarray, ...]:
+    """Errors of height (mm, mean removed) and normal (degrees), and the mask they hold on."""
+    inner = np.zeros(surface.mask.shape, bool)
+    inner[border:-border, border:-border] = True
+    truth = scene.points_mm[..., 2]
+    mask = inner & surface.mask & np.isfinite(truth)
+    height = (surface.height_mm - truth)[mask]
+    cosine = (surface.normals * scene.normals).sum(-1)[mask]
+    return height - height.mean(), np.degrees(np.arccos(np.clip(cosine, -1, 1))), mask

@@ -1,0 +1,81 @@
+"""The uncertainty that refinement states is about as large as its errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from simulated_parts import errors, part, pictures
+
+from reconstruct.methods import Options, reconstruct
+from reconstruct.surface import Flag
+
+KINDS = ("field", "turned", "ground", "sphere_cap", "stamped", "coin")
+
+
+def refined(name: str, size: int = 128, **options: object):
+    scene = part(name, size)
+    truth = scene.points_mm[..., 2]
+    known = np.isfinite(truth)
+    surface = reconstruct(
+        "refine", pictures(scene), scene.rig.camera, scene.rig.lights,
+        Options(
+            height_mm=float(truth[known].mean()), height_sigma_mm=0.0,
+            mask=None if known.all() else known, **options,
+        ),
+    )  # fmt: skip
+    return surface, scene
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_two_thirds_of_errors_lie_within_one_sigma() -> None:
+    """Over 20 parts that had no say in the factors of the estimate."""
+    names = [f"{kind}-{seed}" for seed in (10, 11, 12, 13) for kind in KINDS][:20]
+    heights, normals = [], []
+    for name in names:
+        surface, scene = refined(name)
+        height, angle, mask = errors(surface, scene)
+        heights.append(np.mean(np.abs(height) < surface.sigma_mm[mask]))
+        normals.append(np.mean(angle < surface.normal_sigma_deg[mask]))
+    assert 0.60 <= np.mean(heights) <= 0.75
+    assert 0.60 <= np.mean(normals) <= 0.75
+
+
+def test_fewer_photons_make_it_less_sure() -> None:
+    """Sigma follows the noise of the pictures, and the height prior only adds to it."""
+    scene = part("field-3", 64)
+    truth = float(scene.points_mm[..., 2].mean())
+    bright = pictures(scene)
+    rng = np.random.default_rng(1)
+    noisy = type(bright)(
+        bright.ids,
+        bright.radiance + rng.normal(0, 0.05 * bright.radiance.max(), bright.radiance.shape).astype(
+            np.float32
+        ),
+        bright.clipped, bright.noise_floor, bright.noise_gain,
+    )  # fmt: skip
+    sigma = [
+        np.nanmedian(
+            reconstruct(
+                "refine", stack, scene.rig.camera, scene.rig.lights,
+                Options(height_mm=truth, height_sigma_mm=prior, start="halfvector"),
+            ).sigma_mm
+        )
+        for stack, prior in ((bright, 0.0), (noisy, 0.0), (bright, 5.0))
+    ]  # fmt: skip
+    assert sigma[1] > 3 * sigma[0]
+    assert sigma[2] > sigma[0]
+
+
+def test_pixels_outside_the_mask_are_flagged_and_empty() -> None:
+    scene = part("coin-2", 64)
+    mask = np.zeros((64, 64), bool)
+    mask[16:48, 16:48] = True
+    surface = reconstruct(
+        "refine", pictures(scene), scene.rig.camera, scene.rig.lights,
+        Options(height_mm=1.0, mask=mask, start="halfvector"),
+    )  # fmt: skip
+    assert not surface.mask[~mask].any()
+    assert (surface.flags[~mask] == int(Flag.OUTSIDE)).all()
+    assert np.isnan(surface.sigma_mm[~surface.mask]).all()
+    assert np.isfinite(surface.sigma_mm[surface.mask]).all()

@@ -124,6 +124,8 @@ class SoftwareSync:
         self._timeout_s = timeout_s
         self._exposure_us = 0.0
         self._last_id: int | None = None
+        # Our protocol always names the LED; other boards say whether theirs does.
+        self._names_led = bool({"echo", "sequence"} & board.identity.capabilities)
 
     def configure(self, settings: CameraSettings) -> CameraState:
         return self._camera.configure(replace(settings, trigger="software"))
@@ -156,7 +158,7 @@ class SoftwareSync:
                         self._note("retry", cause)
                         self._start_afresh()
                 assert frame is not None
-                done = Taken(shot, frame, shot.led)
+                done = Taken(shot, frame, shot.led if self._names_led else None)
             if done is not None:
                 yield done
         except BaseException:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from rig.calibration_scene import CalibrationScene
 from rig.capturing import configuration
 from rig.exits import UsageError
 from rig.recorded import RecordedPictures
-from rig.session import Rig, open_rig
+from rig.session import Rig, identity_of, open_rig
 from rig.workspace import Workspace
 
 Ask = Callable[[str], None]
@@ -94,11 +94,6 @@ def live(order: Order) -> int:
         "simulated": order.simulate,
     }
     return keep(result, out, order, provenance, views, plate, print)
-
-
-def identity_of(identity: Any) -> dict[str, Any]:
-    data = asdict(identity)
-    return {k: sorted(v) if isinstance(v, frozenset) else v for k, v in data.items()}
 
 
 def asker(silent: bool) -> Ask:

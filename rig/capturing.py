@@ -26,7 +26,15 @@ from rig.config import (
     read_plan_section,
 )
 from rig.exits import GOOD, INTERRUPTED, UsageError
-from rig.session import open_rig, references_of, simulated, snapshots_of, with_exposures
+from rig.session import (
+    Rig,
+    identity_of,
+    open_rig,
+    references_of,
+    simulated,
+    snapshots_of,
+    with_exposures,
+)
 from rig.workspace import Workspace
 
 FRAME_OVERHEAD_MS = 10.0  # light, trigger, transfer: for the estimate of a dry run
@@ -71,7 +79,7 @@ def run(order: Order) -> int:
             exposures_us, test_shots = rig.bracket(plan)
             plan = replace(plan, exposures_us=exposures_us)
             print(f"Exposures: {_in_ms(plan)} ms, from {len(test_shots)} test shots")
-        for warning in rig.state.warnings:
+        for warning in (*rig.state.warnings, *calibration_warnings(workspace, config, rig)):
             print(f"Note: {warning}", file=sys.stderr)
         with _progress() as progress, stop_on_interrupt() as stop:
             summary = rig.capture(
@@ -95,6 +103,25 @@ def configuration(workspace: Workspace, simulate: bool) -> tuple[Config, str]:
     config = read_config(workspace.config_file)
     text = workspace.config_file.read_text(encoding="utf-8-sig")
     return (simulated(config) if simulate else config), text
+
+
+def calibration_warnings(workspace: Workspace, config: Config, rig: Rig) -> list[str]:
+    """What to know of the lights in force; raises `CalibrationError` if they are another rig's."""
+    from calib.light_files import read_lights
+    from calib.validity import check_validity
+
+    path = workspace.calibration / "lights.json"
+    if not path.is_file():
+        return []
+    lights = read_lights(path)
+    if not lights.provenance.get("board"):  # came from elsewhere: nothing to compare with
+        return []
+    return check_validity(
+        lights,
+        board=identity_of(rig.board.identity),
+        camera=identity_of(rig.camera.identity),
+        max_age_days=config.calibration.max_age_days,
+    )
 
 
 # plans ----------------------------------------------------------------------------------------

@@ -18,13 +18,13 @@ from calib.views import measure_views
 from capture.leds.board import exit_on_sigterm
 from capture.plan import Plan, Shot
 from rig.calibrating import ball_radius, pictures_at
-from rig.calibrating_live import Ask, asker, identity_of, showing, take_ambient
+from rig.calibrating_live import Ask, asker, showing, take_ambient
 from rig.calibration_scene import CalibrationScene
 from rig.capturing import configuration
 from rig.exits import GOOD, OUT_OF_TOLERANCE, UsageError
 from rig.recorded import RecordedPictures
-from rig.session import Rig, open_rig
-from rig.workspace import Workspace
+from rig.session import Rig, identity_of, open_rig
+from rig.workspace import Workspace, unused
 
 SWEEP = (0.125, 0.25, 0.5, 1.0, 2.0)
 """Exposures of the linearity sweep, relative to the plan's longest."""
@@ -97,7 +97,7 @@ def _live(order: Order, workspace: Workspace, lights: Lights, camera: Camera) ->
     leds = tuple(k for k in map(int, lights.ids) if k <= config.board.leds)
     plan = Plan(**{**vars(config.default_plan()), "leds": leds})
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = workspace.calibration / "checks" / stamp
+    folder = unused(workspace.calibration / "checks" / stamp)
     folder.mkdir(parents=True)
     ask = asker(order.simulate or order.yes)
     findings: list[Finding] = []

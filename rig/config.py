@@ -36,7 +36,7 @@ class Board(_Section):
     """The LED board."""
 
     port: Annotated[str, Field(min_length=1)]
-    baud: Annotated[int, Field(ge=300, le=4_000_000)] = 115_200
+    baud: Annotated[int, Field(ge=300, le=4_000_000)] | None = None
     leds: Annotated[int, Field(ge=1, le=MAX_LED)] = 96
     dialect: str = "rig"
 
@@ -358,7 +358,7 @@ format: rig/1
 board:                      # the LED board
   port: "sim://rig"         # /dev/ttyACM0, COM3, or USB identity vid:pid:serial ("2341:0043:7523")
                             # sim://rig is the virtual rig: try everything before wiring anything
-  baud: 115200
+  baud:                     # empty: what the dialect says, 115200 for our own
   leds: 96                  # how many LEDs the dome has
   dialect: rig              # our protocol (docs/led-protocol.md), or a .yaml of another one
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from capture.bracket import propose, spread
 from capture.camera import open_camera
-from capture.camera.base import Camera, CameraSettings, CameraState
+from capture.camera.base import Camera, CameraIdentity, CameraSettings, CameraState
 from capture.errors import CaptureError, DataError, PlanError
 from capture.evidence import Reference
-from capture.leds.base import LedBoard
+from capture.leds.base import BoardIdentity, LedBoard
 from capture.leds.board import open_board
 from capture.plan import Plan, Shot
 from capture.reading import Recording
@@ -290,6 +290,12 @@ def snapshots_of(workspace: Workspace) -> dict[str, Snapshot]:
         for path in sorted(workspace.calibration.iterdir())
         if path.is_file() and path.suffix in (".json", ".yaml", ".lp", ".csv", ".dome", ".txt")
     }
+
+
+def identity_of(identity: BoardIdentity | CameraIdentity) -> dict[str, Any]:
+    """A device's identity as JSON knows it."""
+    data = asdict(identity)
+    return {k: sorted(v) if isinstance(v, frozenset) else v for k, v in data.items()}
 
 
 def with_exposures(plan: Plan, text: str) -> Plan:

@@ -45,6 +45,15 @@ def check_part_name(name: str) -> str:
     return name
 
 
+def unused(folder: Path) -> Path:
+    """The folder's name, with -2, -3 … where it is taken already."""
+    number, name = 1, folder
+    while name.exists():
+        number += 1
+        name = folder.with_name(f"{folder.name}-{number}")
+    return name
+
+
 @dataclass(frozen=True)
 class Workspace:
     """A folder and where things lie in it. Nothing is made before it is needed."""

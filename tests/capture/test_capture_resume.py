@@ -158,3 +158,27 @@ def test_a_signal_ends_the_run_resumable(number: int, status: int, tmp_path: Pat
     assert again.returncode == 0
     assert not part.exists()
     assert verify(part.with_suffix("")).sound
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
+def test_a_second_interrupt_ends_at_once_and_the_run_resumes(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rig.cli", "capture", "--part", "A12", "--simulate"]
+    options = ["--exposures", "900", "--leds", "1-4", "--workspace", str(tmp_path)]
+    with subprocess.Popen(
+        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not list(tmp_path.glob("parts/A12/*/frames/*.tif")):
+            time.sleep(0.02)
+        assert child.stderr is not None
+        child.send_signal(signal.SIGINT)
+        told = child.stderr.readline()
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=60)
+    assert "again" in told
+    assert child.returncode == 130, out + err
+    assert "Traceback" not in err
+    again = subprocess.run([*command, "--resume", "--workspace", str(tmp_path)], check=False)
+    assert again.returncode == 0
+    (run,) = tmp_path.glob("parts/A12/*")
+    assert verify(run).sound

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from calib.light_files import write_lights
+from calib.lights import Lights
 from capture.bump import Bump
 from capture.verify import verify
 from capture.world import Scene
@@ -180,3 +184,21 @@ def test_help_loads_neither_torch_nor_harvesters(words: list[str]) -> None:
 def test_help_ends_with_an_example() -> None:
     done = CliRunner().invoke(app, ["capture", "--help"])
     assert "Example: rig capture" in done.output
+
+
+def test_lights_of_another_board_are_refused_and_old_ones_named(tmp_path: Path) -> None:
+    """The calibration in force must be this rig's, and its age is told."""
+    (tmp_path / "calibration").mkdir()
+    path = tmp_path / "calibration" / "lights.json"
+    angle = np.arange(8)
+    position = np.column_stack([50 * np.cos(angle), 50 * np.sin(angle), np.full(8, 280.0)])
+    lights = Lights.at(position)
+    arguments = ("capture", "--simulate", "--leds", "1-4", "--part")
+    others = {"date": "2020-01-01T00:00:00+00:00", "board": {"serial": "SOMETHING ELSE"}}
+    write_lights(dataclasses.replace(lights, provenance=others), path)
+    assert "calibrated with another board" in message(rig(*arguments, "A", workspace=tmp_path))
+    ours = {**others, "board": {"led_count": 96}}
+    write_lights(dataclasses.replace(lights, provenance=ours), path, overwrite=True)
+    taken = rig(*arguments, "B", workspace=tmp_path)
+    assert taken.exit_code == 0, taken.output
+    assert "days old" in taken.output + taken.stderr

@@ -9,7 +9,8 @@ Three things make the surface uncertain; each is carried through the solver's ow
   (errors of a model are), are solved for; the spread of the solutions is the uncertainty. This is
   a parametric bootstrap (Efron 1979) with dependent noise (Shao 2010).
 - **The lights.** Draws from their covariance move the gradients; each draw is solved for.
-- **The mean height**, which is an input: being wrong by its sigma bends the surface.
+- **The mean height**, which is an input: being wrong by its sigma bends the surface. Whoever gave
+  it answers for it, so it is told apart and is not in the maps.
 
 One factor, `MODEL_FACTOR`, accounts for errors that the fit absorbs without a trace in its
 residuals; it was set on simulated parts and is tested on others.
@@ -56,12 +57,14 @@ class Uncertainty:
     normal_deg : (H, W) float32, angle between true and fitted normal
     slope : (H, W) float32 sigma of the slopes as far as a pixel and its nearest neighbours tell
     shares : mean variance of height that each cause brings, mm²
+    mean_height_bend_mm : RMS bend of the surface if the mean height given is off by its sigma
     """
 
     height_mm: NDArray[np.float32]
     normal_deg: NDArray[np.float32]
     slope: NDArray[np.float32]
     shares: dict[str, float]
+    mean_height_bend_mm: float
 
 
 def matrices(system: System) -> Array:
@@ -223,6 +226,7 @@ def estimate(
             steps.append(lin.solve(right, iterations=PCG_ITERATIONS))
         problem.indirect = traced
         gather("inter-reflection", steps)
+    bend = 0.0
     if height_sigma_mm > 0:
         raised = at_mean_height(
             state.u, height_mm + height_sigma_mm, problem.camera, problem.xy, weight > 0
@@ -230,7 +234,7 @@ def estimate(
         moved = problem.evaluate(raised, state.material, loss, False)
         right = before - problem.gradient(moved.sums)
         step = lin.solve(right, iterations=PCG_ITERATIONS)
-        gather("mean height", [raised - state.u + step])
+        bend = float(np.sqrt(spread.of(raised - state.u + step)[0][weight > 0].mean()))
     variance = _smooth(np.sum(list(heights.values()), axis=0), weight, SMOOTH_PX)
     turned = _smooth(np.sum(list(turns.values()), axis=0), weight, SMOOTH_PX)
     inside = weight > 0
@@ -239,4 +243,5 @@ def estimate(
         np.degrees(np.sqrt(turned)).astype(np.float32),
         _slope_sigma(m, level, weight).astype(np.float32),
         {name: float(values[inside].mean()) for name, values in heights.items()},
+        bend,
     )

@@ -42,7 +42,7 @@ def test_two_thirds_of_errors_lie_within_one_sigma() -> None:
 
 
 def test_fewer_photons_make_it_less_sure() -> None:
-    """Sigma follows the noise of the pictures, and the height prior only adds to it."""
+    """Sigma follows the noise of the pictures; what the mean height does is told apart."""
     scene = part("field-3", 64)
     truth = float(scene.points_mm[..., 2].mean())
     bright = pictures(scene)
@@ -54,17 +54,18 @@ def test_fewer_photons_make_it_less_sure() -> None:
         ),
         bright.clipped, bright.noise_floor, bright.noise_gain,
     )  # fmt: skip
-    sigma = [
-        np.nanmedian(
-            reconstruct(
-                "refine", stack, scene.rig.camera, scene.rig.lights,
-                Options(height_mm=truth, height_sigma_mm=prior, start="halfvector"),
-            ).sigma_mm
+    surfaces = [
+        reconstruct(
+            "refine", stack, scene.rig.camera, scene.rig.lights,
+            Options(height_mm=truth, height_sigma_mm=prior, start="halfvector"),
         )
-        for stack, prior in ((bright, 0.0), (noisy, 0.0), (bright, 5.0))
+        for stack, prior in ((bright, 1.0), (noisy, 1.0), (bright, 5.0))
     ]  # fmt: skip
+    sigma = [np.nanmedian(surface.sigma_mm) for surface in surfaces]
+    bend = [surface.summary["mean_height_bend_mm"] for surface in surfaces]
     assert sigma[1] > 3 * sigma[0]
-    assert sigma[2] > sigma[0]
+    assert sigma[2] == pytest.approx(sigma[0], rel=1e-3)
+    assert 3 < bend[2] / bend[0] < 7
 
 
 def test_pixels_outside_the_mask_are_flagged_and_empty() -> None:

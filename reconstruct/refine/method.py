@@ -23,6 +23,7 @@ from reconstruct.refine.dirt import odd_places, update_local
 from reconstruct.refine.lay import find_lay, narrowed
 from reconstruct.refine.lens import Lens
 from reconstruct.refine.problem import Loss, Material, Problem
+from reconstruct.refine.selfcalibrate import with_lights
 from reconstruct.refine.solve import State, fit_material, gauss_newton
 from reconstruct.refine.transport import update_indirect, update_shadows
 from reconstruct.refine.uncertainty import estimate, quality
@@ -261,7 +262,13 @@ class Refinement:
         with self.clock.stage("inter-reflection"):
             update_indirect(problem, state.u, state.material, samples=128, seed=1)
         state = solve(state, FINAL, 6)
-        return self.sharpened(problem, state)
+        state = self.sharpened(problem, state)
+        if self.options.self_calibrate:
+            with self.clock.stage("self-calibration"):
+                state, self.notes["self_calibration"] = with_lights(
+                    problem, state, FINAL, self.lights, self.options.height_mm
+                )
+        return state
 
     def lay_of(self, problem: Problem, state: State) -> State:
         """Narrow a lay down, or find one that averaged pixels hid."""

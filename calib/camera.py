@@ -173,8 +173,10 @@ class Camera:
                 t=np.asarray(data["t_world_to_camera"], dtype=np.float64).reshape(3),
                 covariance=None if covariance is None else np.asarray(covariance),
             )
-        except (KeyError, ValueError, TypeError) as error:
-            raise CalibrationError(f"camera.json cannot be read: {error!r}") from error
+        except KeyError as error:
+            raise CalibrationError(f"camera.json lacks {error}") from error
+        except (ValueError, TypeError) as error:
+            raise CalibrationError(f"camera.json cannot be read: {error}") from error
 
     @staticmethod
     def read(path: Path) -> Camera:

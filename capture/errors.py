@@ -29,3 +29,8 @@ class PlanError(CaptureError):
     """A plan, part name or configuration asks for something impossible."""
 
     exit_code = 2
+
+
+def reason_of(error: BaseException) -> str:
+    """Why it failed, without the number that the system gives it: ``No space left on device``."""
+    return getattr(error, "strerror", None) or str(error)

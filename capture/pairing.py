@@ -191,7 +191,13 @@ def check_light(frames: Sequence[Evidence], black: float) -> dict[int, Check]:
         level = lit[frame.index]
         share = level / typical if typical > 0 else 0.0
         nearest = _neighbours(frame.index, [f.index for f in frames if f.kind == "dark"])
-        if level < floor or share < DEAD_BELOW:
+        if typical < floor:
+            why = (
+                f"LED {frame.led} gave no light, nor did most others: LED supply off, lens "
+                "covered, or exposure too short"
+            )
+            found[frame.index] = Check("fail", why)
+        elif level < floor or share < DEAD_BELOW:
             why = f"LED {frame.led} gave no light ({100 * share:.1f} % of what others give)"
             found[frame.index] = Check("fail", why)
         elif any(index in bright for index in nearest):

@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from capture.errors import DataError
+from capture.errors import DataError, reason_of
 from capture.hdr import (
     TYPICAL_FLOOR,
     TYPICAL_GAIN,
@@ -91,7 +91,11 @@ class Recording:
         lines, _ = read_journal(folder / JOURNAL)
         recording = Recording(folder, lines)
         if recording.exit_status != 0 and not unfinished:
-            raise DataError(f"{folder} is not finished: continue it with --resume")
+            if folder.name.endswith(PART):
+                raise DataError(f"{folder} is not finished: continue it with --resume")
+            raise DataError(
+                f"{folder / JOURNAL} ends before its time: restore it from a copy, or capture again"
+            )
         if not recording.leds and not unfinished:
             raise DataError(f"{folder} holds no picture lit by an LED")
         return recording
@@ -124,8 +128,10 @@ class Recording:
         try:
             with tifffile.TiffFile(first) as tiff:
                 height, width = tiff.pages[0].shape
+        except FileNotFoundError:
+            raise DataError(f"{first} is missing") from None
         except (OSError, tifffile.TiffFileError, ValueError, IndexError) as error:
-            raise DataError(f"{first} is damaged: {error}") from error
+            raise DataError(f"{first} is damaged: {reason_of(error)}") from error
         return int(height), int(width)
 
     @property
@@ -197,8 +203,10 @@ class Recording:
                 count=max(0, last - first) * width,
                 offset=offset + first * width * 2,
             )
+        except FileNotFoundError:
+            raise DataError(f"{path} is missing") from None
         except OSError as error:
-            raise DataError(f"{path} cannot be read: {error}") from error
+            raise DataError(f"{path} cannot be read: {reason_of(error)}") from error
         if band.size != max(0, last - first) * width:
             raise DataError(f"{path} is damaged: it is too short")
         return band.reshape(-1, width)

@@ -24,7 +24,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from capture.errors import DataError, PlanError
+from capture.errors import DataError, PlanError, reason_of
 from capture.journal import (
     CALIBRATION,
     FORMAT,
@@ -148,11 +148,6 @@ class RecordingWriter:
             raise DataError(f"{part} is an unfinished recording: continue it with --resume")
         part.parent.mkdir(parents=True, exist_ok=True)
         part.mkdir()
-        (part / FRAMES).mkdir()
-        for name, content in (snapshots or {}).items():
-            _keep(part, name, content)
-        stream = (part / JOURNAL).open("ab", buffering=0)
-        _lock(stream, part / JOURNAL)
         bits = int(start.get("bits", 16))
         full = 2**bits - 1
         line = {
@@ -164,8 +159,17 @@ class RecordingWriter:
             **start,
             "bits": bits,
         }
-        stream.write(dump_line(line))
-        os.fsync(stream.fileno())
+        try:
+            (part / FRAMES).mkdir()
+            for name, content in (snapshots or {}).items():
+                _keep(part, name, content)
+            stream = (part / JOURNAL).open("ab", buffering=0)
+            _lock(stream, part / JOURNAL)
+            stream.write(dump_line(line))
+            os.fsync(stream.fileno())
+        except BaseException:  # it holds no picture yet, and could not be resumed
+            shutil.rmtree(part, ignore_errors=True)
+            raise
         sync_folder(part)
         return cls(part, stream, line)
 
@@ -322,7 +326,7 @@ class RecordingWriter:
         if self._error is not None:
             error = self._error
             raise DataError(
-                f"{self.folder} cannot be written: {error}; what is on disk is sound, "
+                f"{self.folder} cannot be written: {reason_of(error)}; what is on disk is sound, "
                 "make room and continue with --resume"
             ) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from capture.errors import CaptureError, DataError
+from capture.errors import CaptureError, DataError, reason_of
 from capture.journal import (
     JOURNAL,
     PART,
@@ -49,6 +49,8 @@ def verify(folder: Path) -> Verification:
         if not part.is_dir():
             raise DataError(f"there is no recording at {folder}")
         folder = part
+    if not (folder / JOURNAL).is_file() and not (folder / SUMS).is_file():
+        raise DataError(f"{folder} is not a recording: it has neither {JOURNAL} nor {SUMS}")
     problems: list[str] = []
     remarks: list[str] = []
     finished = not folder.name.endswith(PART)
@@ -69,7 +71,7 @@ def verify(folder: Path) -> Verification:
         try:
             actual[name] = sha256(folder / name)
         except OSError as error:
-            problems.append(f"{name} cannot be read: {error}")
+            problems.append(f"{name} cannot be read: {reason_of(error)}")
     for name, digest in listed.items():
         if name not in present:
             problems.append(f"{name} is missing")
@@ -106,7 +108,8 @@ def verify(folder: Path) -> Verification:
         problems.extend(_missing(recording, set(entries)))
     except CaptureError as error:
         problems.append(str(error))
-    return Verification(folder, len(present), frames, tuple(problems), tuple(remarks))
+    each_once = tuple(dict.fromkeys(problems))
+    return Verification(folder, len(present), frames, each_once, tuple(remarks))
 
 
 def _missing(recording: Recording, taken: set[int]) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import typer
 
-from rig.exits import exit_code
+from rig.exits import exit_code, in_words
 
 # One module of rig.commands each, in the order of the help page; each offers `register(app)`.
 COMMANDS = (
@@ -58,6 +59,7 @@ _register_all()
 
 def main() -> None:
     """Run the command line; known errors become one sentence on stderr and an exit code."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it finds wrong, we say ourselves
     try:
         app()
     except KeyboardInterrupt:
@@ -67,7 +69,7 @@ def main() -> None:
         code = exit_code(error)
         if code is None:
             raise
-        print(f"rig: {error}", file=sys.stderr)
+        print(f"rig: {in_words(error)}", file=sys.stderr)
         sys.exit(code)
 
 

@@ -16,7 +16,7 @@ from rig import capturing
 from rig.capturing import configuration, planned
 from rig.config import Config
 from rig.doctor import check_calibration
-from rig.exits import GOOD, UsageError, exit_code
+from rig.exits import GOOD, UsageError, exit_code, in_words
 from rig.figures import shape_of
 from rig.measure_part import FORMAT, Job, Tolerance, measure_part
 from rig.session import Rig, default_scene, open_rig
@@ -200,8 +200,8 @@ class _Session:
             raise error
         if self.order.json:
             line = {"format": FORMAT, "part": part, "verdict": "failed", "exit_code": code}
-            print(json.dumps(line | {"error": str(error)}, ensure_ascii=False), flush=True)
-        print(f"rig: {part}: {error}", file=sys.stderr, flush=True)
+            print(json.dumps(line | {"error": in_words(error)}, ensure_ascii=False), flush=True)
+        print(f"rig: {part}: {in_words(error)}", file=sys.stderr, flush=True)
         return code
 
     def _progress(self, line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 import time
@@ -26,10 +27,12 @@ from reconstruct.methods import MIN_LIGHTS, Options, available, reconstruct
 from reconstruct.stack import RecordedStack
 from reconstruct.surface import Surface
 from rig.config import NAME, Config, read_config
+from rig.datum import DATUMS, apply_datum
 from rig.exits import UsageError
 from rig.workspace import Workspace
 
 FLAT_CELLS = 24
+STARTS = ("auto", "halfvector", "flat", "dpps")
 RESULTS = "results"
 
 
@@ -64,6 +67,27 @@ def find_run(name: str, workspace: Path | None) -> Path:
     return Workspace.at(workspace).latest_run(name)
 
 
+def _refuse_nonsense(request: Request) -> None:
+    """Raises `UsageError` for what no recording could make sense of."""
+    if request.method not in available():
+        raise UsageError(f"there is no method '{request.method}': choose {', '.join(available())}")
+    if request.start not in STARTS:
+        raise UsageError(f"there is no start '{request.start}': choose {', '.join(STARTS)}")
+    if request.weights is not None and not request.weights.is_file():
+        raise UsageError(f"there are no weights at {request.weights}: 'rig train' makes some")
+    if request.datum not in DATUMS:
+        raise UsageError(f"there is no datum '{request.datum}': choose {', '.join(DATUMS)}")
+    for option, value in (
+        ("--height-sigma", request.height_sigma_mm),
+        ("--memory", request.memory_gb),
+        ("--plate-reflectance", request.plate_reflectance),
+    ):
+        if value is not None and not 0 < value < math.inf:
+            raise UsageError(f"{option} is {value:g}: expected a number above 0")
+    if request.height_mm is not None and not math.isfinite(request.height_mm):
+        raise UsageError(f"--height is {request.height_mm:g}: expected millimetres")
+
+
 def next_results(run: Path) -> Path:
     """Where the next result of a run goes: ``results/01``, ``02``, …"""
     folder = run / RESULTS
@@ -74,8 +98,16 @@ def next_results(run: Path) -> Path:
     raise UsageError(f"{folder} holds 9999 results: remove some, or name another --out")
 
 
+def _in_force(came_with: Path | None, name: str, request: Request) -> Path | None:
+    """The calibration file that came with a recording, or else the workspace's."""
+    if came_with is not None:
+        return came_with
+    path = Workspace.at(request.workspace).calibration / name
+    return path if path.is_file() else None
+
+
 def gather_lights(
-    recording: Recording, request: Request, camera: Camera, workspace: Path | None
+    recording: Recording, request: Request, camera: Camera
 ) -> tuple[Lights, NDArray[np.float32] | None, dict[str, Any]]:
     """Lights in force, the flat field of the plate, and where both came from.
 
@@ -84,10 +116,7 @@ def gather_lights(
     UsageError, CalibrationError
         no lights are known, or the plate does not belong to them
     """
-    path = request.lights or recording.lights_path
-    if path is None and workspace is not None:
-        candidate = Workspace.at(workspace).calibration / "lights.json"
-        path = candidate if candidate.is_file() else None
+    path = request.lights or _in_force(recording.lights_path, "lights.json", request)
     if path is None:
         raise UsageError(
             f"no lights are known for {recording.folder}: name a file with --lights, or calibrate "
@@ -160,20 +189,18 @@ def run_reconstruction(
 ) -> tuple[Surface, Path]:
     """Reconstruct and write the results folder; returns the surface and its folder."""
     started = time.perf_counter()
-    if request.method not in available():
-        raise UsageError(f"there is no method '{request.method}': choose {', '.join(available())}")
-    if request.weights is not None and not request.weights.is_file():
-        raise UsageError(f"there are no weights at {request.weights}: 'rig train' makes some")
+    _refuse_nonsense(request)
     run = find_run(request.name, request.workspace)
     recording = Recording.open(run)
     out = request.out or next_results(run)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists already and is kept: name another --out")
-    if recording.camera_path is None:
-        raise UsageError(f"{run} has no camera.json: calibrate with 'rig calibrate-camera'")
-    camera = Camera.read(recording.camera_path)
+    camera_path = _in_force(recording.camera_path, "camera.json", request)
+    if camera_path is None:
+        raise UsageError(f"no camera is known for {run}: calibrate with 'rig calibrate-camera'")
+    camera = Camera.read(camera_path)
     config = _config(request)
-    lights, flat, origin = gather_lights(recording, request, camera, request.workspace)
+    lights, flat, origin = gather_lights(recording, request, camera)
     start = recording.start
     for warning in (
         check_validity(
@@ -208,8 +235,11 @@ def run_reconstruction(
         height, told = (config.stage.height_mm, NAME) if config else (0.0, "assumed")
     if sigma is None:
         sigma = config.stage.height_sigma_mm if config else 1.0
-    if not sigma > 0:
-        raise UsageError(f"--height-sigma is {sigma:g} mm: expected more than 0")
+    if not height < camera.centre_mm[2]:
+        raise UsageError(
+            f"a mean height of {height:g} mm ({told}) lies above the camera, which is at "
+            f"{camera.centre_mm[2]:.0f} mm"
+        )
     if told == "assumed":
         say("note: no height was given: the mean of the surface is taken to lie on the stage")
     self_calibrate = request.self_calibrate
@@ -247,8 +277,6 @@ def run_reconstruction(
     }
     surface = replace(surface, summary=summary)
     if request.datum != "none":
-        from rig.datum import apply_datum
-
         surface = apply_datum(surface, request.datum)
     write_results(surface, out)
     from rig.report.result import write_result_report

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from capture.errors import DataError
+from capture.errors import DataError, reason_of
 from capture.exchange.images import code_scale, read_grey
 from capture.exchange.source import Source
 from capture.recording import RecordingWriter, Snapshot
@@ -73,9 +73,14 @@ def record(
                 if progress is not None:
                     progress(led, len(pictures))
             return writer.finish(0, "imported")
-    except BaseException:
+    except BaseException as error:
         # It can be made again, and must not look like a run to resume.
         shutil.rmtree(writer.folder, ignore_errors=True)
+        if isinstance(error, DataError) and isinstance(error.__cause__, OSError):
+            raise DataError(
+                f"{run} cannot be written: {reason_of(error.__cause__)}; nothing was imported, "
+                "make room and import again"
+            ) from error
         raise
 
 

@@ -33,6 +33,8 @@ def find(folder: Path, channel: Channel | None = None, field_mm: float = 100.0) 
     DataError
         saying what is missing or wrong, or that the folder holds something else
     """
+    if folder.is_file():
+        raise DataError(f"{folder} is a file: name the folder of the pictures, or a .zip of it")
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
     if next(_dpps_pictures(folder), None):

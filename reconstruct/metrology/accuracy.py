@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,15 +32,15 @@ class Truth:
     def read(path: Path) -> Truth:
         """Read ``truth.npz``; raises `ReconstructError` if it is not one."""
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
                 position = np.asarray(data["position"], dtype=np.float64)
                 normal = np.asarray(data["normal"], np.float64) if "normal" in data else None
         except FileNotFoundError:
             raise ReconstructError(f"there is no {path}") from None
         except KeyError:
             raise ReconstructError(f"{path} has no 'position': expected (H, W, 3) in mm") from None
-        except (OSError, ValueError, EOFError, TypeError, AttributeError) as error:
-            raise ReconstructError(f"{path} cannot be read as .npz: {error}") from error
+        except (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipFile) as error:
+            raise ReconstructError(f"{path} is no .npz file of numbers, or damaged") from error
         if position.ndim != 3 or position.shape[2] != 3:
             raise ReconstructError(f"{path}: 'position' is {position.shape}, expected (H, W, 3)")
         if normal is not None and normal.shape != position.shape:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +46,7 @@ class Options:
     start : name of the method that gives `refine` its first surface ("auto" tries several)
     self_calibrate : solve light positions and powers along, their covariance being the prior
     uncertainty : estimate it (one-sigma maps); costs about a third of the time
-    device : "cpu", "cuda", "cuda:1", …
+    device : "cpu", "cuda", "cuda:1", …, or "auto" for a GPU where there is one
     weights : of the network, another file than the shipped one
     memory_gb : bound for the working memory
     threads : CPU threads; 0 for all
@@ -101,6 +101,30 @@ def find(name: str) -> Method:
     return method
 
 
+def device_named(name: str) -> str:
+    """The device of that name, "auto" resolved; torch is asked only about others than the CPU.
+
+    Raises
+    ------
+    ReconstructError
+        there is no such device here
+    """
+    if name == "cpu":
+        return name
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ReconstructError(
+            f"the device '{name}' cannot be used ({reason}): choose cpu or auto"
+        ) from error
+    return name
+
+
 def reconstruct(
     name: str, stack: Stack, camera: Camera, lights: Lights, options: Options | None = None
 ) -> Surface:
@@ -136,5 +160,6 @@ def reconstruct(
         )
     if options.mask is not None and not options.mask.any():
         raise ReconstructError("the mask leaves no pixel: nothing to reconstruct")
+    options = replace(options, device=device_named(options.device))
     matched = lights.select(np.array([known[int(led)] for led in stack.ids]))
     return find(name)(stack, camera, matched, options)

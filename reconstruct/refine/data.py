@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reconstruct.refine.kernel import LEVELS
+from reconstruct.refine.pixel import LEVELS
 from reconstruct.stack import Stack
 
 

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reconstruct.refine import kernel
 from reconstruct.refine.problem import MODELS, Loss, Material, Problem
 
 Array = NDArray[np.float64]
@@ -29,7 +28,7 @@ DETECT, FIT = Loss("huber", 1.0), Loss("huber", 0.1)
 LOWEST, HIGHEST = -6.0, 1.0
 
 
-def _terms(
+def local_equations(
     problem: Problem, u: Array, material: Material, loss: Loss
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Normal equations (5, H, W) of (ln ks, kd) and loss (H, W) of each pixel."""
@@ -39,7 +38,7 @@ def _terms(
     brush = np.asarray(material.brush, np.float64)
 
     def rows(band: tuple[int, int]) -> None:
-        kernel.local_rows(
+        problem.kernel.local_rows(
             band[0], band[1], u, problem.xy, problem.jacobians, problem.rotation, problem.centre,
             problem.table, problem.flat, float(problem.flat_step), problem.indirect,
             float(problem.indirect_step), problem.pictures.code, problem.pictures.scale,
@@ -54,7 +53,7 @@ def _terms(
 
 def odd_places(problem: Problem, u: Array, material: Material) -> NDArray[np.bool_] | None:
     """(H, W) where a material of their own explains much of what is left; None if nowhere."""
-    terms, per_pixel = _terms(problem, u, material, DETECT)
+    terms, per_pixel = local_equations(problem, u, material, DETECT)
     inside = problem.weight > 0
     typical = float(np.median(per_pixel[inside])) if inside.any() else 0.0
     local = _window(terms)
@@ -72,7 +71,7 @@ def odd_places(problem: Problem, u: Array, material: Material) -> NDArray[np.boo
 
 def update_local(problem: Problem, u: Array, material: Material, where: NDArray[np.bool_]) -> None:
     """One Gauss-Newton step of the maps of ln(ks) and kd in `problem.local`."""
-    terms, per_pixel = _terms(problem, u, material, FIT)
+    terms, per_pixel = local_equations(problem, u, material, FIT)
     step = _solved(_window(terms), material, per_pixel)
     if problem.local.shape[1] == 1:
         problem.local = np.zeros((2, *problem.shape), np.float32)

@@ -17,8 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reconstruct.refine import kernel
-from reconstruct.refine.kernel import LEVELS
+from reconstruct.refine.pixel import CLIPPED_BIT, LEVELS, N_MATERIAL, SHADOW_BIT
 from reconstruct.refine.problem import MODELS, Loss, Material, Problem
 
 Array = NDArray[np.float64]
@@ -93,7 +92,7 @@ class Lens:
         def band(rows: tuple[int, int]) -> None:
             first, last = rows
             code = self.captured[first:last]
-            flags = (pictures.code[first:last] & kernel.SHADOW_BIT) | (code & kernel.CLIPPED_BIT)
+            flags = (pictures.code[first:last] & SHADOW_BIT) | (code & CLIPPED_BIT)
             if sigma > 0:
                 images, here, around = self._rendered(
                     u, material, first, last, int(np.ceil(3.5 * sigma))
@@ -110,13 +109,13 @@ class Lens:
     def restore(self) -> None:
         """Put the captured pictures back."""
         self.sigma_px = 0.0
-        shadow = self.problem.pictures.code & kernel.SHADOW_BIT
+        shadow = self.problem.pictures.code & SHADOW_BIT
         self.problem.pictures.code[:] = (self.captured & 0xFFFD) | shadow
 
     def update(self, u: Array, material: Material, loss: Loss) -> float:
         """A Gauss-Newton step of the blur's variance; returns the new standard deviation."""
         problem = self.problem
-        size = kernel.N_MATERIAL + 1
+        size = N_MATERIAL + 1
         variance = self.sigma_px**2
         vector = material.vector().astype(np.float32)
         brush = np.asarray(material.brush, np.float64)
@@ -127,7 +126,7 @@ class Lens:
             images, here, around = self._rendered(u, material, first, last, 6)
             change = 0.5 * _laplacian(_blurred(images, sigma))[here]
             edge = cv2.erode(self.inside[around], np.ones((5, 5)))[here]
-            return kernel.lens_rows(
+            return problem.kernel.lens_rows(
                 first, last, u, problem.xy, problem.jacobians, problem.rotation, problem.centre,
                 problem.table, problem.flat, float(problem.flat_step), problem.indirect,
                 float(problem.indirect_step), problem.pictures.code, problem.pictures.scale,

@@ -22,7 +22,7 @@ from reconstruct.refine.data import Pictures, binned, encode
 from reconstruct.refine.dirt import odd_places, update_local
 from reconstruct.refine.lay import find_lay, narrowed
 from reconstruct.refine.lens import Lens
-from reconstruct.refine.problem import Loss, Material, Problem
+from reconstruct.refine.problem import Loss, Material, Problem, kernel_on
 from reconstruct.refine.selfcalibrate import with_lights
 from reconstruct.refine.solve import State, fit_material, gauss_newton
 from reconstruct.refine.transport import update_indirect, update_shadows
@@ -111,6 +111,7 @@ class Refinement:
         self.ids = stack.ids
         self.clock = Clock()
         self.threads = options.threads or os.cpu_count() or 1
+        self.kernel = kernel_on(options.device)
         self.notes: dict[str, Any] = {}
         self.odd: NDArray[np.bool_] | None = None  # places with a material of their own
         with self.clock.stage("encode"):
@@ -129,7 +130,8 @@ class Refinement:
             step = self.camera.height / flat.shape[0] / factor
         weight = _weight(self.options.mask, self.pictures.shape, factor)
         return Problem(
-            camera, self.lights, pictures, weight, flat, step, threads=self.threads
+            camera, self.lights, pictures, weight, flat, step, threads=self.threads,
+            kernel=self.kernel,
         )  # fmt: skip
 
     # starts ----------------------------------------------------------------------------------

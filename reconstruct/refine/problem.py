@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +16,35 @@ from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.integrate import height_of, image_coordinates, normals_of
 from reconstruct.linear import corner_gradient
-from reconstruct.refine import kernel
+from reconstruct.refine import kernel, pixel
 from reconstruct.refine.data import Pictures
 
 Array = NDArray[np.float64]
-MODELS = {"ggx": kernel.GGX, "beckmann": kernel.BECKMANN}
+
+
+class Kernel(Protocol):
+    """The functions of `reconstruct.refine.kernel`, wherever they are computed."""
+
+    @property
+    def system_rows(self) -> Callable[..., Array]: ...
+    @property
+    def render_rows(self) -> Callable[..., None]: ...
+    @property
+    def lens_rows(self) -> Callable[..., Array]: ...
+    @property
+    def local_rows(self) -> Callable[..., None]: ...
+
+
+def kernel_on(device: str) -> Kernel:
+    """Numba's kernel on the CPU, torch's on any other device."""
+    if device == "cpu":
+        return kernel
+    from reconstruct.refine.batched import Batched
+
+    return Batched(device)
+
+
+MODELS = {"ggx": pixel.GGX, "beckmann": pixel.BECKMANN}
 
 
 @dataclass(frozen=True)
@@ -47,7 +73,7 @@ class Material:
     anisotropic: bool = False
 
     def vector(self) -> Array:
-        """The entries of `kernel.MATERIAL`."""
+        """The entries of `pixel.MATERIAL`."""
         return np.array(
             [
                 np.log(self.alpha_x), np.log(self.alpha_y), np.log(self.ks),
@@ -77,7 +103,7 @@ class Loss:
 
     @property
     def code(self) -> int:
-        return kernel.HUBER if self.kind == "huber" else kernel.GEMAN_MCCLURE
+        return pixel.HUBER if self.kind == "huber" else pixel.GEMAN_MCCLURE
 
 
 @dataclass(eq=False)
@@ -115,6 +141,7 @@ class Problem:
     flat : (gh, gw, N) factors on the irradiance, one cell per `flat_step` px; (1, 1, N) for none
     indirect : (gh, gw, N) inter-reflected radiance likewise; (1, 1, N) for none
     local : (2, H, W) per-pixel ln(ks) and kd, added to the material's; (2, 1, 1) for none
+    kernel : what evaluates it, on the CPU or a GPU
     """
 
     camera: Camera
@@ -127,6 +154,7 @@ class Problem:
     indirect_step: float = 1.0
     local: NDArray[np.float32] = field(init=False)
     threads: int = 0
+    kernel: Kernel = field(default_factory=lambda: kernel_on("cpu"))
 
     def __post_init__(self) -> None:
         self.xy, self.jacobians = image_coordinates(self.camera)
@@ -158,8 +186,8 @@ class Problem:
     ) -> System:
         """Loss, gradient and Gauss-Newton products at log-depth `u` (H+1, W+1)."""
         height, width = self.shape
-        k = kernel.N_MATERIAL
-        sums = np.empty((kernel.N_SUMS, height, width), np.float32)
+        k = pixel.N_MATERIAL
+        sums = np.empty((pixel.N_SUMS, height, width), np.float32)
         shape = (3, k, height, width) if with_material else (3, k, 1, 1)
         cross = np.empty(shape, np.float32)
         per_pixel = np.empty((height, width), np.float32)
@@ -167,7 +195,7 @@ class Problem:
         brush = np.asarray(material.brush, np.float64)
 
         def rows(band: tuple[int, int]) -> Array:
-            return kernel.system_rows(
+            return self.kernel.system_rows(
                 band[0], band[1], u, self.xy, self.jacobians, self.rotation, self.centre,
                 self.table, self.flat, float(self.flat_step), self.indirect,
                 float(self.indirect_step), self.pictures.code, self.pictures.scale,
@@ -197,7 +225,7 @@ class Problem:
     ) -> NDArray[np.float32]:
         """(last − first, W, N) radiance of the model, in units of the pictures' reference."""
         out = np.empty((last - first, self.shape[1], len(self.pictures)), np.float32)
-        kernel.render_rows(
+        self.kernel.render_rows(
             first, last, u, self.xy, self.jacobians, self.rotation, self.centre,
             self.table, self.flat, float(self.flat_step), self.indirect,
             float(self.indirect_step), self.pictures.code, self.weight,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.lights import Lights
-from reconstruct.refine.kernel import CLIPPED_BIT, SHADOW_BIT
+from reconstruct.refine.pixel import CLIPPED_BIT, SHADOW_BIT
 from reconstruct.refine.problem import Loss, Problem, light_table
 from reconstruct.refine.solve import State, gauss_newton
 

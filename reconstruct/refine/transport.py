@@ -20,7 +20,7 @@ from reconstruct.optics import shadows
 from reconstruct.optics.interreflection import indirect
 from reconstruct.optics.material import Lobe, Tangents, circular_lay, index_of_reflectance
 from reconstruct.optics.material import Material as OpticsMaterial
-from reconstruct.refine.kernel import SHADOW_BIT
+from reconstruct.refine.pixel import SHADOW_BIT
 from reconstruct.refine.problem import Material, Problem
 
 Array = NDArray[np.float64]

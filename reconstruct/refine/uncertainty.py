@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from calib.lights import Lights
 from reconstruct.integrate import at_mean_height
-from reconstruct.refine.kernel import SHADOW_BIT
+from reconstruct.refine.pixel import SHADOW_BIT
 from reconstruct.refine.problem import Loss, Problem, System, light_table
 from reconstruct.refine.solve import Linearised, State, linearise
 from reconstruct.surface import Flag

@@ -53,7 +53,7 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option(help="Use these LEDs only, such as 1-96 or 1,5,9.")
         ] = None,
         memory: Annotated[float, typer.Option(help="Bound of the working memory, GB.")] = 4.0,
-        device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
+        device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto.")] = "cpu",
         out: Annotated[
             Path | None, typer.Option(help="Results folder. Default: results/NN of the run.")
         ] = None,

@@ -1,0 +1,403 @@
+"""One pixel of the fit: residuals and their Jacobian, fused for numba.
+
+For every pixel and light the model of `reconstruct.optics` is evaluated together with its
+derivatives by log-depth u, the two slopes p = ∂u/∂x and q = ∂u/∂y in normalised image coordinates,
+and the material; robust weights are applied; sums over the lights give the pixel's gradient and
+3×3 Gauss-Newton matrix. Nothing per pixel-light is kept, so memory does not grow with lights.
+
+Geometry (camera frame: z forward; x, y normalised image coordinates): a surface point is
+P = e^u (x, y, 1), so ∂P/∂x × ∂P/∂y is along m = (p, q, −(1 + x p + y q)), which points to the
+camera. This is exact for perspective, with any distortion, given x, y of each pixel.
+
+Model: M = E(P) V [ks F D(h) G1(l) G1(v) / (4 n·v) + kd/π n·l] + offset + B, with irradiance E
+(inverse square, cos^m lobe, flat field), visibility V, Schlick's F = 1 + g (1 − v·h)^5 whose level
+is in ks, D and G1 of GGX or Beckmann (Walter et al. 2007, eqs. 25–27, 33–35; anisotropic forms by
+Heitz 2014), and the indirect light B of the current surface.
+
+Residual: r = √(M + ε) − √(I + ε), of equal variance at all levels when ε is read noise over shot
+noise (Anscombe 1948); a clipped pixel counts only where the model is darker than the picture.
+
+Inner loops run over the lights in float32 without branches or calls, so that LLVM vectorises them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+GGX, BECKMANN = 0, 1
+HUBER, GEMAN_MCCLURE = 0, 1
+
+# Rows of the table of lights: x y z, axis x y z, strength, lobe.
+LIGHT_ROWS = 8
+# Entries of the material vector.
+MATERIAL = ("ln_alpha_x", "ln_alpha_y", "ln_ks", "g", "kd", "offset")
+N_MATERIAL = len(MATERIAL)
+# Columns of the Jacobian: u, p, q and the material.
+N_COLUMNS = 3 + N_MATERIAL
+# Sums per pixel: gradient (3), matrix (6: uu up uq pp pq qq).
+N_SUMS = 9
+CLIPPED_BIT, SHADOW_BIT = 1, 2
+LEVELS = 16383
+# All that the loops over lights touch lies in one buffer, at offsets known when it is compiled:
+# LLVM then proves without run-time checks that nothing overlaps, and vectorises. The stride is
+# not a power of two, so that rows do not compete for the same cache sets.
+STRIDE = 1040
+MAX_LIGHTS = 1024
+IRRADIANCE, INDIRECT, TARGET, SEEN, CLIPPED = (STRIDE * i for i in range(8, 13))
+RESIDUAL, LOSS = STRIDE * 13, STRIDE * 14
+COLUMNS = STRIDE * 15
+WORK = COLUMNS + STRIDE * N_COLUMNS
+_X, _Y, _Z, _AX, _AY, _AZ, _STRENGTH, _LOBE = (STRIDE * i for i in range(8))
+BY_U, BY_P, BY_Q, BY_AX, BY_AY, BY_KS, BY_G, BY_KD, BY_OFFSET = (
+    COLUMNS + STRIDE * i for i in range(9)
+)
+
+JIT = {"nogil": True, "fastmath": True, "cache": True, "error_model": "numpy"}
+
+
+@njit(**JIT)
+def irradiance(px, py, pz, n, flat, row, column, step, work):
+    """Irradiance times d² on a surface facing each light, lobe and flat field in it."""
+    one = np.float32(1.0)
+    gh, gw = flat.shape[0], flat.shape[1]
+    unit = True
+    for k in range(n):
+        unit = unit and work[_LOBE + k] == one
+    if unit:
+        for k in range(n):
+            lx = px - work[_X + k]
+            ly = py - work[_Y + k]
+            lz = pz - work[_Z + k]
+            inv = one / math.sqrt(lx * lx + ly * ly + lz * lz)
+            c = (lx * work[_AX + k] + ly * work[_AY + k] + lz * work[_AZ + k]) * inv
+            work[IRRADIANCE + k] = work[_STRENGTH + k] * max(c, np.float32(0.0))
+    else:
+        for k in range(n):
+            lx = px - work[_X + k]
+            ly = py - work[_Y + k]
+            lz = pz - work[_Z + k]
+            inv = one / math.sqrt(lx * lx + ly * ly + lz * lz)
+            c = (lx * work[_AX + k] + ly * work[_AY + k] + lz * work[_AZ + k]) * inv
+            # c^m = exp(m ln c); ln by the series of atanh, exp as (e^(x/32))^32: both vectorise.
+            c = min(max(c, np.float32(0.05)), one)
+            z = (c - one) / (c + one)
+            z2 = z * z
+            series = np.float32(1 / 9) + z2 * (np.float32(1 / 11) + z2 * np.float32(1 / 13))
+            series = np.float32(1 / 5) + z2 * (np.float32(1 / 7) + z2 * series)
+            series = one + z2 * (np.float32(1 / 3) + z2 * series)
+            x = max(work[_LOBE + k] * np.float32(2.0) * z * series, np.float32(-30.0))
+            work[IRRADIANCE + k] = work[_STRENGTH + k] * _exp(x)
+    if gh > 1 or gw > 1:
+        y = min(max((row + np.float32(0.5)) / step - np.float32(0.5), 0.0), gh - 1.0)
+        x = min(max((column + np.float32(0.5)) / step - np.float32(0.5), 0.0), gw - 1.0)
+        r0 = min(int(y), gh - 2)
+        c0 = min(int(x), gw - 2)
+        fy = np.float32(y - r0)
+        fx = np.float32(x - c0)
+        for k in range(n):
+            top = flat[r0, c0, k] * (one - fx) + flat[r0, c0 + 1, k] * fx
+            low = flat[r0 + 1, c0, k] * (one - fx) + flat[r0 + 1, c0 + 1, k] * fx
+            work[IRRADIANCE + k] *= top * (one - fy) + low * fy
+
+
+@njit(inline="always", **JIT)
+def _exp(x):
+    """e^x for −30 ≤ x ≤ 0 to 1e-4 without a call, so that loops around it vectorise."""
+    one = np.float32(1.0)
+    y = x * np.float32(1 / 32)
+    e = one + y * (one + y * (np.float32(0.5) + y * (np.float32(1 / 6) + y * np.float32(1 / 24))))
+    e = e * e
+    e = e * e
+    e = e * e
+    e = e * e
+    return e * e
+
+
+@njit(**JIT)
+def sample(grid, row, column, step, offset, work):
+    """Bilinear sample of a coarse (gh, gw, N) map of the image at a pixel."""
+    gh, gw, n = grid.shape
+    one = np.float32(1.0)
+    y = min(max((row + np.float32(0.5)) / step - np.float32(0.5), 0.0), gh - 1.0)
+    x = min(max((column + np.float32(0.5)) / step - np.float32(0.5), 0.0), gw - 1.0)
+    r0 = max(min(int(y), gh - 2), 0)
+    c0 = max(min(int(x), gw - 2), 0)
+    r1 = min(r0 + 1, gh - 1)
+    c1 = min(c0 + 1, gw - 1)
+    fy = np.float32(y - r0)
+    fx = np.float32(x - c0)
+    for k in range(n):
+        top = grid[r0, c0, k] * (one - fx) + grid[r0, c1, k] * fx
+        low = grid[r1, c0, k] * (one - fx) + grid[r1, c1, k] * fx
+        work[offset + k] = top * (one - fy) + low * fy
+
+
+@njit(**JIT)
+def pixel_rows(
+    position, normal, d_p, d_q, w, v, tangent, n, epsilon, material, model, robust, width, work
+):  # fmt: skip
+    """Weighted residual and Jacobian of one pixel, per light.
+
+    Parameters
+    ----------
+    position, normal : (3,) world point (mm) and unit normal
+    d_p, d_q : (3,) derivatives of the unit normal by the slopes
+    w : (3,) derivative of the point by log-depth, mm
+    v : (3,) unit vector to the camera
+    tangent : (3,) unit direction of the brushing marks (any, if isotropic)
+    n : number of lights
+    work : in: lights, irradiance, indirect, target, seen, clipped; out: weighted residual, loss,
+        weighted Jacobian columns
+    """
+    one = np.float32(1.0)
+    zero = np.float32(0.0)
+    tiny = np.float32(1e-6)
+    px, py, pz = position[0], position[1], position[2]
+    nx, ny, nz = normal[0], normal[1], normal[2]
+    ax, ay, az = d_p[0], d_p[1], d_p[2]
+    bx, by, bz = d_q[0], d_q[1], d_q[2]
+    wx, wy, wz = w[0], w[1], w[2]
+    vx, vy, vz = v[0], v[1], v[2]
+    alpha_x = math.exp(material[0])
+    alpha_y = math.exp(material[1])
+    ks = math.exp(material[2])
+    g = material[3]
+    kd_pi = material[4] * np.float32(1 / math.pi)
+    floor = material[5] + epsilon
+    iax2 = one / (alpha_x * alpha_x)
+    iay2 = one / (alpha_y * alpha_y)
+    dia2 = iax2 - iay2
+    # Brushing direction within the tangent plane, and what of it moves with the normal.
+    nt = nx * tangent[0] + ny * tangent[1] + nz * tangent[2]
+    it = one / math.sqrt(max(one - nt * nt, np.float32(1e-3)))
+    tx = (tangent[0] - nt * nx) * it
+    ty = (tangent[1] - nt * ny) * it
+    tz = (tangent[2] - nt * nz) * it
+    at = (ax * tangent[0] + ay * tangent[1] + az * tangent[2]) * it
+    bt = (bx * tangent[0] + by * tangent[1] + bz * tangent[2]) * it
+    # Terms of the view, the same for all lights.
+    nv = max(nx * vx + ny * vy + nz * vz, np.float32(1e-3))
+    av = ax * vx + ay * vy + az * vz
+    bv = bx * vx + by * vy + bz * vz
+    vt = vx * tx + vy * ty + vz * tz
+    a2v = alpha_y * alpha_y * max(one - nv * nv - vt * vt, zero) + alpha_x * alpha_x * vt * vt
+    g1v, dg1v = _smith(nv, a2v / max(one - nv * nv, tiny), model)
+    lead = ks * g1v / (np.float32(4.0 * math.pi) * nv * alpha_x * alpha_y)
+    dview = dg1v - one / nv
+    ax2 = alpha_x * alpha_x
+    ay2 = alpha_y * alpha_y
+    for k in range(n):
+        lx = work[_X + k] - px
+        ly = work[_Y + k] - py
+        lz = work[_Z + k] - pz
+        inv = one / math.sqrt(lx * lx + ly * ly + lz * lz)
+        lx *= inv
+        ly *= inv
+        lz *= inv
+        lv = lx * vx + ly * vy + lz * vz
+        hinv = one / math.sqrt(max(np.float32(2.0) + np.float32(2.0) * lv, np.float32(1e-4)))
+        nl = nx * lx + ny * ly + nz * lz
+        al = ax * lx + ay * ly + az * lz
+        bl = bx * lx + by * ly + bz * lz
+        hn = max((nl + nv) * hinv, np.float32(1e-2))
+        ah = (al + av) * hinv
+        bh = (bl + bv) * hinv
+        ht = ((lx + vx) * tx + (ly + vy) * ty + (lz + vz) * tz) * hinv
+        vh = (one + lv) * hinv
+        lit = nl > np.float32(1e-4)
+        nl = max(nl, np.float32(1e-4))
+        # Derivatives of l, h by log-depth.
+        wl = wx * lx + wy * ly + wz * lz
+        nw = nx * wx + ny * wy + nz * wz
+        vw = vx * wx + vy * wy + vz * wz
+        nl_u = (nl * wl - nw) * inv
+        lv_u = (lv * wl - vw) * inv
+        hn_u = nl_u * hinv - hn * lv_u * hinv * hinv
+        # The microfacet distribution and its logarithmic derivatives.
+        hn2 = hn * hn
+        t2 = ht * ht * dia2
+        slope = (one - hn2) * iay2 + t2
+        if model == GGX:
+            root = one / (slope + hn2)
+            d = root * root
+            dln_slope = -np.float32(2.0) * root
+            dln_hn = -np.float32(4.0) * hn * root
+        else:
+            ihn2 = one / hn2
+            x = max(-slope * ihn2, np.float32(-30.0))
+            d = _exp(x) * ihn2 * ihn2
+            dln_slope = -ihn2
+            dln_hn = (np.float32(2.0) * slope * ihn2 - np.float32(4.0)) / hn
+        slope_hn = -np.float32(2.0) * hn * iay2
+        dh = dln_slope * slope_hn + dln_hn
+        dt = dln_slope * np.float32(2.0) * ht * dia2
+        lt = lx * tx + ly * ty + lz * tz
+        s2 = max(one - nl * nl, tiny)
+        a2l = (ay2 * max(s2 - lt * lt, zero) + ax2 * lt * lt) / s2
+        # Smith's G1 towards the light.
+        if model == GGX:
+            root_l = math.sqrt(nl * nl + a2l * s2)
+            g1l = np.float32(2.0) * nl / (nl + root_l)
+            dg1l = a2l / (nl * root_l * (nl + root_l))
+        else:
+            a = nl / math.sqrt(a2l * s2)
+            num = np.float32(3.535) * a + np.float32(2.181) * a * a
+            den = one + np.float32(2.276) * a + np.float32(2.577) * a * a
+            below = a < np.float32(1.6)
+            g1l = num / den if below else one
+            dg = (np.float32(3.535) + np.float32(4.362) * a) / num - (
+                np.float32(2.276) + np.float32(5.154) * a
+            ) / den
+            dg1l = dg * a / (nl * s2) if below else zero
+        f1 = one - vh
+        f5 = f1 * f1
+        f5 = f5 * f5 * f1
+        fresnel = one + g * f5
+        e = work[IRRADIANCE + k] * inv * inv
+        e = e * work[SEEN + k] if lit else zero
+        bare = e * lead * d * g1l
+        spec = bare * fresnel
+        diff = e * kd_pi * nl
+        m = spec + diff + floor + work[INDIRECT + k]
+        root_m = math.sqrt(max(m, tiny))
+        r = root_m - work[TARGET + k]
+        r = r if r < zero else r * (one - work[CLIPPED + k])
+        # Robust loss and weight.
+        ar = abs(r)
+        if robust == HUBER:
+            weight = one if ar <= width else width / ar
+            loss = r * r if ar <= width else width * (np.float32(2.0) * ar - width)
+        else:
+            q = width * width / (width * width + r * r)
+            loss = r * r * q
+            weight = q * q
+        used = r != zero
+        half = np.float32(0.5) / root_m * math.sqrt(weight) if used else zero
+        sw = math.sqrt(weight)
+        work[RESIDUAL + k] = r * sw
+        work[LOSS + k] = loss
+        # by u: distance, incidence, half vector, lobe
+        axis_l = -(work[_AX + k] * lx + work[_AY + k] * ly + work[_AZ + k] * lz)
+        axis_w = -(work[_AX + k] * wx + work[_AY + k] * wy + work[_AZ + k] * wz)
+        lobe = work[_LOBE + k] * (wl - axis_w / max(axis_l, np.float32(0.05))) * inv
+        away = np.float32(2.0) * wl * inv + lobe
+        ekd = e * kd_pi
+        work[BY_U + k] = half * (spec * (dh * hn_u + dg1l * nl_u + away) + ekd * (nl_u + nl * away))
+        # by p and q: normal
+        ht_p = -(nt * it) * ah - hn * at + ht * nt * it * at
+        ht_q = -(nt * it) * bh - hn * bt + ht * nt * it * bt
+        by_p = dh * ah + dt * ht_p + dg1l * al + dview * av
+        work[BY_P + k] = half * (spec * by_p + ekd * al)
+        by_q = dh * bh + dt * ht_q + dg1l * bl + dview * bv
+        work[BY_Q + k] = half * (spec * by_q + ekd * bl)
+        # by the material
+        sx = -np.float32(2.0) * ht * ht * iax2
+        sy = -np.float32(2.0) * (one - hn2 - ht * ht) * iay2
+        work[BY_AX + k] = half * spec * (dln_slope * sx - one)
+        work[BY_AY + k] = half * spec * (dln_slope * sy - one)
+        work[BY_KS + k] = half * spec
+        work[BY_G + k] = half * bare * f5
+        work[BY_KD + k] = half * e * nl * np.float32(1 / math.pi)
+        work[BY_OFFSET + k] = half
+
+
+@njit(inline="always", **JIT)
+def _smith(c, a2, model):
+    """Smith's G1 at cosine c with squared width a2 across it, and ∂ ln G1/∂c."""
+    s2 = max(np.float32(1.0) - c * c, np.float32(1e-6))
+    if model == GGX:
+        root = math.sqrt(c * c + a2 * s2)
+        return np.float32(2.0) * c / (c + root), a2 / (c * root * (c + root))
+    a = c / math.sqrt(a2 * s2)
+    if a >= np.float32(1.6):
+        return np.float32(1.0), np.float32(0.0)
+    num = np.float32(3.535) * a + np.float32(2.181) * a * a
+    den = np.float32(1.0) + np.float32(2.276) * a + np.float32(2.577) * a * a
+    dg = (np.float32(3.535) + np.float32(4.362) * a) / num - (
+        np.float32(2.276) + np.float32(5.154) * a
+    ) / den
+    return num / den, dg * a / (c * s2)
+
+
+@njit(**JIT)
+def pixel_geometry(u, r, c, x, y, jacobian, rotation, centre, geometry):
+    """Point, normal and their derivatives of pixel (r, c) into `geometry` (7, 3), world frame.
+
+    Rows: point, unit normal, ∂n/∂p, ∂n/∂q, ∂P/∂u, unit vector to the camera, spare.
+    `u` is log-depth at pixel corners; the Jacobian (4,) takes pixel slopes to normalised ones.
+    """
+    u00, u01, u10, u11 = u[r, c], u[r, c + 1], u[r + 1, c], u[r + 1, c + 1]
+    mean = 0.25 * (u00 + u01 + u10 + u11)
+    uc = 0.5 * ((u01 - u00) + (u11 - u10))
+    ur = 0.5 * ((u10 - u00) + (u11 - u01))
+    p = uc * jacobian[0] + ur * jacobian[1]
+    q = uc * jacobian[2] + ur * jacobian[3]
+    depth = math.exp(mean)
+    mz = -(1.0 + x * p + y * q)
+    length = math.sqrt(p * p + q * q + mz * mz)
+    n0, n1, n2 = p / length, q / length, mz / length
+    # ∂m/∂p = (1, 0, −x), ∂m/∂q = (0, 1, −y), projected off the normal
+    sp = n0 - x * n2
+    sq = n1 - y * n2
+    for i in range(3):
+        r0, r1, r2 = rotation[i, 0], rotation[i, 1], rotation[i, 2]
+        ray = r0 * x + r1 * y + r2
+        geometry[0, i] = centre[i] + depth * ray
+        geometry[4, i] = depth * ray
+        geometry[5, i] = -ray / math.sqrt(x * x + y * y + 1.0)
+        n = r0 * n0 + r1 * n1 + r2 * n2
+        geometry[1, i] = n
+        geometry[2, i] = (r0 - r2 * x - n * sp) / length
+        geometry[3, i] = (r1 - r2 * y - n * sq) / length
+    return mean, p, q
+
+
+@njit(**JIT)
+def tangent_at(kind, angle, cx, cy, point, out):
+    """Direction of the brushing marks: straight at an angle, or circles about (cx, cy) mm."""
+    out[2] = np.float32(0.0)
+    if kind == 1:
+        x = point[0] - cx
+        y = point[1] - cy
+        length = math.sqrt(x * x + y * y) + 1e-6
+        out[0] = -y / length
+        out[1] = x / length
+    else:
+        out[0] = math.cos(angle)
+        out[1] = math.sin(angle)
+
+
+@njit(**JIT)
+def prepare(
+    r, c, u, xy, jacobians, rotation, centre, flat, flat_step, indirect, indirect_step, obs, scale,
+    material, brush, local, geometry64, geometry, tangent, jac, mat, work,
+):  # fmt: skip
+    """Geometry, light, target and material of pixel (r, c) for `pixel_rows`; see `system_rows`."""
+    n = obs.shape[2]
+    whole = jacobians.shape[1] > 1
+    for i in range(4):
+        jac[i] = jacobians[i, r, c] if whole else jacobians[i, 0, 0]
+    pixel_geometry(u, r, c, xy[0, r, c], xy[1, r, c], jac, rotation, centre, geometry64)
+    for i in range(6):
+        for j in range(3):
+            geometry[i, j] = geometry64[i, j]
+    tangent_at(int(brush[0]), brush[1], brush[2], brush[3], geometry64[0], tangent)
+    irradiance(
+        geometry[0, 0], geometry[0, 1], geometry[0, 2], n, flat,
+        np.float32(r), np.float32(c), np.float32(flat_step), work,
+    )  # fmt: skip
+    if indirect.shape[0] > 1:
+        sample(indirect, np.float32(r), np.float32(c), np.float32(indirect_step), INDIRECT, work)
+    for k in range(n):
+        code = obs[r, c, k]
+        work[TARGET + k] = np.float32(code >> 2) * np.float32(scale)
+        work[SEEN + k] = np.float32(1 - ((code & SHADOW_BIT) >> 1))
+        work[CLIPPED + k] = np.float32(code & CLIPPED_BIT)
+    for i in range(N_MATERIAL):
+        mat[i] = material[i]
+    if local.shape[1] > 1:
+        mat[2] += local[0, r, c]
+        mat[4] += local[1, r, c]

@@ -1,0 +1,101 @@
+"""The numba kernel and the torch kernel are one set of formulas."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from simulated_parts import part, pictures
+
+from reconstruct.errors import ReconstructError
+from reconstruct.integrate import integrate_normals
+from reconstruct.methods import device_named
+from reconstruct.refine.batched import Batched
+from reconstruct.refine.data import encode
+from reconstruct.refine.dirt import local_equations
+from reconstruct.refine.lens import Lens
+from reconstruct.refine.pixel import SHADOW_BIT
+from reconstruct.refine.problem import Loss, Material, Problem, kernel_on
+from reconstruct.refine.solve import State, gauss_newton
+
+SHINY = Material("ggx", 0.15, 0.15, ks=0.6, g=0.4, kd=0.05, offset=1e-3)
+BRUSHED = replace(SHINY, alpha_x=0.1, alpha_y=0.3, brush=(0.0, 0.6, 0.0, 0.0), anisotropic=True)
+TURNED = replace(BRUSHED, model="beckmann", brush=(1.0, 0.0, 5.0, -4.0))
+
+
+def problem(size: int = 24, lights: int = 40) -> tuple[Problem, np.ndarray]:
+    """Pictures with shadows, clipping, a mask, lobes, a flat field and places of their own."""
+    rng = np.random.default_rng(0)
+    scene = part("field", size, lights)
+    stack = pictures(scene)
+    stack.clipped[3, 4:8] = True
+    weight = np.ones((size, size), np.float32)
+    weight[:3, :5] = 0.0
+    flat = rng.uniform(0.9, 1.1, (5, 5, lights)).astype(np.float32)
+    made = Problem(
+        scene.rig.camera, scene.rig.lights, encode(stack), weight, flat, size / 5, threads=1
+    )
+    made.pictures.code |= (rng.random(made.pictures.code.shape) < 0.1) * np.uint16(SHADOW_BIT)
+    made.indirect = rng.uniform(0, 0.02, (6, 6, lights)).astype(np.float32)
+    made.indirect_step = size / 6
+    made.local = np.zeros((2, size, size), np.float32)
+    made.local[:, 10:14] = rng.uniform(-0.2, 0.0, (2, 4, size))
+    made.local[1] *= 0.1
+    u = integrate_normals(scene.normals, scene.rig.camera, float(scene.points_mm[..., 2].mean()))
+    return made, u + 1e-4 * rng.standard_normal(u.shape)
+
+
+def close(a: np.ndarray, b: np.ndarray, relative: float = 2e-3) -> None:
+    """Equal to a small part of the largest value."""
+    assert np.isfinite(b).all()
+    np.testing.assert_allclose(a, b, rtol=relative, atol=relative * float(np.abs(a).max()))
+
+
+def layers(maps: np.ndarray) -> np.ndarray:
+    """Maps of any number of leading axes as one stack of images."""
+    return maps.reshape(-1, *maps.shape[-2:])
+
+
+@pytest.mark.parametrize("material", [SHINY, replace(SHINY, model="beckmann"), BRUSHED, TURNED])
+@pytest.mark.parametrize("loss", [Loss("huber", 0.02), Loss("geman", 0.05)])
+def test_numba_and_torch_agree(material: Material, loss: Loss) -> None:
+    fit, u = problem()
+    fit.lights = replace(fit.lights, lobe=np.linspace(0.5, 2.0, len(fit.lights)))
+    systems, images, terms, sizes = [], [], [], []
+    for kernel in (kernel_on("cpu"), Batched("cpu")):
+        fit.kernel = kernel
+        systems.append(fit.evaluate(u, material, loss))
+        images.append(fit.render_rows(u, material, 2, 11))
+        terms.append(local_equations(fit, u, material, loss))
+        lens = Lens(fit, 0.4)
+        sizes.append(lens.update(u, material, loss))
+    first, second = systems
+    for name in ("loss", "material_gradient", "material_matrix"):
+        close(getattr(first, name), getattr(second, name))
+    for name in ("sums", "cross"):
+        one, other = getattr(first, name), getattr(second, name)
+        for a, b in zip(layers(one), layers(other), strict=True):
+            close(a, b)
+    close(*images)
+    for a, b in zip(terms[0][0], terms[1][0], strict=True):
+        close(a, b)
+    assert sizes[0] == pytest.approx(sizes[1], abs=1e-3)
+
+
+def test_steps_of_both_lead_to_the_same_surface() -> None:
+    ends = []
+    for kernel in (kernel_on("cpu"), Batched("cpu")):
+        fit, u = problem()
+        fit.kernel = kernel
+        ends.append(gauss_newton(fit, State(u, SHINY), Loss("huber", 0.02), 0.0, rounds=3))
+    assert ends[1].cost == pytest.approx(ends[0].cost, rel=1e-3)
+    heights = [fit.height_mm(end.u) for end in ends]
+    assert np.abs(heights[0] - heights[1]).max() < 0.005
+
+
+def test_a_device_is_there_or_refused() -> None:
+    assert device_named("cpu") == "cpu"
+    assert device_named("auto") in ("cpu", "cuda")
+    with pytest.raises(ReconstructError, match="abacus"):
+        device_named("abacus")

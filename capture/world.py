@@ -12,8 +12,10 @@ must not wait for a lock that is held around `lit` or `electrons`.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -23,6 +25,9 @@ from numpy.typing import NDArray
 
 from capture.errors import DeviceError
 from capture.faults import NONE, Faults
+
+LOG_LENGTH = 10_000  # lightings kept: more than a picture can look back on
+DISORDER_US = 1_000_000  # no event is told later than this after the instant it was meant for
 
 
 class Scene(Protocol):
@@ -85,7 +90,8 @@ class World:
         self.seed = seed
         self.faults = faults
         self.board: object = None  # the virtual board, once capture.leds.virtual has made it
-        self._log: list[Lit] = []
+        self._past: deque[Lit] = deque(maxlen=LOG_LENGTH)
+        self._shining: list[Lit] = []
         self._lock = threading.Lock()
         self._on_trigger: list[Callable[[int], None]] = []
         self._on_exposure_active: list[Callable[[int], None]] = []
@@ -112,32 +118,37 @@ class World:
         """An LED goes on (several may be on at once: that is a fault worth simulating)."""
         with self._lock:
             now = self.clock.now_us() if at_us is None else at_us
-            self._log.append(Lit(led, level, now, None))
+            self._shining.append(Lit(led, level, now, None))
 
     def dark(self, led: int | None = None, at_us: int | None = None) -> None:
         """LED `led` goes off; None: all of them."""
         with self._lock:
             now = self.clock.now_us() if at_us is None else at_us
-            for lit in self._log:
-                if lit.off_us is None and led in (None, lit.led):
+            for lit in self._shining:
+                if led in (None, lit.led):
                     lit.off_us = now
+                    self._past.append(lit)
+            self._shining = [lit for lit in self._shining if lit.off_us is None]
 
     def lit(self, start_us: int, end_us: int) -> dict[int, float]:
         """Level × µs that each LED shone within a window that lies in the past."""
         self.settle(end_us)
         total: dict[int, float] = {}
         with self._lock:
-            for lit in self._log:
+            for lit in itertools.chain(self._shining, reversed(self._past)):
                 off = end_us if lit.off_us is None else lit.off_us
+                if off < start_us - DISORDER_US:
+                    break  # `_past` is in the order in which LEDs went off
                 overlap = min(end_us, off) - max(start_us, lit.on_us)
                 if overlap > 0:
                     total[lit.led] = total.get(lit.led, 0.0) + lit.level * overlap
         return total
 
     def log(self) -> list[Lit]:
-        """A copy of the log of light, in the order the LEDs went on."""
+        """A copy of the log of light (its last part), in the order the LEDs went on."""
         with self._lock:
-            return [replace(lit) for lit in self._log]
+            every = [replace(lit) for lit in itertools.chain(self._past, self._shining)]
+        return sorted(every, key=lambda lit: lit.on_us)
 
     def electrons(self, start_us: int, end_us: int) -> NDArray[np.float32]:
         """(H, W) expected photo-electrons of an exposure window."""

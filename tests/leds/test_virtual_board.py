@@ -9,9 +9,10 @@ import pytest
 from capture.errors import DeviceError, DeviceTimeout
 from capture.faults import Faults, SerialFault
 from capture.leds.base import LedBoard, Step
+from capture.leds.bench import BenchScene
 from capture.leds.board import open_board
 from capture.leds.virtual import board_of
-from capture.world import World
+from capture.world import LOG_LENGTH, World
 
 STEPS = [Step(led, 1.0, 100, 2000) for led in range(1, 7)]
 
@@ -272,3 +273,14 @@ def test_light_fades_as_the_board_warms_up(world: World, port: str) -> None:
         time.sleep(0.1)
         board.on(1)
     assert world.log()[1].level < world.log()[0].level < 1
+
+
+def test_the_log_of_light_does_not_grow_for_ever() -> None:
+    world = World(BenchScene(3))
+    for k in range(LOG_LENGTH + 500):
+        world.light(1 + k % 3, 1.0, 1000 * k)
+        world.dark(None, 1000 * k + 400)
+    last = 1000 * (LOG_LENGTH + 499)
+    assert len(world.log()) == LOG_LENGTH
+    assert world.log()[-1].on_us == last
+    assert sum(world.lit(last - 2000, last + 1000).values()) == 3 * 400

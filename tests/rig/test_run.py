@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
+import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +129,35 @@ def test_watches_without_opening_the_devices_again(bench, monkeypatch):
     heights = [line["figures"]["height_range_mm"] for line in lines if "figures" in line]
     assert heights[0] == pytest.approx(heights[2], rel=0.02)
     assert heights[0] != pytest.approx(heights[1], rel=0.02), "the same part was measured twice"
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc to look into")
+def test_twenty_parts_leave_neither_memory_nor_open_files_behind(bench, monkeypatch):
+    """Objects of numpy are counted as well: tracemalloc sees what arrays allocate."""
+    seen: list[tuple[int, int]] = []
+    measure = measuring.measure_part
+
+    def watched(*arguments: object) -> object:
+        verdict = measure(*arguments)
+        gc.collect()
+        seen.append((tracemalloc.get_traced_memory()[0], len(os.listdir("/proc/self/fd"))))
+        return verdict
+
+    monkeypatch.setattr(measuring, "measure_part", watched)
+    names = bench / "names.txt"
+    names.write_text("field-1\ncoin-2\n" * 10, encoding="utf-8")
+    tracemalloc.start()
+    try:
+        result = run(bench, "--watch", "--names", names, "--json", "--leds", "1-6")
+    finally:
+        tracemalloc.stop()
+    assert result.exit_code == 0
+    memory, files = zip(*seen, strict=True)
+    assert len(seen) == 20
+    assert max(files[4:]) <= files[3]
+    growth_kb = (np.mean(memory[-4:]) - np.mean(memory[4:8])) / 12 / 1024
+    print(f"{growth_kb:.2f} kB a part, {files[-1]} files")
+    assert growth_kb < 20, f"{growth_kb:.1f} kB a part"
 
 
 def test_reads_names_as_they_are_typed(bench, monkeypatch):

@@ -28,101 +28,124 @@ ENCODING = "half-vector-moments/1"  # written into weight files; change when cha
 _SCALE = np.array([3, 3, 10, 10, 10] * len(POWERS) + [1] * 12, dtype=np.float32)
 
 
-@njit(fastmath=True, parallel=True, cache=True)
+@njit(fastmath=True, error_model="numpy", parallel=True, cache=True)
 def _moments(
-    radiance: F32, clipped: NDArray[np.uint8], points: F32, centre: F32,
+    radiance: F32, clipped: NDArray[np.uint8], lit: NDArray[np.bool_], points: F32, centre: F32,
     position: F32, axis: F32, lobe: F32, power: F32, floor: float,
 ) -> F32:  # fmt: skip
-    """(P, 35) raw moments of (P, N) radiance; everything in the camera-aligned frame."""
+    """(P, 35) raw moments of (P, N) radiance; everything in the camera-aligned frame.
+
+    The loops over lights have no branches, so that they run on vectors of lights.
+    """
     pixels, count = radiance.shape
     out = np.zeros((pixels, 35), dtype=np.float32)
     one, zero = np.float32(1.0), np.float32(0.0)
+    tiny = np.float32(1e-30)
     floor = np.float32(floor)
-    simple = True  # all lobes 0 or 1: no power function in the loop
+    qx, qy, qz = position[:, 0].copy(), position[:, 1].copy(), position[:, 2].copy()
+    sx, sy, sz = axis[:, 0].copy(), axis[:, 1].copy(), axis[:, 2].copy()
+    lambertian = True  # all lobes 1: no power function
     for k in range(count):
-        if lobe[k] != zero and lobe[k] != one:
-            simple = False
+        if lobe[k] != one:
+            lambertian = False
     for i in prange(pixels):
+        if not lit[i]:
+            continue
         px, py, pz = points[i, 0], points[i, 1], points[i, 2]
         vx, vy, vz = centre[0] - px, centre[1] - py, centre[2] - pz
         inv = one / math.sqrt(vx * vx + vy * vy + vz * vz)
         vx *= inv
         vy *= inv
         vz *= inv
-        work = np.empty((3, count), dtype=np.float32)  # weight and half vector of each light
-        top = zero
-        clips = zero
+        weight = np.empty(count, dtype=np.float32)
+        first = np.empty(count, dtype=np.float32)  # half vector, stereographic
+        second = np.empty(count, dtype=np.float32)
+        fall = np.empty(count, dtype=np.float32)
+        here = radiance[i]
         for k in range(count):
-            lx, ly, lz = position[k, 0] - px, position[k, 1] - py, position[k, 2] - pz
+            lx, ly, lz = qx[k] - px, qy[k] - py, qz[k] - pz
             inv = one / math.sqrt(lx * lx + ly * ly + lz * lz)
             lx *= inv
             ly *= inv
             lz *= inv
-            cosine = -(lx * axis[k, 0] + ly * axis[k, 1] + lz * axis[k, 2])
-            cosine = max(cosine, np.float32(0.05))
-            fall = lobe[k] * cosine + (one - lobe[k]) if simple else cosine ** lobe[k]
-            strength = power[k] * inv * inv * fall
+            fall[k] = max(-(lx * sx[k] + ly * sy[k] + lz * sz[k]), np.float32(0.05))
+            weight[k] = max(here[k] - floor, zero) / (power[k] * inv * inv)
             hx, hy, hz = vx + lx, vy + ly, vz + lz
             inv = one / (math.sqrt(hx * hx + hy * hy + hz * hz) + np.float32(1e-6))
             # half vectors behind the camera plane do not occur for lights above the part
             inv = inv / max(np.float32(0.2), one + hz * inv)
-            w = max(radiance[i, k] - floor, zero) / strength
-            work[0, k] = w
-            work[1, k] = hx * inv
-            work[2, k] = hy * inv
-            clips += np.float32(clipped[i, k])
-            top = max(top, w)
-        total = np.zeros((6, 6), dtype=np.float32)
-        for j in range(6):
-            t0, t1, t2, t3, t4, t5 = zero, zero, zero, zero, zero, zero
+            first[k] = hx * inv
+            second[k] = hy * inv
+        if lambertian:
             for k in range(count):
-                w = work[0, k]
-                if j == 0:
+                weight[k] /= fall[k]
+        else:
+            for k in range(count):
+                weight[k] /= fall[k] ** lobe[k]
+        top = zero
+        for k in range(count):
+            top = max(top, weight[k])
+        clips = 0
+        for k in range(count):
+            clips += np.int32(clipped[i, k])
+        sums = np.zeros((6, 6), dtype=np.float32)
+        for half in range(2):  # three powers at a time: their sums fit into the registers
+            t0, t1, t2, t3, t4, t5 = zero, zero, zero, zero, zero, zero
+            u0, u1, u2, u3, u4, u5 = zero, zero, zero, zero, zero, zero
+            v0, v1, v2, v3, v4, v5 = zero, zero, zero, zero, zero, zero
+            for k in range(count):
+                w, a, b = weight[k], first[k], second[k]
+                if half == 0:
+                    y = math.sqrt(math.sqrt(w))
                     x = one
-                elif j == 1:
-                    x = math.sqrt(math.sqrt(w))
-                elif j == 2:
-                    x = math.sqrt(w)
-                elif j == 3:
-                    x = w
-                elif j == 4:
-                    x = w * math.sqrt(w)
+                    z = math.sqrt(w)
                 else:
-                    x = w * w * w
-                a, b = work[1, k], work[2, k]
+                    x = w
+                    y = w * math.sqrt(w)
+                    z = w * w * w
+                aa, ab, bb = a * a, a * b, b * b
                 t0 += x
                 t1 += x * a
                 t2 += x * b
-                t3 += x * a * a
-                t4 += x * a * b
-                t5 += x * b * b
-            total[j, 0] = t0
-            total[j, 1] = t1
-            total[j, 2] = t2
-            total[j, 3] = t3
-            total[j, 4] = t4
-            total[j, 5] = t5
+                t3 += x * aa
+                t4 += x * ab
+                t5 += x * bb
+                u0 += y
+                u1 += y * a
+                u2 += y * b
+                u3 += y * aa
+                u4 += y * ab
+                u5 += y * bb
+                v0 += z
+                v1 += z * a
+                v2 += z * b
+                v3 += z * aa
+                v4 += z * ab
+                v5 += z * bb
+            j = 3 * half
+            sums[j] = np.array([t0, t1, t2, t3, t4, t5], dtype=np.float32)
+            sums[j + 1] = np.array([u0, u1, u2, u3, u4, u5], dtype=np.float32)
+            sums[j + 2] = np.array([v0, v1, v2, v3, v4, v5], dtype=np.float32)
         n = np.float32(count)
-        mean = total[3, 0] / n
+        mean = sums[3, 0] / n
         for j in range(6):
-            s = np.float32(1.0) / max(total[j, 0], np.float32(1e-30))
-            if total[j, 0] <= np.float32(1e-30):
+            if sums[j, 0] <= tiny:
                 continue
-            a = total[j, 1] * s
-            b = total[j, 2] * s
+            s = one / sums[j, 0]
+            a = sums[j, 1] * s
+            b = sums[j, 2] * s
             out[i, 5 * j] = a
             out[i, 5 * j + 1] = b
-            out[i, 5 * j + 2] = total[j, 3] * s - a * a
-            out[i, 5 * j + 3] = total[j, 4] * s - a * b
-            out[i, 5 * j + 4] = total[j, 5] * s - b * b
-        tiny = np.float32(1e-30)
+            out[i, 5 * j + 2] = sums[j, 3] * s - a * a
+            out[i, 5 * j + 3] = sums[j, 4] * s - a * b
+            out[i, 5 * j + 4] = sums[j, 5] * s - b * b
         if mean > tiny:
-            half = total[2, 0] / n
-            out[i, 30] = math.log(max(half * half / mean, np.float32(1e-3)))
-            out[i, 31] = math.log(max(total[4, 0] / n, tiny)) - 1.5 * math.log(mean)
+            root = sums[2, 0] / n
+            out[i, 30] = math.log(max(root * root / mean, np.float32(1e-3)))
+            out[i, 31] = math.log(max(sums[4, 0] / n, tiny)) - 1.5 * math.log(mean)
             out[i, 32] = math.log(max(top / mean, np.float32(1e-3)))
         out[i, 33] = mean
-        out[i, 34] = clips / n
+        out[i, 34] = np.float32(clips) / n
     return out
 
 
@@ -162,6 +185,7 @@ def encode(
     raw = _moments(
         np.ascontiguousarray(radiance, dtype=np.float32).reshape(-1, count),
         np.ascontiguousarray(clipped).reshape(-1, count),
+        np.ascontiguousarray(mask).ravel(),
         np.ascontiguousarray(points, dtype=np.float32).reshape(-1, 3),
         np.ascontiguousarray(centre, dtype=np.float32),
         np.ascontiguousarray(position, dtype=np.float32),

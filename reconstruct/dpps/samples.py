@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
-from reconstruct.dpps import scene, shapes
+from reconstruct.dpps import scene, sensor, shapes
 from reconstruct.dpps.encoding import encode, slope_of_log_depth
+from reconstruct.dpps.rigs import random_lights
 
 UNIT_PX = 64  # the height head's unit: so many pixels' width
 SPLITS = {"train": 1, "validation": 2, "test": 3}
@@ -32,7 +34,8 @@ class Ask:
     rig : "mixed", "dome96", or the held-out layouts "panel" and "spiral"
     rig_seed : draw the lights from this seed instead: the same rig in every sample
     lights : number of lights
-    zoom : share of samples that see a window of the field on an uneven base
+    zoom : share of samples as the second pass sees them: most of them windows of the field, over
+        an uneven base, which is a rough guess of the surface in more than half of them
     shapes : "all" or "blobby"
     bounces : inter-reflection samples; None is 3 in most samples
     ideal : no calibration errors
@@ -92,96 +95,14 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def random_lights(
-    rng: np.random.Generator, ask: Ask, camera_mm: float, field_mm: float
-) -> dict[str, NDArray[np.float64]]:
-    """Positions (mm), axes, lobes and powers of a random rig."""
-    kind = ask.rig
-    if kind == "mixed":
-        kind = rng.choice(["dome96", "dome", "rings", "random"], p=[0.35, 0.3, 0.2, 0.15])
-    count = ask.lights or (96 if kind == "dome96" else round(_log_uniform(rng, 8, 256)))
-    radius = 280.0 / 420.0 * camera_mm
-    if kind in ("dome", "rings", "random", "spiral"):
-        radius = max(camera_mm * _log_uniform(rng, 0.4, 1.3), 1.1 * field_mm)
-    turn = rng.uniform(0, 2 * np.pi)
-    index = np.arange(count)
-    sine: NDArray[Any]
-    azimuth: NDArray[Any]
-    if kind == "dome96":
-        # half: rings from about 24° to 72°; half: even in solid angle; both jittered
-        total = max(count, 96)
-        if rng.random() < 0.5:
-            levels = np.radians(
-                np.linspace(rng.uniform(19, 29), rng.uniform(67, 80), int(rng.integers(5, 8)))
-            )
-            share = np.cumsum(np.cos(levels)) / np.cos(levels).sum()
-            ring = np.searchsorted(share, (np.arange(total) + 0.5) / total)
-            inside = np.arange(total) - np.searchsorted(ring, ring)
-            size = np.bincount(ring)[ring]
-            sine = np.sin(levels[ring])
-            azimuth = 2 * np.pi * inside / size + 1.1 * ring + turn
-        else:
-            low = np.sin(np.radians(rng.uniform(14, 24)))
-            high = np.sin(np.radians(84))
-            sine = np.asarray(low + (high - low) * (np.arange(total) + 0.5) / total)
-            azimuth = np.arange(total) * 2.399963 + turn
-        pick = np.sort(rng.permutation(total)[:count])
-        sine, azimuth = sine[pick], azimuth[pick]
-        sine = np.clip(sine + rng.normal(0, 0.01, count), 0.1, 0.999)
-        azimuth = azimuth + rng.normal(0, 0.03, count)
-    elif kind == "dome":
-        low, high = np.sin(np.radians(rng.uniform(10, 40))), np.sin(np.radians(rng.uniform(60, 88)))
-        sine = np.asarray(low + (high - low) * (index + 0.5) / count)
-        azimuth = index * 2.399963 + turn + rng.normal(0, rng.uniform(0, 0.2), count)
-    elif kind == "rings":
-        rings = int(rng.integers(1, 7)) if count >= 24 else int(rng.integers(1, 4))
-        levels = np.sort(np.sin(np.radians(rng.uniform(15, 85, rings))))
-        ring = index % rings
-        sine = levels[ring]
-        azimuth = (index // rings) * 2 * np.pi / np.ceil(count / rings) + turn + ring * 0.7
-    elif kind == "random":
-        sine = rng.uniform(0.2, 0.995, count)
-        azimuth = rng.uniform(0, 2 * np.pi, count)
-    elif kind == "spiral":
-        t = (index + 0.5) / count
-        sine, azimuth = np.sin(np.radians(15 + 65 * t)), 2 * np.pi * 5 * t + turn
-    elif kind == "panel":
-        side = int(np.ceil(np.sqrt(count)))
-        gx, gy = np.meshgrid(np.linspace(-1, 1, side), np.linspace(-1, 1, side))
-        flat = np.stack([gx.ravel(), gy.ravel()], -1)[rng.permutation(side * side)[:count]]
-        height = rng.uniform(0.35, 0.6) * camera_mm
-        position = np.column_stack([flat * camera_mm * 0.9, np.full(count, height)])
-        position = position + rng.normal(0, 0.01 * camera_mm, position.shape)
-    else:
-        raise ValueError(f"no rig layout '{kind}'")
-    if kind != "panel":
-        cosine = np.sqrt(1 - sine**2)
-        direction = np.stack([cosine * np.cos(azimuth), cosine * np.sin(azimuth), sine], -1)
-        spread = rng.normal(0, rng.uniform(0, 0.05), (count, 1))
-        position = direction * radius * (1 + spread)
-    tilt = rng.normal(0, rng.uniform(0, 0.15), (count, 3))
-    axis = -position / np.linalg.norm(position, axis=1, keepdims=True) + tilt
-    if kind == "panel":
-        axis = np.array([0.0, 0.0, -1.0]) + tilt
-    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
-    lobe = 1.0 if rng.random() < 0.5 else float(rng.choice([0.0, 1.0, 1.5, 2.0, 4.0]))
-    power = np.exp(rng.normal(0, rng.uniform(0, 0.25), count))
-    return {
-        "position": position,
-        "axis": axis,
-        "lobe": np.full(count, lobe),
-        "power": power * camera_mm**2,
-    }
-
-
 def _scaled(
     rng: np.random.Generator, ask: Ask, height: NDArray[np.float32], pixel_mm: float
 ) -> tuple[NDArray[np.float32], float]:
     """Heights in mm with a random median slope, and that slope in degrees."""
     if ask.slope_deg is not None:
         wanted = rng.uniform(*ask.slope_deg)
-    elif rng.random() < 0.5:
-        wanted = rng.uniform(22, 54)
+    elif rng.random() < 0.6:
+        wanted = rng.uniform(26, 56)
     else:
         wanted = _log_uniform(rng, 2, 30)
     rows, columns = np.gradient(height)
@@ -208,14 +129,13 @@ def draw(seed: int, ask: Ask = Ask(), split: str = "train", keep_radiance: bool 
     whole_mm = camera * angle
     rig_rng = rng if ask.rig_seed is None else np.random.default_rng(ask.rig_seed)
     lights = random_lights(rig_rng, ask, camera, whole_mm)
-    share = rng.uniform(0.2, 0.6) if zoom else 1.0
+    again = zoom and rng.random() < 0.6  # the base is what a first pass has found
+    share = rng.uniform(0.2, 0.6) if zoom and not (again and rng.random() < 0.4) else 1.0
     field_mm = whole_mm * share
     pixel_angle = angle * share / n
     shift = rng.uniform(-0.5, 0.5, 2) * (1 - share) * angle if zoom else np.zeros(2)
-    X, Y = np.meshgrid(
-        (np.arange(n) - (n - 1) / 2) * pixel_angle + shift[0],
-        -(np.arange(n) - (n - 1) / 2) * pixel_angle + shift[1],
-    )
+    along = ((np.arange(n) - (n - 1) / 2) * pixel_angle).astype(np.float32)
+    X, Y = np.meshgrid(along + np.float32(shift[0]), -along + np.float32(shift[1]))
     pixel_mm = pixel_angle * camera
 
     # the part
@@ -230,9 +150,15 @@ def draw(seed: int, ask: Ask = Ask(), split: str = "train", keep_radiance: bool 
     base = np.zeros((n, n), dtype=np.float32)
     if zoom:  # a window of a larger part, whose coarse shape is roughly known
         low = shapes.smooth(rng, n, 0.5) * field_mm * _log_uniform(rng, 0.01, 0.3)
-        height = height * np.float32(rng.uniform(0.2, 1)) + low
-        base = low + shapes.smooth(rng, n, 1.2) * field_mm * _log_uniform(rng, 0.003, 0.05)
-    error = 0.0 if ask.ideal else rng.normal(0, 0.015) * whole_mm
+        height = height * np.float32(rng.uniform(0.4 if again else 0.2, 1)) + low
+        base = gaussian_filter(height, rng.uniform(0.6, 2.5)) if again else low
+        base = base + shapes.smooth(rng, n, 1.2) * field_mm * _log_uniform(rng, 0.003, 0.05)
+        if again:  # errors of its slope, most of them a few degrees
+            cycles = rng.uniform(2, 8)
+            wrong = np.tan(np.radians(slope)) * rng.uniform(0.02, 0.35)
+            base = base + shapes.smooth(rng, n, cycles) * wrong * field_mm / (2 * np.pi * cycles)
+    exact = ask.ideal or rng.random() < 0.4
+    error = 0.0 if exact else rng.normal(0, 0.015) * whole_mm
     base = base + np.float32(error)
     depth = np.maximum(camera - height, 0.3 * camera)
     log_depth = np.log(depth).astype(np.float32)
@@ -279,33 +205,28 @@ def draw(seed: int, ask: Ask = Ask(), split: str = "train", keep_radiance: bool 
         image = scene.blur(image, 1 - sigma2, sigma2 / 2)
 
     # the sensor
-    lit = image[mask]
     hdr = rng.random() < 0.45
-    probe = lit[:: max(1, len(lit) // 500)]
+    places = np.flatnonzero(mask)
+    probe = image.reshape(n * n, -1)[places[:: max(1, len(places) // 300)]]
     quantile = 1.0 if hdr else 1 - _log_uniform(rng, 1e-4, 0.03)
     full = max(float(np.quantile(probe, quantile)) * (1.05 if hdr else 1.0), 1e-20)
-    image *= np.float32(1 / full)
     well = _log_uniform(rng, 5000, 40000)
     read = rng.uniform(2, 8) / well * (0.05 if hdr else 1.0)
     step = (0.0 if hdr else 1.0) / (2 ** int(rng.choice([8, 10, 12, 12, 12, 16])) - 1)
-    noise = rng.standard_normal(image.shape, dtype=np.float32)
-    noise *= np.sqrt(np.float32(read**2) + image / np.float32(well * (4 if hdr else 1)))
-    image += noise
-    if not ask.ideal:
-        image += np.float32(rng.normal(0, 3e-4) * (0.1 if hdr else 1))  # ambient left over
-    clipped = (image >= 1).astype(np.uint8) if not hdr else np.zeros(image.shape, np.uint8)
-    if not hdr:
-        np.minimum(image, 1, out=image)
-    if step > 0:
-        image = np.round(image / np.float32(step)) * np.float32(step)
+    ambient = 0.0 if exact else rng.normal(0, 3e-4) * (0.1 if hdr else 1)  # left over
+    count = image.shape[-1]
+    clipped = sensor.expose(
+        image.reshape(n * n, count), mask.ravel(), 1 / full, sensor.normal_table(),
+        sensor.noise_places(rng, n * n, count), read, 1 / (well * (4 if hdr else 1)), ambient,
+        not hdr, step,
+    ).reshape(image.shape)  # fmt: skip
     floor = float(np.hypot(read, step / 3.5))
 
     # what calibration believes
     position, power = lights["position"], lights["power"]
-    if not ask.ideal:
-        position = position + rng.normal(0, _log_uniform(rng, 0.05, 1.0), position.shape) * (
-            camera / 420
-        )
+    if not exact:
+        spread = _log_uniform(rng, 0.05, 1.0) * camera / 420
+        position = position + rng.normal(0, spread, position.shape)
         power = power * np.exp(rng.normal(0, rng.uniform(0, 0.03), len(power)))
     base_depth = np.exp(base_log_depth)
     channels = encode(

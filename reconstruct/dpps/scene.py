@@ -20,77 +20,105 @@ F32 = NDArray[np.float32]
 AZIMUTHS = 32
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model="numpy", cache=True)
 def horizon(points: F32) -> F32:
     """(H, W, 32) tangent of the horizon's elevation towards each azimuth (x right, y up).
 
-    Azimuths are even in the diamond angle y / (|x| + |y|), which needs no arctangent.
+    Azimuths are even in the diamond angle y / (|x| + |y|), which needs no arctangent. One step
+    along one azimuth is the same shift for all pixels, so that rows are compared as a whole.
     """
     height, width, _ = points.shape
-    out = np.full((height, width, AZIMUTHS), np.float32(-10.0), dtype=np.float32)
+    x, y, z = points[..., 0].copy(), points[..., 1].copy(), points[..., 2].copy()
+    best = np.empty((height, width), dtype=np.float32)
+    out = np.empty((height, width, AZIMUTHS), dtype=np.float32)
     reach = max(height, width)
-    for row in range(height):
-        for j in range(AZIMUTHS):
-            turn = 4.0 * j / AZIMUTHS
-            dx0 = 1 - turn if turn <= 2 else turn - 3
-            dy0 = turn if turn <= 1 else (2 - turn if turn <= 3 else turn - 4)
-            long = math.sqrt(dx0 * dx0 + dy0 * dy0)
-            dc = np.float32(dx0 / long)
-            dr = np.float32(-dy0 / long)
-            for column in range(width):
-                best = np.float32(-10.0)
-                step = np.float32(1.0)
-                x0, y0, z0 = points[row, column, 0], points[row, column, 1], points[row, column, 2]
-                while step < reach:
-                    c = int(column + dc * step + np.float32(0.5))
-                    r = int(row + dr * step + np.float32(0.5))
-                    if c < 0 or r < 0 or c >= width or r >= height:
-                        break
-                    dx = points[r, c, 0] - x0
-                    dy = points[r, c, 1] - y0
-                    run = math.sqrt(dx * dx + dy * dy)
-                    if run > 0:
-                        best = max(best, (points[r, c, 2] - z0) / run)
-                    step = step * np.float32(1.25) + np.float32(0.4)
-                out[row, column, j] = best
+    for j in range(AZIMUTHS):
+        turn = 4.0 * j / AZIMUTHS
+        dx = 1 - turn if turn <= 2 else turn - 3
+        dy = turn if turn <= 1 else (2 - turn if turn <= 3 else turn - 4)
+        long = math.sqrt(dx * dx + dy * dy)
+        best[:] = np.float32(-10.0)
+        step = 1.0
+        while step < reach:
+            right = math.floor(dx / long * step + 0.5)
+            down = math.floor(-dy / long * step + 0.5)
+            first, last = max(0, -right), min(width, width - right)
+            for row in range(max(0, -down), min(height, height - down)):
+                x0, y0, z0, top = x[row], y[row], z[row], best[row]
+                x1, y1, z1 = x[row + down], y[row + down], z[row + down]
+                for c in range(first, last):
+                    ex, ey = x1[c + right] - x0[c], y1[c + right] - y0[c]
+                    square = ex * ex + ey * ey + np.float32(1e-12)
+                    top[c] = max(top[c], (z1[c + right] - z0[c]) / math.sqrt(square))
+            step = step * 1.25 + 0.4
+        out[..., j] = best
     return out
 
 
-@njit(fastmath=True, inline="always")
+@njit(fastmath=True, error_model="numpy", inline="always")
+def _exp_minus(x):
+    """exp(-x) for x ≥ 0, to some 1e-5 of itself; without branches, for loops over lights."""
+    t = min(x, np.float32(32.0)) * np.float32(-1 / 64)
+    y = np.float32(1.0) + t * (
+        np.float32(1.0)
+        + t
+        * (
+            np.float32(1 / 2)
+            + t
+            * (
+                np.float32(1 / 6)
+                + t * (np.float32(1 / 24) + t * (np.float32(1 / 120) + t * np.float32(1 / 720)))
+            )
+        )
+    )
+    y *= y
+    y *= y
+    y *= y
+    y *= y
+    y *= y
+    return y * y
+
+
+@njit(fastmath=True, error_model="numpy", inline="always")
 def _brdf(
-    nx, ny, nz, tx, ty, tz, lx, ly, lz, vx, vy, vz, ax, ay, beckmann, f0, kd
+    nx, ny, nz, tx, ty, tz, lx, ly, lz, vx, vy, vz, nv, ax2, ay2, beckmann, f0, kd
 ):  # fmt: skip
-    """f_r times max(0, n·l); zero where either direction is below the surface."""
-    nl = nx * lx + ny * ly + nz * lz
-    nv = nx * vx + ny * vy + nz * vz
-    if nl <= np.float32(0.0) or nv <= np.float32(1e-3):
-        return np.float32(0.0)
+    """f_r times max(0, n·l), for n·v > 0 given as `nv`; without branches over lights."""
+    nl = max(nx * lx + ny * ly + nz * lz, np.float32(0.0))
     hx, hy, hz = lx + vx, ly + vy, lz + vz
-    inv = np.float32(1.0) / math.sqrt(hx * hx + hy * hy + hz * hz)
+    inv = np.float32(1.0) / math.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-12))
     hx *= inv
     hy *= inv
     hz *= inv
-    nh = nx * hx + ny * hy + nz * hz
+    nh = max(nx * hx + ny * hy + nz * hz, np.float32(1e-3))
     vh = max(vx * hx + vy * hy + vz * hz, np.float32(0.0))
     th = tx * hx + ty * hy + tz * hz
-    bh2 = max(np.float32(1.0) - nh * nh - th * th, np.float32(0.0))
-    q = (th * th) / (ax * ax) + bh2 / (ay * ay)
-    alpha2 = ax * ay
     nh2 = nh * nh
+    bh2 = max(np.float32(1.0) - nh2 - th * th, np.float32(0.0))
+    alpha2 = math.sqrt(ax2 * ay2)
+    q = (th * th) / ax2 + bh2 / ay2
     if beckmann:
-        d = math.exp(-q / nh2) / (np.float32(math.pi) * alpha2 * nh2 * nh2)
+        d = _exp_minus(q / nh2) / (alpha2 * nh2 * nh2)
     else:
         s = q + nh2
-        d = np.float32(1.0) / (np.float32(math.pi) * alpha2 * s * s)
-    gl = np.float32(2.0) * nl / (nl + math.sqrt(alpha2 + (np.float32(1.0) - alpha2) * nl * nl))
-    gv = np.float32(2.0) * nv / (nv + math.sqrt(alpha2 + (np.float32(1.0) - alpha2) * nv * nv))
+        d = np.float32(1.0) / (alpha2 * s * s)
+    rest = np.float32(1.0) - alpha2
+    gl = nl / (nl + math.sqrt(alpha2 + rest * nl * nl))
+    gv = np.float32(1.0) / (nv + math.sqrt(alpha2 + rest * nv * nv))
     m = np.float32(1.0) - vh
     m2 = m * m
     fresnel = f0 + (np.float32(1.0) - f0) * m2 * m2 * m
-    return fresnel * d * gl * gv / (np.float32(4.0) * nv) + kd * nl * np.float32(1 / math.pi)
+    return (fresnel * d * gl * gv + kd * nl) * np.float32(1 / math.pi)
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model="numpy", inline="always")
+def _view(centre, px, py, pz):
+    vx, vy, vz = centre[0] - px, centre[1] - py, centre[2] - pz
+    inv = np.float32(1.0) / math.sqrt(vx * vx + vy * vy + vz * vz)
+    return vx * inv, vy * inv, vz * inv
+
+
+@njit(fastmath=True, error_model="numpy", cache=True)
 def render(
     points: F32, normals: F32, lit: NDArray[np.bool_], centre: F32, position: F32, axis: F32,
     lobe: F32, power: F32, radius: float, alpha: F32, ratio: float, grain: float,
@@ -104,77 +132,95 @@ def render(
     """
     height, width, _ = points.shape
     count = position.shape[0]
-    direct = np.zeros((height, width, count), dtype=np.float32)
+    one, zero = np.float32(1.0), np.float32(0.0)
+    direct = np.empty((height, width, count), dtype=np.float32)
+    irradiance = np.empty((height, width, count), dtype=np.float32)
     gx, gy = np.float32(math.cos(grain)), np.float32(math.sin(grain))
     root = np.float32(math.sqrt(ratio))
     disc = np.float32(radius)
-    visible = np.zeros((height, width, count), dtype=np.float32)
-    irradiance = np.zeros((height, width, count), dtype=np.float32)
+    # one light after the other in memory, as the loops over lights want it
+    qx, qy, qz = position[:, 0].copy(), position[:, 1].copy(), position[:, 2].copy()
+    sx, sy, sz = axis[:, 0].copy(), axis[:, 1].copy(), axis[:, 2].copy()
+    halves = np.empty(count, dtype=np.int64)  # cos^m as a power of √cos
+    alike = True
+    for k in range(count):
+        halves[k] = round(2 * lobe[k])
+        alike = alike and lobe[k] == lobe[0] and 2 * lobe[k] == halves[k]
+    lx, ly, lz, near, fall, place = np.empty((6, count), dtype=np.float32)
     for row in range(height):
         for column in range(width):
+            here, strength = direct[row, column], irradiance[row, column]
             if not lit[row, column]:
+                here[:] = zero
+                strength[:] = zero
                 continue
             px, py, pz = points[row, column, 0], points[row, column, 1], points[row, column, 2]
             nx, ny, nz = normals[row, column, 0], normals[row, column, 1], normals[row, column, 2]
-            vx, vy, vz = centre[0] - px, centre[1] - py, centre[2] - pz
-            inv = np.float32(1.0) / math.sqrt(vx * vx + vy * vy + vz * vz)
-            vx *= inv
-            vy *= inv
-            vz *= inv
+            vx, vy, vz = _view(centre, px, py, pz)
+            nv = nx * vx + ny * vy + nz * vz
+            for k in range(count):
+                x, y, z = qx[k] - px, qy[k] - py, qz[k] - pz
+                inv = one / math.sqrt(x * x + y * y + z * z)
+                x *= inv
+                y *= inv
+                z *= inv
+                lx[k], ly[k], lz[k], near[k] = x, y, z, inv
+                fall[k] = max(-(x * sx[k] + y * sy[k] + z * sz[k]), zero)
+                strength[k] = power[k] * inv * inv
+                p = y / (abs(x) + abs(y) + np.float32(1e-9))  # the diamond angle
+                p = np.float32(2.0) - p if x < zero else p
+                p = p + np.float32(4.0) if p < zero else p
+                place[k] = p * np.float32(AZIMUTHS / 4)
+            if alike and halves[0] == 2:
+                for k in range(count):
+                    strength[k] *= fall[k]
+            elif alike:
+                for k in range(count):
+                    fall[k] = math.sqrt(fall[k])
+                for _ in range(halves[0]):
+                    for k in range(count):
+                        strength[k] *= fall[k]
+            else:
+                for k in range(count):
+                    strength[k] *= fall[k] ** lobe[k]
+            tangents = shade[row, column]
+            for k in range(count):
+                j = np.int32(place[k])
+                t = place[k] - np.float32(j)
+                place[k] = tangents[j % AZIMUTHS] * (one - t) + tangents[(j + 1) % AZIMUTHS] * t
+            for k in range(count):
+                # how far the LED stands over the horizon, in radii of its disc
+                tangent, run = place[k], math.sqrt(lx[k] * lx[k] + ly[k] * ly[k])
+                gap = (lz[k] - tangent * run) / math.sqrt(one + tangent * tangent)
+                soft = disc * near[k] * np.float32(2.0) + np.float32(0.01)
+                strength[k] *= min(max(gap / soft + np.float32(0.5), zero), one)
+            if nv <= np.float32(1e-3):
+                here[:] = zero
+                continue
             # the grain's direction within the surface
             along = gx * nx + gy * ny
             tx, ty, tz = gx - along * nx, gy - along * ny, -along * nz
-            inv = np.float32(1.0) / math.sqrt(tx * tx + ty * ty + tz * tz + np.float32(1e-9))
+            inv = one / math.sqrt(tx * tx + ty * ty + tz * tz + np.float32(1e-9))
             tx *= inv
             ty *= inv
             tz *= inv
-            ax = alpha[row, column] * root
-            ay = alpha[row, column] / root
+            ax, ay = alpha[row, column] * root, alpha[row, column] / root
+            kd = diffuse[row, column]
             for k in range(count):
-                lx, ly, lz = position[k, 0] - px, position[k, 1] - py, position[k, 2] - pz
-                inv = np.float32(1.0) / math.sqrt(lx * lx + ly * ly + lz * lz)
-                lx *= inv
-                ly *= inv
-                lz *= inv
-                e = power[k] * inv * inv
-                if lobe[k] > 0:
-                    cosine = -(lx * axis[k, 0] + ly * axis[k, 1] + lz * axis[k, 2])
-                    cosine = max(cosine, np.float32(0.0))
-                    e *= cosine if lobe[k] == 1 else cosine ** lobe[k]
-                run = math.sqrt(lx * lx + ly * ly) + np.float32(1e-6)
-                place = ly / (abs(lx) + abs(ly) + np.float32(1e-9))  # the diamond angle
-                if lx < 0:
-                    place = np.float32(2.0) - place
-                elif place < 0:
-                    place += np.float32(4.0)
-                place *= np.float32(AZIMUTHS / 4)
-                j = int(place)
-                t = place - np.float32(j)
-                j0 = j % AZIMUTHS
-                j1 = (j + 1) % AZIMUTHS
-                tangent = (
-                    shade[row, column, j0] * (np.float32(1.0) - t) + shade[row, column, j1] * t
-                )
-                soft = disc * inv * np.float32(2.0) + np.float32(0.01)
-                # elevation difference as a tangent of small angles
-                gap = (lz - tangent * run) / math.sqrt(np.float32(1.0) + tangent * tangent)
-                v = min(max(gap / soft + np.float32(0.5), np.float32(0.0)), np.float32(1.0))
-                visible[row, column, k] = v
-                irradiance[row, column, k] = e * v
-                if v > 0:
-                    # an LED's disc widens the lobe: alpha² + (half-vector spread)²
-                    spread = np.float32(0.25) * disc * inv
-                    bx = math.sqrt(ax * ax + spread * spread)
-                    by = math.sqrt(ay * ay + spread * spread)
-                    direct[row, column, k] = e * v * _brdf(
-                        nx, ny, nz, tx, ty, tz, lx, ly, lz, vx, vy, vz,
-                        bx, by, beckmann, f0, diffuse[row, column],
-                    )  # fmt: skip
+                # an LED's disc widens the lobe: alpha² + (half-vector spread)²
+                spread = np.float32(0.25) * disc * near[k]
+                here[k] = strength[k] * _brdf(
+                    nx, ny, nz, tx, ty, tz, lx[k], ly[k], lz[k], vx, vy, vz, nv,
+                    ax * ax + spread * spread, ay * ay + spread * spread, beckmann, f0, kd,
+                )  # fmt: skip
     samples = bounce.shape[0]
     if samples == 0:
         return direct
-    total = direct.copy()
     pixel = points[height // 2, width // 2 + 1, 0] - points[height // 2, width // 2, 0]
+    top = points[0, 0, 2]
+    for row in range(height):
+        for column in range(width):
+            top = max(top, points[row, column, 2])
     for row in range(height):
         for column in range(width):
             if not lit[row, column]:
@@ -183,24 +229,21 @@ def render(
             nx, ny, nz = normals[row, column, 0], normals[row, column, 1], normals[row, column, 2]
             if nz > np.float32(0.97):  # nearly level: its mirror sees the sky
                 continue
-            vx, vy, vz = centre[0] - px, centre[1] - py, centre[2] - pz
-            inv = np.float32(1.0) / math.sqrt(vx * vx + vy * vy + vz * vz)
-            vx *= inv
-            vy *= inv
-            vz *= inv
+            here = direct[row, column]
+            vx, vy, vz = _view(centre, px, py, pz)
             # frame around the normal
-            s = np.float32(1.0) + nz
-            ux, uy, uz = np.float32(1.0) - nx * nx / s, -nx * ny / s, -nx
-            wx, wy, wz = -nx * ny / s, np.float32(1.0) - ny * ny / s, -ny
+            s = one + nz
+            ux, uy, uz = one - nx * nx / s, -nx * ny / s, -nx
+            wx, wy, wz = -nx * ny / s, one - ny * ny / s, -ny
             a = alpha[row, column]
             for i in range(samples):
                 u = bounce[i, 0]
                 if beckmann:
-                    tan2 = -a * a * math.log(np.float32(1.0) - u)
+                    tan2 = -a * a * math.log(one - u)
                 else:
-                    tan2 = a * a * u / (np.float32(1.0) - u + np.float32(1e-4))
-                mz = np.float32(1.0) / math.sqrt(np.float32(1.0) + tan2)
-                sine = math.sqrt(max(np.float32(1.0) - mz * mz, np.float32(0.0)))
+                    tan2 = a * a * u / (one - u + np.float32(1e-4))
+                mz = one / math.sqrt(one + tan2)
+                sine = math.sqrt(max(one - mz * mz, zero))
                 phi = np.float32(2 * math.pi) * bounce[i, 1]
                 mx, my = sine * math.cos(phi), sine * math.sin(phi)
                 hx = mx * ux + my * wx + mz * nx
@@ -217,7 +260,7 @@ def render(
                 if run < np.float32(0.3) and rz > 0:
                     continue
                 ux2, uy2 = rx / run, ry / run
-                climb = rz / run
+                climb = rz / run * pixel
                 step = np.float32(1.5)
                 hit = False
                 hr, hc = 0, 0
@@ -226,39 +269,37 @@ def render(
                     hr = int(row - uy2 * step + np.float32(0.5))
                     if hc < 0 or hr < 0 or hc >= width or hr >= height:
                         break
-                    if pz + climb * step * pixel < points[hr, hc, 2]:
+                    z = pz + climb * step
+                    if z < points[hr, hc, 2]:
                         hit = True
+                        break
+                    if climb > 0 and z > top:
                         break
                     step = step * np.float32(1.05) + np.float32(0.3)
                 if not hit or not lit[hr, hc]:
                     continue
-                qx, qy, qz = normals[hr, hc, 0], normals[hr, hc, 1], normals[hr, hc, 2]
-                if -(rx * qx + ry * qy + rz * qz) <= np.float32(0.02):
+                mx, my, mz = normals[hr, hc, 0], normals[hr, hc, 1], normals[hr, hc, 2]
+                nv = -(rx * mx + ry * my + rz * mz)
+                if nv <= np.float32(0.02):
                     continue
-                m = np.float32(1.0) - vh
-                fresnel = f0 + (np.float32(1.0) - f0) * m * m * m * m * m
-                weight = fresnel / np.float32(samples)
-                sx, sy, sz = points[hr, hc, 0], points[hr, hc, 1], points[hr, hc, 2]
+                m = one - vh
+                weight = (f0 + (one - f0) * m * m * m * m * m) / np.float32(samples)
+                px2, py2, pz2 = points[hr, hc, 0], points[hr, hc, 1], points[hr, hc, 2]
                 # widen the second lobe: few samples stand for the first one
-                b = math.sqrt(
-                    alpha[hr, hc] * alpha[hr, hc] + np.float32(0.5) * a * a + np.float32(0.0025)
-                )
-                b = np.float32(b)
+                b2 = alpha[hr, hc] * alpha[hr, hc] + np.float32(0.5) * a * a + np.float32(0.0025)
+                kd = diffuse[hr, hc]
+                strength = irradiance[hr, hc]
                 for k in range(count):
-                    e = irradiance[hr, hc, k]
-                    if e <= 0:
-                        continue
-                    lx, ly, lz = position[k, 0] - sx, position[k, 1] - sy, position[k, 2] - sz
-                    inv = np.float32(1.0) / math.sqrt(lx * lx + ly * ly + lz * lz)
-                    total[row, column, k] += weight * e * _brdf(
-                        qx, qy, qz, np.float32(1.0), np.float32(0.0), np.float32(0.0),
-                        lx * inv, ly * inv, lz * inv, -rx, -ry, -rz,
-                        b, b, beckmann, f0, diffuse[hr, hc],
+                    x, y, z = qx[k] - px2, qy[k] - py2, qz[k] - pz2
+                    inv = one / math.sqrt(x * x + y * y + z * z)
+                    here[k] += weight * strength[k] * _brdf(
+                        mx, my, mz, one, zero, zero, x * inv, y * inv, z * inv,
+                        -rx, -ry, -rz, nv, b2, b2, beckmann, f0, kd,
                     )  # fmt: skip
-    return total
+    return direct
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model="numpy", cache=True)
 def blur(image: F32, centre: float, side: float) -> F32:
     """Separable 3-tap lens blur of (H, W, N); weights centre + 2 side = 1, edges repeated."""
     height, width, count = image.shape

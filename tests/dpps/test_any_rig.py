@@ -26,9 +26,10 @@ from reconstruct.stack import Stack
 DOME = Ask(rig="dome96", zoom=0.0, shapes="blobby", slope_deg=(8.0, 15.0))
 
 
-def a_capture(seed: int = 5, ask: Ask = DOME) -> tuple[Stack, Camera, Lights, np.ndarray]:
+def a_capture(seed: int = 9, ask: Ask = DOME) -> tuple[Stack, Camera, Lights, np.ndarray]:
     """A training-style sample as a user would bring it, with its true heights."""
     sample = draw(seed, replace(ask, ideal=True), "test", keep_radiance=True)
+    assert sample.mask.all(), "choose a part that fills the field"
     from reconstruct.dpps import samples
 
     n, camera_mm = ask.size, sample.centre_mm
@@ -237,7 +238,7 @@ def test_dpps_finds_a_gentle_relief() -> None:
         "dpps", stack, camera, lights, methods.Options(height_mm=float(truth.mean()))
     )
     error = surface.height_mm - truth
-    assert (error - error.mean()).std() < 0.012 * 110
+    assert (error - error.mean()).std() < 0.006 * 110
     assert abs(surface.height_mm.mean() - truth.mean()) < 0.05
     np.testing.assert_allclose(np.linalg.norm(surface.normals, axis=-1), 1, atol=1e-4)
     # the normals are the height's
@@ -292,7 +293,7 @@ def test_mirror_images_are_those_of_the_problem(which: int) -> None:
 
 
 def test_a_masked_part_in_a_large_picture() -> None:
-    stack, camera, lights, truth = a_capture(6)
+    stack, camera, lights, truth = a_capture(10)
     mask = np.zeros(stack.shape, bool)
     mask[20:50, 10:60] = True
     surface = predict(stack, camera, lights, mask, float(truth[mask].mean()))

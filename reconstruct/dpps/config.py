@@ -19,7 +19,8 @@ class TrainConfig:
     network : "any-rig" or "published"
     budget_minutes, budget_steps : length of the run; exactly one of them
     batch : samples a step, over all processes
-    rate : peak learning rate of AdamW
+    optimiser : "adamw", or "muon" for filters and AdamW for the rest
+    rate : peak learning rate
     warmup_steps : linear rise at the start
     decay : weight decay
     clip : largest gradient norm
@@ -31,6 +32,8 @@ class TrainConfig:
     validation_samples : held-out samples of each kind
     size : image side of training samples, px
     rig, zoom : see `samples.Ask`
+    again : share of samples over the surface that the run's own last checkpoint finds in them, as
+        the second pass sees them
     seed : first sample and initial weights
     samples : end of the sample numbers, after which they start over; 0 never
     replay : how often a batch is learned from again, in a later mix (data cost more than steps)
@@ -42,6 +45,7 @@ class TrainConfig:
     budget_minutes: float = 0.0
     budget_steps: int = 0
     batch: int = 16
+    optimiser: str = "adamw"
     rate: float = 2e-3
     warmup_steps: int = 200
     decay: float = 1e-4
@@ -56,6 +60,7 @@ class TrainConfig:
     size: int = 64
     rig: str = "mixed"
     zoom: float = 0.3
+    again: float = 0.0
     seed: int = 0
     samples: int = 0
     replay: int = 0
@@ -84,6 +89,8 @@ class TrainConfig:
             raise ReconstructError("give the run exactly one of budget_minutes and budget_steps")
         if config.network not in ("any-rig", "published"):
             raise ReconstructError(f"no network '{config.network}': any-rig or published")
+        if config.optimiser not in ("adamw", "muon"):
+            raise ReconstructError(f"no optimiser '{config.optimiser}': adamw or muon")
         if config.precision not in ("float32", "bfloat16"):
             raise ReconstructError(f"no precision '{config.precision}': float32 or bfloat16")
         return config

@@ -26,6 +26,7 @@ from reconstruct.dpps.samples import SPLITS, Ask, Sample, draw
 from reconstruct.errors import ReconstructError
 
 if TYPE_CHECKING:
+    from reconstruct.dpps.again import FirstPass
     from reconstruct.dpps.config import TrainConfig
 
 FORMAT = "rig-dataset/1"
@@ -44,15 +45,23 @@ def published_pair(sample: Sample) -> Pair:
     return np.ascontiguousarray(np.moveaxis(grey, -1, 0), np.float32), target
 
 
-def training_pair(config: TrainConfig, index: int) -> Pair:
-    """Input and target (5, H, W) of training sample `index` of a run."""
+def training_pair(config: TrainConfig, index: int, first: FirstPass | None = None) -> Pair:
+    """Input and target (5, H, W) of training sample `index` of a run.
+
+    With `first`, a share `config.again` is seen over the surface found by it.
+    """
     if config.shards:
         return shard_pair(Path(config.shards), index)
     seed = config.seed * 1_000_000_007 + (index % config.samples if config.samples else index)
     if config.network == "published":
         ask = Ask(size=config.size, rig="dome96", rig_seed=96, zoom=0.0)
         return published_pair(draw(seed, ask, keep_radiance=True))
-    sample = draw(seed, Ask(size=config.size, rig=config.rig, zoom=config.zoom))
+    ask = Ask(size=config.size, rig=config.rig, zoom=config.zoom)
+    rng = np.random.default_rng([seed, 2])
+    if first is not None and rng.random() < config.again and first.ready():
+        sample = first.seen_again(draw(seed, ask, keep_radiance=True), rng)
+    else:
+        sample = draw(seed, ask)
     return sample.channels, sample.target()
 
 

@@ -23,7 +23,7 @@ class Shape:
     """Sizes of the network."""
 
     channels: int = CHANNELS
-    widths: tuple[int, ...] = (24, 48, 80, 112, 144)
+    widths: tuple[int, ...] = (32, 64, 128, 192, 256)
     pixelwise: int = 32
 
     def to_json(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from calib.camera import Camera
 from calib.lights import Lights
@@ -254,24 +255,32 @@ def _taper(size: int, start: int, length: int) -> Array:
     return np.minimum(rise, fall)
 
 
-def joined(view: View, guess: Estimate, screen: float) -> Array:
+def joined(view: View, guess: Estimate, screen: float, tolerance: float = 1e-5) -> Array:
     """(H, W) log depth from an estimate's normals and height; NaN off the part."""
     slope = fusion.slopes_of(guess.normals, view.rays)
     per_pixel = np.stack([slope[..., 0], -slope[..., 1]], -1) * view.pixel_angle
     middle = float(np.median(guess.normal_error[view.mask]))
     weight = np.clip((middle / guess.normal_error) ** 2, 0.05, 4.0)
-    return fusion.fuse(per_pixel, guess.log_depth, view.mask, screen, weight)
+    return fusion.fuse(per_pixel, guess.log_depth, view.mask, screen, weight, tolerance)
 
 
-def _upsampled(log_depth: Array, mask: NDArray[np.bool_], shape: tuple[int, int]) -> Array:
-    """Log depth of a shrunk view on the full grid, with the part's edge carried outwards."""
-    from scipy.ndimage import distance_transform_edt
-
+def filled(log_depth: Array, mask: NDArray[np.bool_]) -> Array:
+    """Log depth with the part's edge carried outwards."""
+    if mask.all():
+        return log_depth
     nearest = distance_transform_edt(~mask, return_distances=False, return_indices=True)
-    filled = log_depth[tuple(nearest)]
+    return np.asarray(log_depth[tuple(nearest)])
+
+
+def _upsampled(log_depth: Array, shape: tuple[int, int]) -> Array:
+    """Log depth of a shrunk view on the full grid."""
     return np.asarray(
-        cv2.resize(filled, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC), dtype=np.float64
-    )
+        cv2.resize(
+            filled(log_depth, np.isfinite(log_depth)), (shape[1], shape[0]),
+            interpolation=cv2.INTER_CUBIC,
+        ),
+        dtype=np.float64,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -312,7 +321,7 @@ def predict_view(
     first = joined(coarse, wide, options.screen)
     if not np.isfinite(first).any():
         raise ReconstructError("the mask is too small for the network; use another method")
-    rough = _upsampled(first, np.isfinite(first), view.mask.shape)
+    rough = _upsampled(first, view.mask.shape)
     guess = infer(model, view, rough, options.fine_symmetries)
     # the fine pass cannot know how wrong the coarse shape under it is: errors add
     unsure = cv2.resize(wide.depth_error, view.mask.shape[::-1], interpolation=cv2.INTER_LINEAR)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,8 +24,14 @@ from torch import Tensor, nn
 from reconstruct.dpps.config import TrainConfig
 from reconstruct.dpps.distributed import Processes, synchronised
 from reconstruct.dpps.network import AnyRigNet, Shape, loss_of
+from reconstruct.dpps.optimiser import Optimiser
 from reconstruct.dpps.samples import Ask, draw
 from reconstruct.errors import ReconstructError
+
+if TYPE_CHECKING:
+    from reconstruct.dpps.again import FirstPass
+
+CHECKPOINT = "checkpoint.pt"
 
 
 class Stream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
@@ -34,13 +40,18 @@ class Stream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
     def __init__(self, config: TrainConfig, first_step: int, processes: Processes) -> None:
         super().__init__()
         self.config, self.first_step, self.processes = config, first_step, processes
+        self.first_pass: FirstPass | None = None
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         from reconstruct.dpps.dataset import training_pair
 
         share = self.config.batch // self.processes.count
         first = step * self.config.batch + self.processes.rank * share
-        pairs = [training_pair(self.config, first + i) for i in range(share)]
+        if self.config.again and self.first_pass is None:
+            from reconstruct.dpps.again import FirstPass
+
+            self.first_pass = FirstPass(Path(self.config.out) / CHECKPOINT)
+        pairs = [training_pair(self.config, first + i, self.first_pass) for i in range(share)]
         return (
             torch.from_numpy(np.stack([p[0] for p in pairs])),
             torch.from_numpy(np.stack([p[1] for p in pairs])),
@@ -124,9 +135,7 @@ class Trainer:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self.average = build(config).to(self.device)
         self.average.load_state_dict(self.model.state_dict())
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=config.rate, weight_decay=config.decay, betas=(0.9, 0.98)
-        )
+        self.optimiser = Optimiser(self.model, config.optimiser, config.rate, config.decay)
         self.step, self.seconds, self.lost = 0, 0.0, 0
         self._resume()
         self.wrapped: nn.Module = self.model
@@ -137,7 +146,7 @@ class Trainer:
     # state -------------------------------------------------------------------------------------
     @property
     def checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
+        return self.folder / CHECKPOINT
 
     def _resume(self) -> None:
         if not self.checkpoint.exists():
@@ -197,16 +206,13 @@ class Trainer:
         """One optimiser step; a step whose loss is not finite is left out and counted."""
         x = x.to(self.device, memory_format=torch.channels_last)
         y = y.to(self.device)
-        rate = self.rate()
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
         self.wrapped.train()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.clear()
         loss = self._loss(x, y)
         loss.total.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         if torch.isfinite(norm):
-            self.optimiser.step()
+            self.optimiser.step(self.rate())
         else:
             self.lost += 1
         self.step += 1

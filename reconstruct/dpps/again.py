@@ -1,0 +1,66 @@
+"""Samples as the second pass sees them: over the surface that the network itself found first.
+
+Errors of a first pass sit where pictures say little, and are alike over a whole flank. Random
+errors are not: a network that has only met those trusts the base too much where it is wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+
+from reconstruct.dpps.network import AnyRigNet, Shape
+from reconstruct.dpps.predict import Estimate, filled, joined, view_of_sample
+from reconstruct.dpps.samples import UNIT_PX, Sample
+
+SCREEN, TOLERANCE = 0.003, 1e-2
+
+
+class FirstPass:
+    """The averaged network of a run, read again whenever the run has saved it."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint = checkpoint
+        self.saved = 0
+        self.model = AnyRigNet(Shape()).eval()
+
+    def ready(self) -> bool:
+        """Read the checkpoint if it is new; False before the first one."""
+        if not self.checkpoint.exists():
+            return False
+        saved = self.checkpoint.stat().st_mtime_ns
+        if saved != self.saved:
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            self.model.load_state_dict(state["average"])
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.saved = saved
+        return True
+
+    def estimate(self, sample: Sample) -> Estimate:
+        """What the network says over the sample's base, in bfloat16, which is exact enough."""
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            x = torch.from_numpy(sample.channels)[None].to(memory_format=torch.channels_last)
+            y = self.model(x)
+        scale = UNIT_PX * sample.pixel_angle
+        return Estimate(
+            np.moveaxis(y.normals[0].float().numpy(), 0, -1).astype(np.float64),
+            sample.base_log_depth + scale * y.delta[0].float().numpy().astype(np.float64),
+            np.exp(y.log_normal_error[0].float().numpy()),
+            scale * np.exp(y.log_delta_error[0].float().numpy()),
+        )
+
+    def seen_again(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """The same pictures over the surface found in them, as coarse as a first pass leaves it."""
+        view = view_of_sample(sample)
+        found = joined(view, self.estimate(sample), SCREEN, TOLERANCE)
+        base = gaussian_filter(filled(found, np.isfinite(found)), rng.uniform(0.3, 2.0))
+        return replace(
+            sample,
+            channels=view.channels(base),
+            base_log_depth=base.astype(np.float32),
+            delta=((sample.log_depth - base) / (UNIT_PX * sample.pixel_angle)).astype(np.float32),
+        )

@@ -25,6 +25,7 @@ from reconstruct.metrology.accuracy import Truth
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 PART = "stamped-3"
 SIDE = 256  # px of a panel
+LARGEST_ERROR_MM = 0.1  # end of the error's colours
 
 
 def panel(image: np.ndarray) -> np.ndarray:
@@ -47,9 +48,19 @@ def signed(values: np.ndarray, largest: float) -> np.ndarray:
     return 1 + np.abs(t) * (np.where(t < 0, blue, red) - 1)
 
 
+def captioned(image: np.ndarray, words: str, colours: np.ndarray | None = None) -> np.ndarray:
+    """A panel, what it is, and the colours of its scale from low to high."""
+    foot = np.full((24, SIDE, 3), 255, np.uint8)
+    cv2.putText(foot, words, (0, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (60, 40, 28), 1, cv2.LINE_AA)
+    if colours is not None:
+        bar = cv2.resize(colours.astype(np.float32), (64, 10))
+        foot[7:17, SIDE - 64 :] = np.rint(255 * np.clip(bar, 0, 1))[..., ::-1]
+    return np.vstack([panel(image), foot])
+
+
 def row(panels: list[np.ndarray]) -> np.ndarray:
-    gap = np.full((SIDE, 6, 3), 255, np.uint8)
-    pieces = [piece for each in panels for piece in (panel(each), gap)]
+    gap = np.full((len(panels[0]), 6, 3), 255, np.uint8)
+    pieces = [piece for each in panels for piece in (each, gap)]
     return np.hstack(pieces[:-1])
 
 
@@ -57,19 +68,33 @@ def chain(run: Path, truth: Path, out: Path) -> None:
     """Three captured pictures, then normals, height and the true error of height."""
     recording = Recording.open(run)
     surface = read_results(run / "results" / "01")
-    pictures = [recording.linear(led).radiance for led in (8, 40, 90)]
+    leds = (8, 40, 90)
+    pictures = [recording.linear(led).radiance for led in leds]
     white = max(float(np.quantile(picture, 0.998)) for picture in pictures)
-    lit = [np.clip(picture / white, 0, 1) ** (1 / 2.2) for picture in pictures]
+    lit = [
+        captioned(
+            np.clip(picture / white, 0, 1) ** (1 / 2.2), f"LED {led} of {len(recording.leds)}"
+        )
+        for led, picture in zip(leds, pictures, strict=True)
+    ]
     error = surface.height_mm - Truth.read(truth).position[..., 2]
     error -= np.nanmean(error)
     low, high = np.nanmin(surface.height_mm), np.nanmax(surface.height_mm)
+    ramp = np.linspace(0, 1, 64)[None]
     results = [
-        surface.normals * 0.5 + 0.5,
-        mapped(surface.height_mm, low, high, cv2.COLORMAP_VIRIDIS),
-        signed(error, 0.1),
+        captioned(surface.normals * 0.5 + 0.5, "normals"),
+        captioned(
+            mapped(surface.height_mm, low, high, cv2.COLORMAP_VIRIDIS),
+            f"height, {low:.1f} to {high:.1f} mm",
+            mapped(ramp, 0, 1, cv2.COLORMAP_VIRIDIS),
+        ),
+        captioned(
+            signed(error, LARGEST_ERROR_MM),
+            f"error, -{LARGEST_ERROR_MM} to {LARGEST_ERROR_MM} mm",
+            signed(2 * ramp - 1, 1),
+        ),
     ]
-    both = [row(lit), np.full((6, 3 * SIDE + 12, 3), 255, np.uint8), row(results)]
-    save(out / "chain.png", np.vstack(both))
+    save(out / "chain.png", np.vstack([row(lit), row(results)]))
 
 
 def save(path: Path, picture: np.ndarray) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from capture.camera.base import Camera, CameraSettings, CameraState, Frame
+from capture.camera.features import SETTINGS
 from capture.errors import DeviceError, DeviceTimeout, PlanError
 from capture.leds.base import LedBoard, Step, StepReport
 from capture.plan import Shot
@@ -352,7 +353,7 @@ def _dither(number: int, worst: bool = False) -> int:
 
 def _frame_rate(state: CameraState) -> float | None:
     """The fastest rate the camera itself names, Hz."""
-    for name in ("ResultingFrameRate", "ResultingFrameRateAbs", "AcquisitionResultingFrameRate"):
+    for name in SETTINGS["frame_rate_limit"].names:
         rate = state.nodes.get(name)
         if isinstance(rate, int | float) and rate > 0:
             return float(rate)

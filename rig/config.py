@@ -52,6 +52,7 @@ class CameraSection(_Section):
     trigger: Synchronisation = "auto"
     line: str | None = None
     strobe_line: str | None = None
+    strobe_inverted: bool = False
     frame_rate_hz: Annotated[float, Field(gt=0, le=10_000)] | None = None
     roi: tuple[int, int, int, int] | None = None
 
@@ -160,6 +161,7 @@ class Config(_Section):
             trigger=trigger,
             line=camera.line if trigger == "line" else None,
             strobe_line=camera.strobe_line,
+            strobe_inverted=camera.strobe_inverted,
             frame_rate_hz=camera.frame_rate_hz,
             roi=camera.roi,
         )
@@ -374,6 +376,8 @@ camera:
                             # the fastest that the board and the lines below allow
   line:                     # trigger input, such as Line0: needed by board-clocked
   strobe_line:              # exposure-active output, such as Line1: needed by camera-clocked
+  strobe_inverted: false    # true for an open-collector output with a pull-up, which would fall
+                            # where the exposure begins: the board waits for a rising edge
   frame_rate_hz:            # empty: as fast as it goes
   roi:                      # x, y, width, height in pixels, as [0, 0, 1024, 1024]; empty: all
 

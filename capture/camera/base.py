@@ -23,7 +23,8 @@ class CameraIdentity:
 @dataclass(frozen=True)
 class CameraSettings:
     """What is asked of the camera. `line` is the trigger input, `strobe_line` the exposure-active
-    output (camera-clocked mode); None leaves that node alone."""
+    output (camera-clocked mode); None leaves that node alone. `strobe_inverted` turns that output
+    round: an open collector with a pull-up falls where the exposure begins."""
 
     pixel_format: str = "Mono12"
     exposure_us: float = 8000.0
@@ -31,6 +32,7 @@ class CameraSettings:
     trigger: Trigger = "software"
     line: str | None = None
     strobe_line: str | None = None
+    strobe_inverted: bool = False
     frame_rate_hz: float | None = None
     roi: tuple[int, int, int, int] | None = None  # x, y, width, height
 

@@ -170,7 +170,7 @@ class Configurator(NodeAccess):
             return self.choose("trigger_mode", *(("On", "Enabled") if on else _OFF))
         return self.put(found[0].name, found[1], on if found[0].kind == "boolean" else int(on))
 
-    def strobe(self, line: str) -> None:
+    def strobe(self, line: str, inverted: bool) -> None:
         """Make an output line tell when the sensor is exposing."""
         selected = self.choose("line_selector", line)
         self.choose("line_mode", "Output")
@@ -179,6 +179,20 @@ class Configurator(NodeAccess):
             offered = ", ".join(map(str, found[1].symbolics)) if found else "none"
             raise DeviceError(
                 f"the camera cannot signal its exposure on line '{line}': it has {offered}"
+            )
+        found = self.feature("line_inverter")
+        if found is None:
+            done = not inverted
+        elif found[0].kind == "enumeration":
+            done = self.choose("line_inverter", "Invert" if inverted else "Normal")
+        else:
+            done = self.put(
+                found[0].name, found[1], inverted if found[0].kind == "boolean" else int(inverted)
+            )
+        if inverted and not done:
+            raise DeviceError(
+                f"the camera cannot invert line '{line}': invert the signal by a transistor, and "
+                "leave camera: strobe_inverted at false"
             )
 
     def exposure(self, wanted_us: float) -> float | None:
@@ -336,7 +350,7 @@ def configure(
     gain_db = to.gain(settings.gain_db)
     to.frame_rate(settings.frame_rate_hz, settings.trigger == "free")
     if settings.strobe_line is not None:
-        to.strobe(settings.strobe_line)
+        to.strobe(settings.strobe_line, settings.strobe_inverted)
     to.chunks()
     pixel_format = str(to.read("pixel_format") or settings.pixel_format)
     width, height = (int(value_of(to.node(name)) or 0) for name in ("Width", "Height"))

@@ -150,7 +150,12 @@ SETTINGS: Mapping[str, Setting] = {
     "frame_rate_auto": Setting("automatic frame rate", ("AcquisitionFrameRateAuto",), _SWITCH),
     "frame_rate_limit": Setting(
         "highest frame rate now",
-        ("AcquisitionResultingFrameRate", "ResultingFrameRateAbs", "AcquisitionFrameRateLimit"),
+        (
+            "ResultingFrameRate",
+            "AcquisitionResultingFrameRate",
+            "ResultingFrameRateAbs",
+            "AcquisitionFrameRateLimit",
+        ),
         _NUMBER,
     ),
     "chunk_mode": Setting("data with each frame", ("ChunkModeActive",), _SWITCH),

@@ -114,6 +114,7 @@ def machine_vision_camera(**changes: Any) -> Nodes:
         "LineSelector": IEnumeration("Line0", "Line1", "Line2"),
         "LineMode": IEnumeration("Input", "Output"),
         "LineSource": IEnumeration("Off", "ExposureActive"),
+        "LineInverter": IBoolean(True),
         "AcquisitionFrameRateEnable": IBoolean(True),
         "AcquisitionFrameRate": IFloat(10.0, 1.0, 75.0),
         "DeviceLinkThroughputLimit": IInteger(30_000_000, 0, 400_000_000),
@@ -169,8 +170,24 @@ def test_line_trigger_and_strobe() -> None:
     assert nodes["TriggerMode"] == "Off"
     assert (nodes["LineSelector"], nodes["LineMode"]) == ("Line2", "Output")
     assert nodes["LineSource"] == "ExposureActive"
+    assert nodes["LineInverter"] is False
     assert nodes["AcquisitionFrameRateEnable"] is True
     assert nodes["AcquisitionFrameRate"] == 20.0
+
+
+def test_an_open_collector_is_turned_round() -> None:
+    asked = replace(SETTINGS, trigger="free", strobe_line="Line2", strobe_inverted=True)
+    nodes = machine_vision_camera()
+    configure(nodes, asked)
+    assert nodes["LineInverter"] is True
+    polarity = IEnumeration("Normal", "Invert")
+    older = machine_vision_camera(LineInverter=ICategory(), SyncOutPolarity=polarity)
+    configure(older, asked)
+    assert polarity.value == "Invert"
+    fixed = machine_vision_camera(LineInverter=ICategory())
+    configure(fixed, replace(asked, strobe_inverted=False))
+    with pytest.raises(DeviceError, match="by a transistor"):
+        configure(fixed, asked)
 
 
 def test_an_unknown_line_is_refused_with_those_there_are() -> None:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
+from bare_harvesters import bare_loop, tlsimu
 
 from capture.bump import Bump
 from capture.plan import Plan
@@ -21,47 +21,13 @@ LEDS = 96
 ROUNDS = 5
 
 
-def _tlsimu() -> str:
-    genicam = pytest.importorskip("genicam")
-    path = Path(genicam.__file__).parent / "TLSimu.cti"
-    if not path.is_file():
-        pytest.skip("TLSimu.cti comes with genicam 1.5.0")
-    return str(path)
-
-
-def _bare_loop(path: str) -> float:
-    """The loop that harvesters' own documentation shows, over 96 software triggers; wall s."""
-    from harvesters.core import Harvester
-
-    harvester = Harvester()
-    harvester.add_file(path)
-    harvester.update()
-    acquirer = harvester.create(0)
-    nodes = acquirer.remote_device.node_map
-    nodes.PixelFormat.value = "Mono8"
-    nodes.TriggerMode.value = "On"
-    nodes.TriggerSource.value = "Software"
-    acquirer.start()
-    start = time.perf_counter()
-    for _ in range(LEDS):
-        nodes.TriggerSoftware.execute()
-        with acquirer.fetch(timeout=2.0) as buffer:
-            component = buffer.payload.components[0]
-            component.data.reshape(component.height, component.width).copy()
-    wall = time.perf_counter() - start
-    acquirer.stop()
-    acquirer.destroy()
-    harvester.reset()
-    return wall
-
-
 def test_software_mode_against_the_bare_loop(tmp_path: Path, benchmark: Any) -> None:
     """Bound: 1.5 × the bare loop, min of several rounds of each, one after the other.
 
     Ours does more: it lights and darkens 96 LEDs, takes a picture more (the first LED again) and
     four dark-or-repeat pictures, and has checksummed TIFF files on disk at the end.
     """
-    path = _tlsimu()
+    path = tlsimu()
     text = (
         f"board: {{port: 'sim://bench', leds: {LEDS}}}\n"
         f"camera: {{producer: '{path}', serial: SN_InterfaceA_0, pixel_format: Mono8}}\n"
@@ -70,7 +36,7 @@ def test_software_mode_against_the_bare_loop(tmp_path: Path, benchmark: Any) -> 
     bare, ours = [], []
 
     def round_of_both() -> None:
-        bare.append(_bare_loop(path))
+        bare.extend(bare_loop(path, LEDS))
         publish("bench", World(Bump((16, 16), LEDS)))
         with open_rig(parse_config(text)) as rig:
             start = time.perf_counter()

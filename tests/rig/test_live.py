@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import aiohttp
 import cv2
 import numpy as np
 import pytest
+from browser import CHROMIUM, chromium
 
 from capture.camera import open_camera
 from capture.camera.base import CameraSettings, Frame
@@ -30,7 +30,6 @@ from rig.config import TEMPLATE
 from rig.live.picture import jpeg, read
 from rig.live.station import Station, Wish
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 RIG = [sys.executable, "-m", "rig.cli"]
 
 
@@ -253,20 +252,7 @@ class Browser:
 
 @contextlib.asynccontextmanager
 async def browser(address: str, profile: Path):
-    command = [
-        str(CHROMIUM),
-        "--headless",
-        "--no-sandbox",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--window-size=1200,900",
-        "--remote-debugging-port=0",
-        f"--user-data-dir={profile}",
-        address,
-    ]
+    command = chromium(profile, address, "--remote-debugging-port=0")
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             async with aiohttp.ClientSession() as session:

@@ -1,11 +1,11 @@
 """The report opens offline and draws: checked in a headless browser."""
 
 import re
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, chromium
 
 from calib.camera import Camera
 from reconstruct.stack import Stack
@@ -13,8 +13,6 @@ from reconstruct.surface import Flag, Surface
 from rig.report.residuals import worst_residuals
 from rig.report.surface import Figure, Residual, shrink, write_surface_report
 from rig.simulate import scene_of, virtual_rig
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 
 
 def bump(height: int = 96, width: int = 128) -> Surface:
@@ -51,23 +49,9 @@ def written(tmp_path, surface=None, **options):
 
 
 def dom(path):
-    command = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--use-angle=swiftshader",
-        "--enable-unsafe-swiftshader",
-        "--window-size=1200,900",
-        f"--user-data-dir={path.parent / 'profile'}",
-        "--virtual-time-budget=8000",
-        "--dump-dom",
-        path.as_uri(),
-    ]
+    drawn = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+    options = (*drawn, "--virtual-time-budget=8000", "--dump-dom")
+    command = chromium(path.parent / "profile", path.as_uri(), *options)
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return done.stdout
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from capture.errors import DeviceError
 from rig.config import Config, read_config
 from rig.exits import UsageError
 from rig.workspace import Workspace
@@ -112,6 +113,8 @@ def check_producers(config: Config | None) -> Iterator[Finding]:
 def check_serial_ports(config: Config | None) -> Iterator[Finding]:
     from serial.tools import list_ports
 
+    from capture.leds.link import device_of, parse_usb_identity
+
     ports = list(list_ports.comports())
     if not ports:
         yield Finding(
@@ -131,6 +134,13 @@ def check_serial_ports(config: Config | None) -> Iterator[Finding]:
         else:
             yield Finding("serial port", "good", f"{port.device} ({port.description})")
     named = config.board.port if config else ""
+    identity = parse_usb_identity(named)
+    if identity is not None:
+        try:
+            yield Finding("LED board", "good", f"{named} is {device_of(identity)}")
+        except DeviceError as error:
+            advice = "plug the board in, or correct board: port ('rig devices' lists what is there)"
+            yield Finding("LED board", "bad", f"rig.yaml: {error}".partition(";")[0], advice)
     is_device = named.startswith("/dev/") or named.upper().startswith("COM")
     if is_device and named not in {port.device for port in ports} and not Path(named).exists():
         yield Finding(

@@ -114,6 +114,8 @@ class Job:
     tolerance: Tolerance | None = None
     method: str = "refine"
     device: str = "cpu"
+    height_mm: float | None = None  # of the surface's mean; None: as rig.yaml has it
+    height_sigma_mm: float | None = None
     truth: Path | None = None  # truth.npz of a part that is known, kept with its recording
 
 
@@ -179,7 +181,12 @@ def measure_part(
     with timer.step("reconstruct"):
         say(f"{part}: reconstructing")
         request = Request(
-            str(folder), method=job.method, device=job.device, workspace=workspace.folder
+            str(folder),
+            method=job.method,
+            device=job.device,
+            height_mm=job.height_mm,
+            height_sigma_mm=job.height_sigma_mm,
+            workspace=workspace.folder,
         )
         surface, result = run_reconstruction(request, lambda line: _note(notes, line))
     with timer.step("judge"):

@@ -19,6 +19,7 @@ from rig.doctor import check_calibration
 from rig.exits import GOOD, UsageError, exit_code, in_words
 from rig.figures import shape_of
 from rig.measure_part import FORMAT, Job, Tolerance, measure_part
+from rig.reconstructing import Request, refuse_nonsense
 from rig.session import Rig, default_scene, open_rig
 from rig.workspace import Workspace, check_part_name
 
@@ -37,6 +38,8 @@ class Order:
     border_mm: float = 0.0
     method: str = "refine"
     device: str = "cpu"
+    height_mm: float | None = None
+    height_sigma_mm: float | None = None
     leds: str | None = None
     exposures: str | None = None
     simulate: bool = False
@@ -56,6 +59,15 @@ def measure(order: Order) -> int:
         check_part_name(order.part)
     config, text = configuration(workspace, order.simulate)
     tolerance = _tolerance(order)
+    refuse_nonsense(
+        Request(
+            "",
+            method=order.method,
+            device=order.device,
+            height_mm=order.height_mm,
+            height_sigma_mm=order.height_sigma_mm,
+        )
+    )
     _check_calibration(workspace, config)
     typed = capturing.Order(part=order.part or "", leds=order.leds, exposures=order.exposures)
     job = Job(
@@ -64,6 +76,8 @@ def measure(order: Order) -> int:
         tolerance=tolerance,
         method=order.method,
         device=order.device,
+        height_mm=order.height_mm,
+        height_sigma_mm=order.height_sigma_mm,
     )
     session = _Session(order, workspace, config, text, job)
     with exit_on_sigterm():

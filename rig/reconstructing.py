@@ -23,7 +23,7 @@ from calib.lights import Lights
 from calib.photometric import calibrate_plate
 from calib.validity import check_validity
 from capture.reading import Recording
-from reconstruct.methods import MIN_LIGHTS, Options, available, reconstruct
+from reconstruct.methods import MIN_LIGHTS, Options, available, device_named, reconstruct
 from reconstruct.stack import RecordedStack
 from reconstruct.surface import Surface
 from rig.config import NAME, Config, read_config
@@ -67,8 +67,16 @@ def find_run(name: str, workspace: Path | None) -> Path:
     return Workspace.at(workspace).latest_run(name)
 
 
-def _refuse_nonsense(request: Request) -> None:
-    """Raises `UsageError` for what no recording could make sense of."""
+def refuse_nonsense(request: Request) -> None:
+    """Refuse what could be done with no recording.
+
+    Raises
+    ------
+    UsageError
+        a method, start, datum or number that there is not, weights that are not there
+    ReconstructError
+        a device that this machine lacks
+    """
     if request.method not in available():
         raise UsageError(f"there is no method '{request.method}': choose {', '.join(available())}")
     if request.start not in STARTS:
@@ -86,6 +94,7 @@ def _refuse_nonsense(request: Request) -> None:
             raise UsageError(f"{option} is {value:g}: expected a number above 0")
     if request.height_mm is not None and not math.isfinite(request.height_mm):
         raise UsageError(f"--height is {request.height_mm:g}: expected millimetres")
+    device_named(request.device)
 
 
 def next_results(run: Path) -> Path:
@@ -189,7 +198,7 @@ def run_reconstruction(
 ) -> tuple[Surface, Path]:
     """Reconstruct and write the results folder; returns the surface and its folder."""
     started = time.perf_counter()
-    _refuse_nonsense(request)
+    refuse_nonsense(request)
     run = find_run(request.name, request.workspace)
     recording = Recording.open(run)
     out = request.out or next_results(run)

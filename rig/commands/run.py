@@ -37,6 +37,13 @@ def register(app: typer.Typer) -> None:
         border: Annotated[float, typer.Option(help="Left out along the edges, mm.")] = 0.0,
         method: Annotated[str, typer.Option(help="Of reconstruction.")] = "refine",
         device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
+        height: Annotated[
+            float | None,
+            typer.Option(help="Mean height of the parts' surface, mm. Default: rig.yaml's."),
+        ] = None,
+        height_sigma: Annotated[
+            float | None, typer.Option(help="How sure that height is, mm, one sigma.")
+        ] = None,
         leds: Annotated[str | None, typer.Option(help="LEDs, as 1-96 or 1,5,9-12.")] = None,
         exposures: Annotated[
             str | None, typer.Option(help="Exposures in ms, as 2,8,32; or auto.")
@@ -69,6 +76,8 @@ def register(app: typer.Typer) -> None:
                     border_mm=border,
                     method=method,
                     device=device,
+                    height_mm=height,
+                    height_sigma_mm=height_sigma,
                     leds=leds,
                     exposures=exposures,
                     simulate=simulate,

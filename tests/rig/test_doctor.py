@@ -41,6 +41,13 @@ def test_names_a_missing_board(tmp_path):
     assert "is not there" in [f for f in doctor.check_serial_ports(config)][-1].message
 
 
+def test_looks_for_the_board_by_its_usb_identity():
+    config = parse_config(TEMPLATE.replace('"sim://rig"', '"2341:0043:7523"', 1))
+    found = list(doctor.check_serial_ports(config))[-1]
+    assert (found.name, found.state) == ("LED board", "bad")
+    assert "2341:0043:7523 is plugged in" in found.message
+
+
 def test_an_old_calibration_is_named(tmp_path):
     folder = tmp_path / "calibration"
     folder.mkdir()

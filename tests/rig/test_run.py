@@ -48,7 +48,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(bench: Path, *arguments: str | Path) -> Result:
-    typed = ["run", *map(str, arguments), "--method", "halfvector", "--workspace", str(bench)]
+    typed = ["run", "--method", "halfvector", *map(str, arguments), "--workspace", str(bench)]
     return CliRunner().invoke(app, typed)
 
 
@@ -84,6 +84,12 @@ def test_the_exit_code_is_the_verdict(bench, tolerance, code, word):
     assert verdict["verdict"] == word
     assert verdict["exit_code"] == code
     assert verdict["deviation"]["max_mm"] > 0.0001
+
+
+def test_the_height_of_this_part_is_used(bench):
+    verdict = verdict_of(run(bench, "--part", "field-1", "--json", "--height", "7.5"))
+    assert verdict["figures"]["mean_height_mm"] == pytest.approx(7.5, abs=0.2)
+    assert verdict["verdict"] == "measured"
 
 
 def test_without_a_reference_a_plane_is_what_the_part_should_be(bench):
@@ -129,6 +135,7 @@ def test_watches_without_opening_the_devices_again(bench, monkeypatch):
     heights = [line["figures"]["height_range_mm"] for line in lines if "figures" in line]
     assert heights[0] == pytest.approx(heights[2], rel=0.02)
     assert heights[0] != pytest.approx(heights[1], rel=0.02), "the same part was measured twice"
+
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc to look into")
@@ -211,6 +218,10 @@ def test_a_device_that_fails_is_opened_again_for_the_next_part(bench, monkeypatc
         (["--part", "A", "--reference", "x.stl"], "--tolerance 0.05"),
         (["--part", "A", "--reference", "x.stl", "--tolerance", "1"], "x.stl"),
         (["--part", "A", "--leds", "1-40"], "LED 40"),
+        (["--part", "A", "--method", "magic"], "no method 'magic'"),
+        (["--part", "A", "--device", "cuda:77"], "cuda:77"),
+        (["--part", "A", "--height", "nan"], "--height is nan"),
+        (["--part", "A", "--height-sigma", "0"], "--height-sigma is 0"),
     ],
 )
 def test_mistakes_are_refused_before_anything_is_lit(bench, arguments, sentence):

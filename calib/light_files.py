@@ -40,6 +40,8 @@ def to_data(lights: Lights) -> dict[str, Any]:
         }
         if lights.covariance is not None:
             led["covariance"] = [[float(v) for v in row] for row in lights.covariance[k]]
+        if lights.power_sigma is not None:
+            led["power_sigma"] = float(lights.power_sigma[k])
         leds.append(led)
     common = lights.common_covariance
     return {
@@ -63,7 +65,7 @@ def from_data(data: Any, source: str = "the light file") -> Lights:
     leds = data.get("leds")
     if not isinstance(leds, list) or not leds:
         raise CalibrationError(f"{source} lists no LED")
-    known = {"id", "position_mm", "axis", "lobe", "power", "covariance"}
+    known = {"id", "position_mm", "axis", "lobe", "power", "covariance", "power_sigma"}
     rows: dict[str, list[Any]] = {key: [] for key in known}
     for place, led in enumerate(leds, start=1):
         try:
@@ -79,12 +81,15 @@ def from_data(data: Any, source: str = "the light file") -> Lights:
             if led.get("covariance") is not None:
                 matrix = np.asarray(led["covariance"], dtype=np.float64).reshape(6, 6)
                 rows["covariance"].append(matrix)
+            if led.get("power_sigma") is not None:
+                rows["power_sigma"].append(float(led["power_sigma"]))
         except (KeyError, TypeError, ValueError) as error:
             raise CalibrationError(f"{source}, LED {place}: {error!r}") from error
     if len(set(rows["id"])) != len(leds) or min(rows["id"]) < 1:
         raise CalibrationError(f"{source}: LED ids must be different and count from 1")
-    if rows["covariance"] and len(rows["covariance"]) != len(leds):
-        raise CalibrationError(f"{source}: some LEDs have a covariance and some have none")
+    for key in ("covariance", "power_sigma"):
+        if rows[key] and len(rows[key]) != len(leds):
+            raise CalibrationError(f"{source}: some LEDs have a {key} and some have none")
     position = np.array(rows["position_mm"])
     power = np.array(rows["power"])
     if not np.all(np.isfinite(position)) or not np.all(np.isfinite(power)) or power.min() < 0:
@@ -107,6 +112,7 @@ def from_data(data: Any, source: str = "the light file") -> Lights:
         intensity=intensity,
         covariance=np.array(rows["covariance"]) if rows["covariance"] else None,
         common_covariance=common,
+        power_sigma=np.array(rows["power_sigma"]) if rows["power_sigma"] else None,
         provenance=provenance,
     )
 

@@ -27,6 +27,7 @@ class Lights:
     covariance : (N, 6, 6) of position (mm) and axis, or None. Where the lights are correlated
         (a common shift), `common_covariance` (3, 3) adds the shift that all share; their sum is
         `position_covariance`.
+    power_sigma : (N,) relative standard errors of the powers, or None if they are not known
     provenance : where this came from: date, device identities, method
     """
 
@@ -38,6 +39,7 @@ class Lights:
     intensity: float | None = None
     covariance: Array | None = None
     common_covariance: Array | None = None
+    power_sigma: Array | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -79,4 +81,5 @@ class Lights:
             axis=self.axis[index],
             lobe=self.lobe[index],
             covariance=None if self.covariance is None else self.covariance[index],
+            power_sigma=None if self.power_sigma is None else self.power_sigma[index],
         )

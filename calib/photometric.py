@@ -151,6 +151,7 @@ def fit_photometry(
         apply_photometry(lights, state, plate, reflectance),
         position_mm=state.position_mm if position_sigma_mm > FIXED_SIGMA_MM else lights.position_mm,
         covariance=covariance if positions.covariance is None else lights.covariance,
+        power_sigma=power_sigma,
     )
     lit = np.isfinite(plate.sigma).any(axis=1)
     return Photometry(

@@ -35,6 +35,8 @@ Array = NDArray[np.float64]
 NOMINAL_SIGMA_MM = 5.0
 OUTLIER = 6.0
 INCONSISTENT_PX = 0.5
+# Relative, of powers that only a white plate would tell.
+UNKNOWN_POWER_SIGMA = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,11 +144,15 @@ def _split_common(covariance: Array, common: Array) -> tuple[Array, Array]:
     """Each light's own covariance and the shift that all share; their sum is the marginal.
 
     The covariance of the mean shift may exceed that of a well known light in some direction; as
-    much of it is taken out as leaves every light a covariance.
+    much of it is taken out as leaves every light a covariance, of position and axis together.
     """
     values, vectors = np.linalg.eigh(common)
     white = vectors / np.sqrt(np.maximum(values, 1e-12))
-    relative = white.T @ covariance[:, :3, :3] @ white
+    cross, axis = covariance[:, :3, 3:], covariance[:, 3:, 3:]
+    given_axis = covariance[:, :3, :3] - cross @ np.linalg.pinv(axis, 1e-9, hermitian=True) @ (
+        cross.transpose(0, 2, 1)
+    )
+    relative = white.T @ given_axis @ white
     share = min(1.0, 0.98 * float(np.linalg.eigvalsh(relative).min()))
     own = covariance.copy()
     own[:, :3, :3] -= share * common
@@ -388,9 +394,11 @@ def _certificate(
         lobe=np.full(len(solved), state.lobe if adjustment.plate is not None else 0.0),
         covariance=covariance,
         common_covariance=common,
+        power_sigma=np.full(len(solved), UNKNOWN_POWER_SIGMA),
     )
     if adjustment.plate is not None:
         lights = apply_photometry(lights, state, adjustment.plate, reflectance)
+        lights = replace(lights, power_sigma=power_sigma)
     error = _residuals_px(adjustment, state)
     used = _whitened(adjustment, state) < OUTLIER
     seen = adjustment.highlights

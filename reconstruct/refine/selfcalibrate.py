@@ -43,6 +43,7 @@ ROUNDS = 2
 LEAST_SCALE = 0.15
 # Standard deviations where the calibration names none.
 POSITION_SIGMA_MM, POWER_SIGMA = 1.0, 0.01
+LEAST_POWER_SIGMA = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,21 +220,9 @@ def prior_covariance(lights: Lights) -> Array:
     own = lights.covariance
     prior[:, :3, :3] = POSITION_SIGMA_MM**2 * np.eye(3) if own is None else own[:, :3, :3]
     prior[:, :3, :3] += 1e-6 * np.eye(3)
-    known = lights.provenance.get("power_sigma")
-    sigma = float(known) if isinstance(known, int | float) and known > 0 else POWER_SIGMA
-    prior[:, 3, 3] = sigma**2
+    power = np.full(len(lights), POWER_SIGMA) if lights.power_sigma is None else lights.power_sigma
+    prior[:, 3, 3] = np.square(np.maximum(power, LEAST_POWER_SIGMA))
     return prior
-
-
-def _narrowed(lights: Lights, position: Array) -> Array | None:
-    """The lights' (N, 6, 6) covariance with another one (N, 3, 3) of their positions."""
-    if lights.covariance is None:
-        return None
-    jitter = 1e-12 * np.eye(3)
-    before = np.linalg.cholesky(lights.covariance[:, :3, :3] + jitter)
-    change = np.tile(np.eye(6), (len(lights), 1, 1))
-    change[:, :3, :3] = np.linalg.cholesky(position + jitter) @ np.linalg.inv(before)
-    return np.asarray(change @ lights.covariance @ change.transpose(0, 2, 1))
 
 
 def with_lights(
@@ -281,7 +270,6 @@ def with_lights(
             calibrated,
             position_mm=calibrated.position_mm + offset[:, :3],
             power=calibrated.power * np.exp(offset[:, 3]),
-            covariance=_narrowed(calibrated, np.linalg.inv(total)[:, :3, :3]),
         )
         problem.table = light_table(problem.lights, problem.pictures.reference)
         state = gauss_newton(

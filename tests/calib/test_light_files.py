@@ -35,6 +35,7 @@ def some_lights(count: int = 5) -> Lights:
         intensity=1234.5,
         covariance=square @ square.transpose(0, 2, 1),
         common_covariance=np.eye(3) * 0.1,
+        power_sigma=rng.uniform(0.001, 0.01, count),
         provenance={"date": "2026-01-02", "board": {"serial": "x1"}},
     )
 
@@ -45,7 +46,16 @@ def test_our_own_files_keep_everything(tmp_path: Path, name: str) -> None:
     write_lights(lights, tmp_path / name)
     back = read_lights(tmp_path / name)
     np.testing.assert_array_equal(back.ids, lights.ids)
-    for key in ("position_mm", "power", "axis", "lobe", "covariance", "common_covariance"):
+    kept = (
+        "position_mm",
+        "power",
+        "axis",
+        "lobe",
+        "covariance",
+        "common_covariance",
+        "power_sigma",
+    )
+    for key in kept:
         np.testing.assert_allclose(getattr(back, key), getattr(lights, key), rtol=1e-12)
     assert back.intensity == lights.intensity
     assert back.provenance["board"] == {"serial": "x1"}

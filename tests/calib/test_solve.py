@@ -148,6 +148,11 @@ def test_the_plate_fixes_what_the_ball_leaves_open() -> None:
 
     assert worst(both) < 0.7 * worst(ball)
     np.testing.assert_allclose(both.lights.power, lights.power / lights.power.mean(), rtol=0.02)
+    assert both.lights.covariance is not None
+    assert np.linalg.eigvalsh(both.lights.covariance).min() > -1e-12
+    assert both.lights.power_sigma is not None
+    off = np.log(both.lights.power / (lights.power / lights.power.mean()))
+    assert 0.4 < np.std(off) / np.sqrt(np.mean(both.lights.power_sigma**2)) < 2.0
     assert both.vignetting is not None
     assert both.vignetting.sum() == pytest.approx(-0.08, abs=0.02)
     assert both.lights.intensity == pytest.approx(

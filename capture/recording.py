@@ -145,6 +145,8 @@ class RecordingWriter:
         if folder.exists():
             raise DataError(f"{folder} exists already: nothing is overwritten")
         if part.exists():
+            with contextlib.suppress(FileNotFoundError), (part / JOURNAL).open("rb") as stream:
+                _lock(stream, part / JOURNAL)
             raise DataError(f"{part} is an unfinished recording: continue it with --resume")
         part.parent.mkdir(parents=True, exist_ok=True)
         part.mkdir()

@@ -154,6 +154,8 @@ def test_resume_drops_a_damaged_and_a_missing_frame(tmp_path: Path) -> None:
 
 def test_two_processes_cannot_write_one_recording(tmp_path: Path) -> None:
     with RecordingWriter.create(tmp_path / "run", START) as writer:
+        with pytest.raises(DataError, match="being written by another process"):
+            RecordingWriter.create(tmp_path / "run", START)
         with pytest.raises(DataError, match="another process"):
             RecordingWriter.resume(tmp_path / "run", START)
         writer.append(picture(1), entry(0, 1))

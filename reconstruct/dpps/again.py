@@ -6,6 +6,7 @@ errors are not: a network that has only met those trusts the base too much where
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from reconstruct.dpps.network import AnyRigNet, Shape
-from reconstruct.dpps.predict import Estimate, filled, joined, view_of_sample
+from reconstruct.dpps.predict import Estimate, filled, joined
 from reconstruct.dpps.samples import UNIT_PX, Sample
+from reconstruct.dpps.view import view_of_sample
 
 SCREEN, TOLERANCE = 0.003, 1e-2
 
@@ -26,7 +28,7 @@ class FirstPass:
     def __init__(self, checkpoint: Path) -> None:
         self.checkpoint = checkpoint
         self.saved = 0
-        self.model = AnyRigNet(Shape()).eval()
+        self.model: AnyRigNet | None = None
 
     def ready(self) -> bool:
         """Read the checkpoint if it is new; False before the first one."""
@@ -35,13 +37,16 @@ class FirstPass:
         saved = self.checkpoint.stat().st_mtime_ns
         if saved != self.saved:
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            self.model.load_state_dict(state["average"])
+            model = AnyRigNet(Shape.from_json(json.loads(state["shape"])))
+            model.load_state_dict(state["average"])
+            self.model = model.eval()
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.saved = saved
         return True
 
     def estimate(self, sample: Sample) -> Estimate:
         """What the network says over the sample's base, in bfloat16, which is exact enough."""
+        assert self.model is not None, "ask ready() first"
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             x = torch.from_numpy(sample.channels)[None].to(memory_format=torch.channels_last)
             y = self.model(x)

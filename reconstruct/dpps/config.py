@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from reconstruct.errors import ReconstructError
@@ -30,6 +31,8 @@ class TrainConfig:
     threads : torch threads a process; 0 leaves it
     checkpoint_minutes, validation_minutes : intervals
     validation_samples : held-out samples of each kind
+    captures : folder of exchange folders with a truth.npz each, looked at in every validation
+    init : weights file of any-rig to begin from
     size : image side of training samples, px
     rig, zoom : see `samples.Ask`
     again : share of samples over the surface that the run's own last checkpoint finds in them, as
@@ -57,6 +60,8 @@ class TrainConfig:
     checkpoint_minutes: float = 3.0
     validation_minutes: float = 10.0
     validation_samples: int = 32
+    captures: str = ""
+    init: str = ""
     size: int = 64
     rig: str = "mixed"
     zoom: float = 0.3
@@ -89,6 +94,10 @@ class TrainConfig:
             raise ReconstructError("give the run exactly one of budget_minutes and budget_steps")
         if config.network not in ("any-rig", "published"):
             raise ReconstructError(f"no network '{config.network}': any-rig or published")
+        if config.init and config.network != "any-rig":
+            raise ReconstructError("init takes any-rig weights; they do not fit another network")
+        if config.captures and not Path(config.captures).is_dir():
+            raise ReconstructError(f"there is no folder of captures {config.captures}")
         if config.optimiser not in ("adamw", "muon"):
             raise ReconstructError(f"no optimiser '{config.optimiser}': adamw or muon")
         if config.precision not in ("float32", "bfloat16"):

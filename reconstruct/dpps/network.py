@@ -29,6 +29,12 @@ class Shape:
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "widths": list(self.widths), "encoding": ENCODING}
 
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Shape:
+        """The sizes that `to_json` wrote."""
+        sizes = {key: value for key, value in data.items() if key != "encoding"}
+        return Shape(**{**sizes, "widths": tuple(sizes["widths"])})
+
 
 def _conv(inside: int, outside: int, size: int = 3, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(

@@ -15,8 +15,8 @@ from scipy.ndimage import distance_transform_edt
 from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.dpps import fusion
-from reconstruct.dpps.encoding import encode, slope_of_log_depth
-from reconstruct.dpps.samples import UNIT_PX, Sample
+from reconstruct.dpps.samples import UNIT_PX
+from reconstruct.dpps.view import View, view_of
 from reconstruct.errors import ReconstructError
 from reconstruct.stack import Stack
 from reconstruct.surface import Flag, Surface
@@ -28,131 +28,6 @@ SYMMETRIES = (
     (False, False, False), (True, True, False), (True, False, False), (False, True, False),
     (False, False, True), (True, True, True), (True, False, True), (False, True, True),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class View:
-    """Pictures with the geometry of their rays, in the camera-aligned frame.
-
-    Attributes
-    ----------
-    radiance : (H, W, N) float32; clipped : (H, W, N) uint8; mask : (H, W)
-    rays : (H, W, 2) X, Y of the ray (X, Y, -1)
-    pixel_angle : derivative of X per column
-    position, axis, lobe, power : lights, relative to the optical centre
-    floor : radiance below this is noise
-    """
-
-    radiance: NDArray[np.float32]
-    clipped: NDArray[np.uint8]
-    mask: NDArray[np.bool_]
-    rays: Array
-    pixel_angle: float
-    position: Array
-    axis: Array
-    lobe: Array
-    power: Array
-    floor: float
-
-    def channels(self, log_depth: Array) -> NDArray[np.float32]:
-        """The network's channels over a base surface given as log depth (H, W)."""
-        depth = np.exp(log_depth)
-        points = np.concatenate([self.rays, -np.ones((*depth.shape, 1))], -1) * depth[..., None]
-        return encode(
-            self.radiance, self.clipped, self.mask, points, np.zeros(3), self.position,
-            self.axis, self.lobe, self.power,
-            slope_of_log_depth(log_depth, self.pixel_angle), self.floor,
-        )  # fmt: skip
-
-    def shrunk(self, side: int) -> View:
-        """Averaged so that the longer side has at most `side` pixels."""
-        height, width = self.mask.shape
-        scale = side / max(height, width)
-        if scale >= 1:
-            return self
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-
-        def area(image: NDArray[Any]) -> NDArray[np.float32]:
-            """Mean over each new pixel; by slices, since OpenCV limits the channels."""
-            source = image.astype(np.float32, copy=False)
-            out = np.empty((size[1], size[0], image.shape[2]), dtype=np.float32)
-            for k in range(0, image.shape[2], 4):
-                part = cv2.resize(
-                    np.ascontiguousarray(source[..., k : k + 4]), size,
-                    interpolation=cv2.INTER_AREA,
-                )  # fmt: skip
-                out[..., k : k + 4] = part.reshape(size[1], size[0], -1)
-            return out
-
-        share = area(self.mask[..., None].astype(np.float32))[..., 0]
-        inside = self.radiance if self.mask.all() else self.radiance * self.mask[..., None]
-        mask = share > 0.5
-        radiance = np.asarray(area(inside) / np.maximum(share, 0.5)[..., None], dtype=np.float32)
-        any_clip = self.clipped.any()
-        return replace(
-            self,
-            radiance=radiance,
-            clipped=(area(self.clipped) > 0.25).astype(np.uint8)
-            if any_clip
-            else np.zeros(radiance.shape, np.uint8),
-            mask=mask,
-            rays=area(self.rays).astype(np.float64),
-            pixel_angle=self.pixel_angle * width / size[0],
-            floor=self.floor * min(1.0, size[0] / width),
-        )
-
-
-def view_of_sample(sample: Sample) -> View:
-    """The view of a synthetic sample drawn with `keep_radiance`, as calibration believes it."""
-    if sample.radiance is None:
-        raise ValueError("draw the sample with keep_radiance")
-    lights = sample.believed
-    return View(
-        radiance=sample.radiance,
-        clipped=lights["clipped"],
-        mask=sample.mask,
-        rays=sample.rays.astype(np.float64),
-        pixel_angle=sample.pixel_angle,
-        position=lights["position"] - np.array([0.0, 0.0, sample.centre_mm]),
-        axis=lights["axis"],
-        lobe=lights["lobe"],
-        power=lights["power"],
-        floor=lights["floor"],
-    )
-
-
-def view_of(
-    stack: Stack, camera: Camera, lights: Lights, mask: NDArray[np.bool_] | None = None
-) -> tuple[View, Array]:
-    """The view of a capture, and the (3, 3) rotation from the world to its frame."""
-    if stack.shape != camera.shape:
-        raise ReconstructError(
-            f"the pictures are {stack.shape[1]}×{stack.shape[0]} px and the camera "
-            f"{camera.width}×{camera.height}: use the calibration of this camera"
-        )
-    if len(stack) != len(lights):
-        raise ReconstructError(
-            f"{len(stack)} pictures and {len(lights)} lights: every picture needs its light"
-        )
-    if len(stack) < 3:
-        raise ReconstructError(f"{len(stack)} pictures are too few; the network needs 3 or more")
-    turn = np.diag([1.0, -1.0, -1.0]) @ camera.R
-    directions = camera.rays() @ turn.T
-    rays = directions[..., :2] / -directions[..., 2:]
-    position = (lights.position_mm - camera.centre_mm) @ turn.T
-    view = View(
-        radiance=np.ascontiguousarray(np.moveaxis(stack.radiance, 0, -1)),
-        clipped=np.ascontiguousarray(np.moveaxis(stack.clipped, 0, -1)).astype(np.uint8),
-        mask=np.ones(stack.shape, dtype=bool) if mask is None else mask.astype(bool),
-        rays=rays,
-        pixel_angle=float(abs(np.median(np.gradient(rays[..., 0], axis=1)))),
-        position=position,
-        axis=lights.axis @ turn.T,
-        lobe=lights.lobe,
-        power=lights.power,
-        floor=float(np.sqrt(max(stack.noise_floor, 0.0))),
-    )
-    return view, turn
 
 
 @dataclass
@@ -354,6 +229,24 @@ def predict(
     start = time.perf_counter()
     model, facts = read_weights(options.weights)
     loaded = time.perf_counter()
+    surface = predict_with(model, facts, stack, camera, lights, mask, mean_height_mm, options)
+    surface.summary["seconds"] = {
+        "load": loaded - start, "predict": time.perf_counter() - loaded
+    }  # fmt: skip
+    return surface
+
+
+def predict_with(
+    model: Any,
+    facts: dict[str, Any],
+    stack: Stack,
+    camera: Camera,
+    lights: Lights,
+    mask: NDArray[np.bool_] | None = None,
+    mean_height_mm: float = 0.0,
+    options: Options = Options(),
+) -> Surface:
+    """As `predict`, by a network in memory with the facts that came with its weights."""
     view, turn = view_of(stack, camera, lights, mask)
     if not view.mask.any():
         raise ReconstructError("the mask holds no pixel of the part")
@@ -392,7 +285,6 @@ def predict(
     flags[view.mask & (view.clipped.mean(-1) > 0.5)] |= np.uint8(Flag.CLIPPED)
     brightest = view.radiance.max(-1)
     flags[view.mask & (brightest <= 3 * view.floor)] |= np.uint8(Flag.UNLIT)
-    end = time.perf_counter()
     return Surface(
         camera=camera,
         height_mm=height.astype(np.float32),
@@ -406,6 +298,5 @@ def predict(
             "weights": facts,
             "mean_height_mm": mean_height_mm,
             "lights": len(lights),
-            "seconds": {"load": loaded - start, "predict": end - loaded},
         },
     )

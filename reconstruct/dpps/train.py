@@ -98,7 +98,11 @@ def raise_malloc_thresholds() -> None:
 
 
 def build(config: TrainConfig) -> nn.Module:
-    """The network with reproducible initial weights."""
+    """The network with the weights it begins from: reproducible, or those of a file."""
+    if config.init:
+        from reconstruct.dpps.weights import read_weights
+
+        return read_weights(Path(config.init))[0]
     torch.manual_seed(config.seed)
     if config.network == "published":
         from reconstruct.dpps.published import PublishedNet
@@ -174,6 +178,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "config": json.dumps(asdict(self.config)),
+            "shape": json.dumps(getattr(self.model, "shape", Shape()).to_json()),
         }
         partial = self.checkpoint.with_suffix(".partial")
         torch.save(state, partial)
@@ -277,7 +282,11 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> dict[str, Any]:
-        """Loss, degrees and height (share of 64 px) of the averaged weights on held-out parts."""
+        """Loss, degrees and height error of the averaged weights.
+
+        On held-out parts in one pass, height as a share of 64 px; on captures by the whole method,
+        height as a share of the field.
+        """
         if self.processes.rank or self.config.network == "published":
             return {}
         self.average.eval()
@@ -286,7 +295,7 @@ class Trainer:
             "gentle": Ask(rig="dome96", slope_deg=(5, 15), zoom=0),
             "panel": Ask(rig="panel", slope_deg=(40, 50), zoom=0, shapes="blobby"),
         }
-        result = {}
+        result: dict[str, Any] = {}
         for name, ask in kinds.items():
             ask = replace(ask, size=self.config.size)
             rows = []
@@ -297,6 +306,13 @@ class Trainer:
                 out = loss_of(self.average(x), y)
                 rows.append((out.total.item(), out.normal_deg.item(), out.delta.item()))
             result[name] = np.mean(rows, axis=0)
+        if self.config.captures:
+            from reconstruct.dpps.captured import captured_in
+
+            for capture in captured_in(Path(self.config.captures)):
+                degrees, error_mm = capture.errors(capture.predicted(self.average))
+                field_mm = capture.camera.width * capture.camera.pixel_mm(capture.mean_height_mm)
+                result[capture.name] = (math.nan, degrees, error_mm / field_mm)
         return result
 
 
@@ -328,7 +344,7 @@ def export_weights(checkpoint: Path, path: Path, confidence_parts: int = 24) -> 
     from reconstruct.dpps.weights import write_weights
 
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    model = AnyRigNet(Shape())
+    model = AnyRigNet(Shape.from_json(json.loads(state["shape"])) if "shape" in state else Shape())
     model.load_state_dict(state["average"])
     config = json.loads(state["config"])
     facts = {

@@ -66,9 +66,8 @@ def read_weights(path: Path | None = None) -> tuple[AnyRigNet, dict[str, Any]]:
     try:
         shape = json.loads(metadata["shape"])
         facts = json.loads(metadata["facts"])
-        encoding, channels = shape.pop("encoding"), shape["channels"]
-        shape["widths"] = tuple(shape["widths"])
-        sizes = Shape(**shape)
+        encoding, channels = shape["encoding"], shape["channels"]
+        sizes = Shape.from_json(shape)
     except (KeyError, TypeError, ValueError) as error:
         raise ReconstructError(f"{path} does not describe its network: {error!r}") from error
     if encoding != ENCODING or channels != CHANNELS:

@@ -17,8 +17,9 @@ from reconstruct import methods
 from reconstruct.dpps import fusion
 from reconstruct.dpps.encoding import CHANNELS
 from reconstruct.dpps.network import AnyRigNet, Shape, loss_of
-from reconstruct.dpps.predict import Options, predict, view_of
+from reconstruct.dpps.predict import Options, predict
 from reconstruct.dpps.samples import Ask, draw
+from reconstruct.dpps.view import view_of, view_of_sample
 from reconstruct.dpps.weights import SHIPPED, read_weights, write_weights
 from reconstruct.errors import ReconstructError
 from reconstruct.stack import Stack
@@ -267,7 +268,7 @@ def test_dpps_in_a_turned_world(capture) -> None:
 @pytest.mark.parametrize("which", range(1, 8))
 def test_mirror_images_are_those_of_the_problem(which: int) -> None:
     """Channels of a mirrored rig and part are the mirrored channels."""
-    from reconstruct.dpps.predict import SYMMETRIES, _mirrored, view_of_sample
+    from reconstruct.dpps.predict import SYMMETRIES, _mirrored
 
     flip_x, flip_y, swap = SYMMETRIES[which]
     sample = draw(2, Ask(size=32, zoom=1.0), "test", keep_radiance=True)

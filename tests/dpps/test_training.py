@@ -12,16 +12,20 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from calib.camera import Camera
 from reconstruct.dpps import dataset
+from reconstruct.dpps.captured import captured_in
+from reconstruct.dpps.network import AnyRigNet, Shape
 from reconstruct.dpps.optimiser import Optimiser
 from reconstruct.dpps.samples import Ask
 from reconstruct.dpps.train import Processes, Stream, TrainConfig, Trainer, export_weights, replayed
-from reconstruct.dpps.weights import read_weights
+from reconstruct.dpps.weights import read_weights, write_weights
 from reconstruct.errors import ReconstructError
 from rig.cli import app
 
@@ -48,6 +52,8 @@ def rows(folder: Path) -> list[dict[str, str]]:
         ({"budget_steps": 3, "network": "resnet"}, "no network 'resnet'"),
         ({"budget_steps": 3, "precision": "int8"}, "no precision"),
         ({"budget_steps": 3, "optimiser": "adam"}, "no optimiser 'adam'"),
+        ({"budget_steps": 3, "captures": "nowhere"}, "no folder of captures nowhere"),
+        ({"budget_steps": 3, "network": "published", "init": "w"}, "init takes any-rig weights"),
     ],
 )
 def test_mistakes_in_the_configuration_are_named(data, sentence) -> None:
@@ -75,6 +81,62 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path, optimiser) 
     assert facts["steps"] == 4
     assert facts["samples"] == 8
     assert read_weights(tmp_path / "w.safetensors")[1] == facts
+
+
+def test_a_run_begins_from_given_weights(tmp_path) -> None:
+    net = AnyRigNet(Shape(widths=(8, 8, 8), pixelwise=8))
+    write_weights(net, tmp_path / "w.safetensors")
+    config = replace(TINY, init=str(tmp_path / "w.safetensors"), out=str(tmp_path / "run"))
+    run = Trainer(config, Processes())
+    first = net.head.weight.detach()
+    torch.testing.assert_close(run.model.head.weight.detach(), first, atol=1e-3, rtol=1e-3)
+    run.run(lambda _: None)
+    export_weights(run.checkpoint, tmp_path / "out.safetensors", confidence_parts=0)
+    assert read_weights(tmp_path / "out.safetensors")[0].shape == net.shape
+    with pytest.raises(ReconstructError, match="no weights at"):
+        Trainer(replace(TINY, init="none", out=str(tmp_path / "other")), Processes())
+
+
+def _exchange_folder(folder: Path) -> None:
+    """A sample as an exchange folder with its truth."""
+    ask = Ask(size=32, rig="dome96", zoom=0.0, slope_deg=(5, 10), ideal=True, shapes="blobby")
+    drawn = (dataset.draw(seed, ask, "test", keep_radiance=True) for seed in range(100))
+    # an exchange folder says nothing of lobes: they are taken as Lambertian
+    sample = next(s for s in drawn if s.mask.all() and s.believed["lobe"][0] == 1)
+    folder.mkdir(parents=True)
+    lines = ["96"]
+    full = sample.radiance.max()
+    for k, place in enumerate(sample.believed["position"]):
+        codes = np.round(65535 * np.clip(sample.radiance[..., k] / full, 0, 1)).astype(np.uint16)
+        cv2.imwrite(str(folder / f"led_{k:02d}.png"), codes)
+        lines.append(f"led_{k:02d}.png " + " ".join(f"{v:.6f}" for v in place))
+    (folder / "lights.lp").write_text("\n".join(lines) + "\n")
+    power = sample.believed["power"] / sample.believed["power"].mean()
+    (folder / "power.csv").write_text("".join(f"{p:.9f}\n" for p in power))
+    f = 1 / sample.pixel_angle
+    Camera(
+        32, 32, np.array([[f, 0, 15.5], [0, f, 15.5], [0, 0, 1.0]]),
+        t=np.array([0, 0, sample.centre_mm]),
+    ).write(folder / "camera.json")  # fmt: skip
+    depth = np.exp(sample.log_depth)
+    position = np.dstack([sample.rays * depth[..., None], sample.centre_mm - depth])
+    normal = np.where(sample.mask[..., None], sample.normals, 0)
+    np.savez(folder / "truth.npz", position=position, normal=normal)
+
+
+def test_validation_looks_at_captures(tmp_path) -> None:
+    _exchange_folder(tmp_path / "captures" / "coin")
+    config = replace(TINY, captures=str(tmp_path / "captures"), out=str(tmp_path / "run"))
+    run = Trainer(config, Processes())
+    found = run.validate()
+    assert list(found) == ["steep", "gentle", "panel", "coin"]
+    assert 0 < found["coin"][1] < 30
+    assert 0 < found["coin"][2] < 0.1
+    capture = captured_in(tmp_path / "captures")[0]
+    shipped, _ = read_weights()
+    degrees, error_mm = capture.errors(capture.predicted(shipped))
+    assert degrees < 3
+    assert error_mm < 0.02 * 110
 
 
 def test_a_foreign_checkpoint_is_refused(tmp_path) -> None:

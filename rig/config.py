@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
@@ -139,6 +140,17 @@ class Config(_Section):
             )
         return self
 
+    def beside(self, folder: Path) -> Config:
+        """The same with its relative paths (producer, dialect file) taken from this folder."""
+        producer, dialect = self.camera.producer, self.board.dialect
+        if producer and not producer.startswith("sim://"):
+            producer = str(folder / producer)
+        if Path(dialect).suffix.lower() in (".yaml", ".yml"):
+            dialect = str(folder / dialect)
+        board = self.board.model_copy(update={"dialect": dialect})
+        camera = self.camera.model_copy(update={"producer": producer})
+        return self.model_copy(update={"board": board, "camera": camera})
+
     def default_plan(self) -> Plan:
         """The plan of this file."""
         exposures_ms = self.plan.exposures_ms or (self.camera.exposure_ms,)
@@ -200,7 +212,7 @@ def read_config(path: Path) -> Config:
         ) from None
     except UnicodeDecodeError:
         raise UsageError(f"{path} is no UTF-8 text: save it as UTF-8") from None
-    return parse_config(text, str(path))
+    return parse_config(text, str(path)).beside(path.parent)
 
 
 def parse_config(text: str, file: str = NAME) -> Config:
@@ -352,49 +364,4 @@ def _known_keys(model: type[BaseModel], place: Place) -> list[str]:
 
 
 # writing --------------------------------------------------------------------------------------
-TEMPLATE = """\
-# What this rig is made of. 'rig init' wrote it; every line with a value is a default to change.
-# Words that YAML would turn into something else (on, off, yes, 12:30) go in quotes.
-format: rig/1
-
-board:                      # the LED board
-  port: "sim://rig"         # /dev/ttyACM0, COM3, or USB identity vid:pid:serial ("2341:0043:7523")
-                            # sim://rig is the virtual rig: try everything before wiring anything
-  baud:                     # empty: what the dialect says, 115200 for our own
-  leds: 96                  # how many LEDs the dome has
-  dialect: rig              # our protocol (docs/led-protocol.md), or a .yaml of another one
-
-camera:
-  producer: "sim://rig"     # path of the maker's GenTL producer (.cti); empty: those found
-                            # through GENICAM_GENTL64_PATH; 'rig devices' lists what is there
-  serial:                   # serial number, where there are several cameras
-  pixel_format: Mono12      # Mono8, Mono10, Mono12, Mono16, Mono10p, Mono12p, Mono12Packed
-  exposure_ms: 8.0          # taken when the plan below names no bracket
-  gain_db: 0.0
-  trigger: auto             # software, board-clocked (board pulses the camera's line),
-                            # camera-clocked (exposure-active line steps the board), or auto:
-                            # the fastest that the board and the lines below allow
-  line:                     # trigger input, such as Line0: needed by board-clocked
-  strobe_line:              # exposure-active output, such as Line1: needed by camera-clocked
-  strobe_inverted: false    # true for an open-collector output with a pull-up, which would fall
-                            # where the exposure begins: the board waits for a rising edge
-  frame_rate_hz:            # empty: as fast as it goes
-  roi:                      # x, y, width, height in pixels, as [0, 0, 1024, 1024]; empty: all
-
-stage:                      # mean height of a part's visible surface above the stage
-  height_mm: 0.0            # the images fix the mean height poorly: measure it with a calliper
-  height_sigma_mm: 1.0      # how sure that is, one sigma
-  diameter_mm:
-
-plan:                       # what 'rig capture' takes unless told otherwise
-  leds:                     # "1-96" or "1,5,9-12"; empty: all of the board's
-  exposures_ms:             # a bracket for shiny parts, such as [2, 8, 32]
-  dark_frames: true         # at the start, middle and end
-  repeat_first: true        # the first LED again at the end: shows thermal drift
-  level: 1.0                # brightness of the LEDs, 0 to 1
-  settle_us: 200            # from an LED going on to the exposure
-  retries: 2                # how often a frame that fails its proof is taken again
-
-calibration:
-  max_age_days: 90          # older ones are used with a warning
-"""
+TEMPLATE = files("rig").joinpath("template.yaml").read_text(encoding="utf-8")

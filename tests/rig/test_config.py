@@ -123,6 +123,21 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         parse_config(text)
 
 
+def test_paths_are_taken_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    text = "board: {port: COM3, dialect: mine.yaml}\ncamera: {producer: lib/maker.cti}\n"
+    (tmp_path / "rig.yaml").write_text(text, encoding="utf-8")
+    config = read_config(tmp_path / "rig.yaml")
+    assert config.board.dialect == str(tmp_path / "mine.yaml")
+    assert config.camera.producer == str(tmp_path / "lib" / "maker.cti")
+    virtual = parse_config(TEMPLATE).beside(tmp_path)
+    assert virtual == parse_config(TEMPLATE)
+    absolute = Path(tmp_path.anchor) / "opt" / "maker.cti"
+    named = config.model_copy(
+        update={"camera": config.camera.model_copy(update={"producer": str(absolute)})}
+    )
+    assert named.beside(tmp_path).camera.producer == str(absolute)
+
+
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="rig init"):
         read_config(tmp_path / "rig.yaml")

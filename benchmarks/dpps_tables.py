@@ -10,12 +10,10 @@ Roughness enters through the width α = 2.5 Ra / ℓ with a correlation length �
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
@@ -23,11 +21,14 @@ from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct import methods
 from reconstruct.dpps import fusion, predict
+from reconstruct.dpps.captured import Captured, captured_in
 from reconstruct.dpps.dataset import PUBLISHED_RIG, published_pair
 from reconstruct.dpps.published import PublishedNet, read_published
 from reconstruct.dpps.samples import Ask, draw
+from reconstruct.dpps.view import view_of_sample
 from reconstruct.dpps.weights import read_weights
 from reconstruct.stack import Stack
+from reconstruct.surface import Surface
 
 STEEP = Ask(
     size=128, rig="dome96", slope_deg=(40, 50), alpha=(0.09, 0.4), zoom=0, shapes="blobby",
@@ -70,7 +71,7 @@ def row(name: str, ask: Ask, count: int, model) -> dict[str, float]:
     ours, plain = [], []
     for seed in range(count):
         sample = draw(seed, ask, "test", keep_radiance=True)
-        view = predict.view_of_sample(sample)
+        view = view_of_sample(sample)
         base = sample.base_log_depth.astype(np.float64)
         log_depth, _ = predict.predict_view(model, view, base)
         ours.append(scores(log_depth, surface_normals(log_depth, view), sample))
@@ -87,7 +88,9 @@ def row(name: str, ask: Ask, count: int, model) -> dict[str, float]:
 def published_row(name: str, ask: Ask, count: int, net: PublishedNet) -> None:
     result = []
     for seed in range(count):
-        sample = draw(seed, replace(ask, rig_seed=PUBLISHED_RIG.rig_seed), "test", True)
+        if ask.rig == PUBLISHED_RIG.rig:  # the one rig that it was trained for
+            ask = replace(ask, rig_seed=PUBLISHED_RIG.rig_seed)
+        sample = draw(seed, ask, "test", True)
         x, _ = published_pair(sample)
         with torch.no_grad():
             normals, height = net(torch.from_numpy(x)[None])
@@ -98,40 +101,46 @@ def published_row(name: str, ask: Ask, count: int, net: PublishedNet) -> None:
     print(f"| {name} | {a[0]:.2f} ({m[0]:.2f}) | {a[1]:.2f} ({m[1]:.2f}) |", flush=True)
 
 
+def half_vector_surface(capture: Captured) -> Surface:
+    return methods.reconstruct(
+        "halfvector", capture.stack, capture.camera, capture.lights,
+        methods.Options(height_mm=capture.mean_height_mm, mask=capture.mask),
+    )  # fmt: skip
+
+
 def captures(model) -> None:
     print("\n| capture | dpps normals, deg | height, mm | half vector | height, mm |")
     print("|---|---|---|---|---|")
-    for name in ("blob", "stamped", "steep"):
-        folder = CAPTURES / name
-        lines = (folder / "lights.lp").read_text().splitlines()[1:]
-        position = np.array([[float(v) for v in line.split()[1:4]] for line in lines])
-        exposure = json.loads((folder / "exposure.json").read_text())
-        exposure = exposure if isinstance(exposure, float) else float(exposure["exposure"])
-        raw = np.stack([cv2.imread(str(folder / line.split()[0]), -1) for line in lines])
-        image = ((raw / 65536 - 0.004) / exposure).astype(np.float32)
-        camera = Camera.read(folder / "camera.json")
-        lights = Lights.at(position, np.loadtxt(folder / "power.csv"), lobe=1.0)
-        stack = Stack(
-            lights.ids, image, raw >= (4095 << 4), (3 / 12000 / exposure) ** 2, 1 / 12000 / exposure
+    for capture in captured_in(CAPTURES):
+        ours = capture.errors(capture.predicted(model))
+        plain = capture.errors(half_vector_surface(capture))
+        print(
+            f"| {capture.name} | {ours[0]:.2f} | {ours[1]:.3f} | {plain[0]:.2f} | {plain[1]:.3f} |",
+            flush=True,
         )
-        truth = np.load(folder / "truth.npz")
-        mask = np.isfinite(truth["position"]).all(-1) & (np.abs(truth["normal"]).sum(-1) > 0)
-        height, normal = truth["position"][..., 2], truth["normal"]
-        view, turn = predict.view_of(stack, camera, lights, mask)
-        points = camera.points_at_height(float(height[mask].mean())) - camera.centre_mm
-        base = np.log(-(points @ turn.T)[..., 2])
-        cells = []
-        for log_depth, normals in (
-            (predict.predict_view(model, view, base)[0], None),
-            half_vector(view, base),
-        ):
-            n = surface_normals(log_depth, view) if normals is None else normals
-            angle = np.degrees(np.arccos(np.clip(((n @ turn) * normal).sum(-1), -1, 1)))[mask]
-            frame = np.concatenate([view.rays, -np.ones((*mask.shape, 1))], -1)
-            z = ((frame * np.exp(log_depth)[..., None]) @ turn)[..., 2] + camera.centre_mm[2]
-            error = (z - height)[mask]
-            cells.append(f"{angle.mean():.2f} | {(error - error.mean()).std():.3f}")
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def refined(weights: Path | None) -> None:
+    """The captures refined from either start."""
+    print("\n| capture | start | normals, deg | height, mm | residual | processor s |")
+    print("|---|---|---|---|---|---|")
+    for capture in captured_in(CAPTURES):
+        for start in ("halfvector", "dpps"):
+            options = methods.Options(
+                height_mm=capture.mean_height_mm, mask=capture.mask, start=start,
+                uncertainty=False, weights=weights,
+            )  # fmt: skip
+            clock = time.process_time()
+            surface = methods.reconstruct(
+                "refine", capture.stack, capture.camera, capture.lights, options
+            )
+            seconds = time.process_time() - clock
+            error = capture.errors(surface)
+            print(
+                f"| {capture.name} | {start} | {error[0]:.3f} | {error[1]:.4f} | "
+                f"{surface.summary['residual']:.5f} | {seconds:.0f} |",
+                flush=True,
+            )
 
 
 def times(model, net: PublishedNet) -> None:
@@ -139,7 +148,7 @@ def times(model, net: PublishedNet) -> None:
     print("\n| what | processor s |\n|---|---|")
     for size in (128, 256):
         sample = draw(0, replace(STEEP, size=size), "test", keep_radiance=True)
-        view = predict.view_of_sample(sample)
+        view = view_of_sample(sample)
         base = sample.base_log_depth.astype(np.float64)
         channels = torch.from_numpy(view.channels(base))[None]
         tasks = {
@@ -161,11 +170,8 @@ def times(model, net: PublishedNet) -> None:
             print(f"| {name}, 96×{size}×{size} | {best:.3f} |", flush=True)
 
 
-def starts(count: int) -> None:
-    """Share of parts that refinement brings within 1 % and 0.2 % of the field, by start.
-
-    The network's start comes from the shipped weights.
-    """
+def starts(count: int, weights: Path | None) -> None:
+    """Share of parts that refinement brings within 1 % and 0.2 % of the field, by start."""
     sets = {
         "slopes 45°, α 0.09-0.4": replace(STEEP, size=64),
         "slopes 45°, α 0.05-0.09": replace(STEEP, size=64, alpha=(0.05, 0.09)),
@@ -195,7 +201,7 @@ def starts(count: int) -> None:
             for start in ("halfvector", "dpps"):
                 options = methods.Options(
                     height_mm=float(truth[sample.mask].mean()), mask=mask, start=start,
-                    uncertainty=False,
+                    uncertainty=False, weights=weights,
                 )  # fmt: skip
                 surface = methods.reconstruct("refine", stack, camera, lights, options)
                 error = np.where(sample.mask, surface.height_mm - truth, np.nan)
@@ -214,7 +220,10 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--samples", type=int, default=20)
     parser.add_argument("--published", type=Path)
-    parser.add_argument("--only", default="")
+    parser.add_argument(
+        "--only", default="",
+        choices=("", "synthetic", "captures", "refine", "published", "starts", "times"),
+    )  # fmt: skip
     options = parser.parse_args()
     model, facts = read_weights(options.weights)
     print(f"weights: {facts}\n")
@@ -241,13 +250,16 @@ def main() -> None:
             row(name, ask, options.samples, model)
     if CAPTURES.is_dir() and options.only in ("", "captures"):
         captures(model)
+    if CAPTURES.is_dir() and options.only in ("", "refine"):
+        refined(options.weights)
     net = read_published(options.published) if options.published else PublishedNet().eval()
     if options.published and options.only in ("", "published"):
         print("\n| published network | normals, deg | height, % of field |\n|---|---|---|")
-        for name in list(rows)[:2]:
-            published_row(name, rows[name], options.samples, net)
+        for name, ask in rows.items():
+            if ask.lights in (None, 96):  # it takes 96 pictures
+                published_row(name, ask, options.samples, net)
     if options.only in ("", "starts"):
-        starts(options.samples)
+        starts(options.samples, options.weights)
     if options.only in ("", "times"):
         times(model, net)
 

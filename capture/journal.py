@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 from capture.errors import DataError
 
@@ -137,6 +137,21 @@ def read_journal(path: Path) -> tuple[list[dict[str, Any]], int]:
     if lines[0].get("format") != FORMAT:
         raise DataError(f"{path} has format '{lines[0].get('format')}', this rig reads {FORMAT}")
     return lines, used
+
+
+def lock_journal(stream: IO[bytes], path: Path) -> None:
+    """Keep a second process from writing into the same recording."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: an open file cannot be renamed there, which is as good
+        return
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        stream.close()
+        raise DataError(
+            f"{path.parent} is being written by another process: wait until it ends"
+        ) from None
 
 
 def entries_of(lines: list[dict[str, Any]]) -> dict[int, Entry]:

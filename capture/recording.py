@@ -36,6 +36,7 @@ from capture.journal import (
     checked_name,
     dump_line,
     entries_of,
+    lock_journal,
     read_journal,
     sha256,
     sync_file,
@@ -71,21 +72,6 @@ def encode_tiff(pixels: Pixels) -> bytes:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _lock(stream: BinaryIO, path: Path) -> None:
-    """Keep a second process from writing into the same recording."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: an open file cannot be renamed there, which is as good
-        return
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        stream.close()
-        raise DataError(
-            f"{path.parent} is being written by another process: wait until it ends"
-        ) from None
 
 
 class RecordingWriter:
@@ -145,8 +131,8 @@ class RecordingWriter:
         if folder.exists():
             raise DataError(f"{folder} exists already: nothing is overwritten")
         if part.exists():
-            with contextlib.suppress(FileNotFoundError), (part / JOURNAL).open("rb") as stream:
-                _lock(stream, part / JOURNAL)
+            with contextlib.suppress(FileNotFoundError), (part / JOURNAL).open("rb") as other:
+                lock_journal(other, part / JOURNAL)
             raise DataError(f"{part} is an unfinished recording: continue it with --resume")
         part.parent.mkdir(parents=True, exist_ok=True)
         part.mkdir()
@@ -166,7 +152,7 @@ class RecordingWriter:
             for name, content in (snapshots or {}).items():
                 _keep(part, name, content)
             stream = (part / JOURNAL).open("ab", buffering=0)
-            _lock(stream, part / JOURNAL)
+            lock_journal(stream, part / JOURNAL)
             stream.write(dump_line(line))
             os.fsync(stream.fileno())
         except BaseException:  # it holds no picture yet, and could not be resumed
@@ -210,7 +196,7 @@ class RecordingWriter:
                         f"({_difference(recorded, now)}); start a new recording"
                     )
         stream = (part / JOURNAL).open("r+b", buffering=0)
-        _lock(stream, part / JOURNAL)
+        lock_journal(stream, part / JOURNAL)
         stream.truncate(used)  # a torn last line
         stream.seek(used)
         for leftover in part.rglob(".*.tmp"):

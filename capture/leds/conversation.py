@@ -7,6 +7,7 @@ from collections import deque
 from typing import TypeVar
 
 from capture.errors import DeviceError
+from capture.leds import framing
 from capture.leds import messages as msg
 from capture.leds.link import Link
 
@@ -37,7 +38,7 @@ class Conversation:
         self.link = link
         self.told = 0.0
         self._token = 0
-        self._reader = msg.LineReader()
+        self._reader = framing.LineReader()
         self.restart()
 
     def restart(self) -> None:
@@ -71,16 +72,21 @@ class Conversation:
         DeviceError
             the board refused
         """
-        line = msg.wrap(msg.format_message(command), crc=True)
+        line = framing.wrap(msg.format_message(command), crc=True)
         self.link.write(line)
         self.told = time.monotonic()
-        wire_s = self.link.wire_time_s(len(line) + msg.MAX_LINE)
+        wire_s = self.link.wire_time_s(len(line) + framing.MAX_LINE)
         while time.monotonic() < self.told + wire_s + HOST_LATENCY_S:
             for reply in self.take_lines():
                 if reply is None:
                     raise Garbled("a damaged line came")
                 if isinstance(reply, msg.Refusal):
-                    if reply.code in (msg.CRC, msg.TOO_LONG, msg.UNKNOWN, msg.SYNTAX):
+                    if reply.code in (
+                        framing.CRC,
+                        framing.TOO_LONG,
+                        framing.UNKNOWN,
+                        framing.SYNTAX,
+                    ):
                         raise Garbled(f"the board understood: {reply.text}")
                     text = msg.format_message(command)
                     raise DeviceError(f"the LED board refused '{text}': {reply.text}")
@@ -100,8 +106,8 @@ class Conversation:
         replies: list[msg.Reply | None] = []
         for raw in self._reader.feed(self.link.read(wait)):
             try:
-                reply = msg.parse_reply(msg.unwrap(raw, crc_required=self.crc).content)
-            except msg.ProtocolError:
+                reply = msg.parse_reply(framing.unwrap(raw, crc_required=self.crc).content)
+            except framing.ProtocolError:
                 replies.append(None)
                 self.damaged = True
                 self.went_dark = self.went_dark or "a damaged line came"

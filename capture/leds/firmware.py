@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from capture.leds import framing
 from capture.leds import messages as msg
 
 Stage = Literal["on", "trigger", "off"]
@@ -60,7 +61,7 @@ class Firmware:
     def __init__(self, model: BoardModel, pins: Pins, now_us: int) -> None:
         self._model = model
         self._pins = pins
-        self._reader = msg.LineReader()
+        self._reader = framing.LineReader()
         self._out = bytearray(b"\n")
         self._crc = False
         self._heard_us = now_us
@@ -195,24 +196,24 @@ class Firmware:
 
     # talk ------------------------------------------------------------------------------------
     def _event(self, event: msg.Event) -> None:
-        self._out += msg.wrap(msg.format_message(event), crc=True)
+        self._out += framing.wrap(msg.format_message(event), crc=True)
 
     def _obey(self, raw: bytes, now_us: int) -> None:
         checked = b"*" in raw
         try:
-            line = msg.unwrap(raw, crc_required=self._crc and raw.upper().strip() != b"CRC OFF")
+            line = framing.unwrap(raw, crc_required=self._crc and raw.upper().strip() != b"CRC OFF")
             reply = self._answer(msg.parse_command(line.content), now_us)
             self._heard_us = now_us
-        except msg.ProtocolError as error:
+        except framing.ProtocolError as error:
             self._stop("error", now_us)
             reply = msg.Refusal(error.code, error.text)
-        self._out += msg.wrap(msg.format_message(reply), crc=self._crc or checked)
+        self._out += framing.wrap(msg.format_message(reply), crc=self._crc or checked)
 
     def _answer(self, command: msg.Command, now_us: int) -> msg.Reply:
         if self._running and not isinstance(
             command, msg.Ping | msg.AskStatus | msg.Off | msg.Abort
         ):
-            raise msg.ProtocolError(msg.STATE, "a sequence is running")
+            raise framing.ProtocolError(framing.STATE, "a sequence is running")
         match command:
             case msg.Identify():
                 return self._model.identity()
@@ -225,7 +226,7 @@ class Firmware:
             case msg.On(led, permille):
                 self._check(led, permille, least=1)
                 if self._faults:
-                    raise msg.ProtocolError(msg.FAULT, f"{self._faults[0]}: send OFF first")
+                    raise framing.ProtocolError(framing.FAULT, f"{self._faults[0]}: send OFF first")
                 self._disarm()
                 self._light(led, permille, now_us)
             case msg.Off() | msg.Abort():
@@ -234,7 +235,7 @@ class Firmware:
                 self._faults = ()
             case msg.BeginSequence(count):
                 if not 1 <= count <= self._model.max_steps:
-                    raise msg.ProtocolError(msg.RANGE, f"steps 1..{self._model.max_steps}")
+                    raise framing.ProtocolError(framing.RANGE, f"steps 1..{self._model.max_steps}")
                 self._disarm()
                 self._steps, self._expected = [], count
             case msg.SequenceStep():
@@ -242,31 +243,31 @@ class Firmware:
             case msg.Arm():
                 if not self._steps or len(self._steps) != self._expected:
                     text = f"{len(self._steps)} of {self._expected} steps"
-                    raise msg.ProtocolError(msg.STATE, text)
+                    raise framing.ProtocolError(framing.STATE, text)
                 self._disarm()
                 self._darken(now_us)
                 self._arm = command
             case msg.Run():
                 if self._arm is None or self._arm.camera_clocked:
-                    raise msg.ProtocolError(msg.STATE, "not armed for RUN")
+                    raise framing.ProtocolError(framing.STATE, "not armed for RUN")
                 self._running = True
                 self._stage, self._due_us = "on", now_us
         return command
 
     def _check(self, led: int, permille: int, least: int) -> None:
         if not least <= led <= self._model.led_count:
-            raise msg.ProtocolError(msg.RANGE, f"led {least}..{self._model.led_count}")
+            raise framing.ProtocolError(framing.RANGE, f"led {least}..{self._model.led_count}")
         if permille > 1000:
-            raise msg.ProtocolError(msg.RANGE, "level 0..1000")
+            raise framing.ProtocolError(framing.RANGE, "level 0..1000")
 
     def _store(self, step: msg.SequenceStep) -> None:
         self._check(step.led, step.permille, least=0)
         if self._arm is not None:
-            raise msg.ProtocolError(msg.STATE, "armed")
+            raise framing.ProtocolError(framing.STATE, "armed")
         if step.index > len(self._steps) or step.index >= self._expected:
-            raise msg.ProtocolError(msg.STATE, f"expected step {len(self._steps)}")
+            raise framing.ProtocolError(framing.STATE, f"expected step {len(self._steps)}")
         if step.settle_us + step.exposure_us > self._model.max_on_ms * 1000:
-            raise msg.ProtocolError(msg.RANGE, f"on-time above {self._model.max_on_ms} ms")
+            raise framing.ProtocolError(framing.RANGE, f"on-time above {self._model.max_on_ms} ms")
         self._steps[step.index : step.index + 1] = [step]
 
     def _status(self) -> msg.Status:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import serial
 
+from capture.leds import framing, protocol_sim
 from capture.leds import messages as msg
-from capture.leds import protocol_sim
 
 MAX_ON_MS = 900
 
@@ -28,7 +28,7 @@ class Terminal:
     def __init__(self, port: str) -> None:
         protocol_sim.register()
         self._serial = serial.serial_for_url(port, baudrate=115200, timeout=0.01)
-        self._reader = msg.LineReader()
+        self._reader = framing.LineReader()
         self._lines: list[bytes] = []
         self.say("OFF")
         while self.line() != "OFF":
@@ -41,7 +41,7 @@ class Terminal:
         self._serial.write(data)
 
     def say(self, text: str, crc: bool = False) -> None:
-        self.type(msg.wrap(text, crc))
+        self.type(framing.wrap(text, crc))
 
     def raw(self, within_s: float = 2.0) -> bytes:
         end = time.monotonic() + within_s
@@ -52,7 +52,7 @@ class Terminal:
 
     def line(self, within_s: float = 2.0) -> str:
         """The next line without its CRC, which must be right if it is there."""
-        return msg.unwrap(self.raw(within_s), crc_required=False).content
+        return framing.unwrap(self.raw(within_s), crc_required=False).content
 
     def ask(self, text: str, crc: bool = False) -> str:
         self.say(text, crc)

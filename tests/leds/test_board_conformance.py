@@ -8,6 +8,7 @@ import time
 import pytest
 from led_terminal import MAX_ON_MS, Bench, Terminal
 
+from capture.leds import framing
 from capture.leds import messages as msg
 from capture.leds.base import Step
 from capture.leds.rig_board import RigBoard
@@ -49,28 +50,28 @@ def test_takes_what_a_person_types(terminal: Terminal, typed: bytes) -> None:
 @pytest.mark.parametrize(
     ("line", "code"),
     [
-        ("HELLO", msg.UNKNOWN),
-        ("ON", msg.SYNTAX),
-        ("ON x", msg.SYNTAX),
-        ("ON -1", msg.SYNTAX),
-        ("ON 1 2 3", msg.SYNTAX),
-        ("ON 0", msg.RANGE),
-        ("ON 97", msg.RANGE),
-        ("ON 4294967297", msg.RANGE),
-        ("ON 1 1001", msg.RANGE),
-        ("OFF 3", msg.SYNTAX),
-        ("CRC MAYBE", msg.SYNTAX),
-        ("PING 1 2", msg.SYNTAX),
-        ("SEQ 0", msg.RANGE),
-        ("SEQ 99999", msg.RANGE),
-        ("STEP 0 1 1000 100", msg.SYNTAX),
-        ("STEP 0 1 1000 100 100", msg.STATE),
-        ("ARM", msg.SYNTAX),
-        ("ARM BOARD", msg.STATE),
-        ("RUN", msg.STATE),
-        ("ON 3*0000", msg.CRC),
-        ("ON 3*12", msg.CRC),
-        ("X" * 300, msg.TOO_LONG),
+        ("HELLO", framing.UNKNOWN),
+        ("ON", framing.SYNTAX),
+        ("ON x", framing.SYNTAX),
+        ("ON -1", framing.SYNTAX),
+        ("ON 1 2 3", framing.SYNTAX),
+        ("ON 0", framing.RANGE),
+        ("ON 97", framing.RANGE),
+        ("ON 4294967297", framing.RANGE),
+        ("ON 1 1001", framing.RANGE),
+        ("OFF 3", framing.SYNTAX),
+        ("CRC MAYBE", framing.SYNTAX),
+        ("PING 1 2", framing.SYNTAX),
+        ("SEQ 0", framing.RANGE),
+        ("SEQ 99999", framing.RANGE),
+        ("STEP 0 1 1000 100", framing.SYNTAX),
+        ("STEP 0 1 1000 100 100", framing.STATE),
+        ("ARM", framing.SYNTAX),
+        ("ARM BOARD", framing.STATE),
+        ("RUN", framing.STATE),
+        ("ON 3*0000", framing.CRC),
+        ("ON 3*12", framing.CRC),
+        ("X" * 300, framing.TOO_LONG),
     ],
 )
 def test_refuses(terminal: Terminal, line: str, code: int) -> None:
@@ -87,16 +88,16 @@ def test_goes_dark_on_an_error_and_says_so(terminal: Terminal) -> None:
 
 def test_answers_with_a_crc_when_asked_with_one(terminal: Terminal) -> None:
     terminal.say("ON 3 500", crc=True)
-    assert terminal.raw() == msg.wrap("ON 3 500", crc=True)
+    assert terminal.raw() == framing.wrap("ON 3 500", crc=True)
     terminal.say("ON 3 500")
     assert terminal.raw() == b"ON 3 500\n"
 
 
 def test_insists_on_the_crc_once_it_is_on(terminal: Terminal) -> None:
     assert terminal.ask("CRC ON") == "CRC ON"
-    assert terminal.error("ON 3") == msg.CRC
+    assert terminal.error("ON 3") == framing.CRC
     assert terminal.ask("ON 3", crc=True) == "ON 3 1000"
-    terminal.type(msg.wrap("PING 1", crc=True).replace(b"\n", b"\r"))
+    terminal.type(framing.wrap("PING 1", crc=True).replace(b"\n", b"\r"))
     assert terminal.line() == "!STOP error"
     assert terminal.line().startswith("ERR 3 ")
     assert terminal.ask("CRC OFF") == "CRC OFF"  # the way out needs none
@@ -131,7 +132,7 @@ def test_pings_keep_the_light_on_up_to_the_hard_limit(terminal: Terminal) -> Non
     assert 0.6 < time.monotonic() - start < 5
     terminal.line()  # the answer to the ping that crossed it
     assert terminal.status().faults == ("on-time",)
-    assert terminal.error("ON 3") == msg.FAULT
+    assert terminal.error("ON 3") == framing.FAULT
     assert terminal.ask("OFF") == "OFF"
     assert terminal.ask("ON 3") == "ON 3 1000"
 
@@ -184,8 +185,8 @@ def test_every_report_carries_a_crc(terminal: Terminal) -> None:
     terminal.ask("ARM BOARD")
     terminal.say("RUN")
     assert terminal.raw() == b"RUN\n"
-    assert msg.unwrap(terminal.raw(), crc_required=True).checked
-    assert terminal.raw() == msg.wrap("!DONE 1", crc=True)
+    assert framing.unwrap(terminal.raw(), crc_required=True).checked
+    assert terminal.raw() == framing.wrap("!DONE 1", crc=True)
 
 
 def test_answers_while_it_runs_and_stops_when_told(terminal: Terminal) -> None:
@@ -198,7 +199,7 @@ def test_answers_while_it_runs_and_stops_when_told(terminal: Terminal) -> None:
     assert terminal.status() == msg.Status(
         "idle", 0, (), terminal.status().temp, terminal.status().watchdog
     )
-    assert terminal.error("RUN") == msg.STATE
+    assert terminal.error("RUN") == framing.STATE
 
 
 def test_a_command_that_disturbs_a_running_sequence_ends_it(terminal: Terminal) -> None:
@@ -206,7 +207,7 @@ def test_a_command_that_disturbs_a_running_sequence_ends_it(terminal: Terminal) 
     terminal.ask("ARM BOARD")
     terminal.ask("RUN")
     assert terminal.ask("ON 3") == "!STOP error"
-    assert terminal.line().startswith(f"ERR {msg.STATE} ")
+    assert terminal.line().startswith(f"ERR {framing.STATE} ")
     assert terminal.status().lit == 0
 
 
@@ -219,20 +220,20 @@ def test_a_step_may_be_sent_again_but_none_skipped(terminal: Terminal) -> None:
     terminal.line()
     terminal.ask("SEQ 3")
     terminal.ask("STEP 0 1 1000 1 1000")
-    assert terminal.error("STEP 2 1 1000 1 1000") == msg.STATE
-    assert terminal.error("ARM BOARD") == msg.STATE
+    assert terminal.error("STEP 2 1 1000 1 1000") == framing.STATE
+    assert terminal.error("ARM BOARD") == framing.STATE
 
 
 def test_refuses_a_step_above_the_hard_limit(terminal: Terminal) -> None:
     terminal.ask("SEQ 1")
-    assert terminal.error(f"STEP 0 1 1000 1 {MAX_ON_MS * 1000}") == msg.RANGE
+    assert terminal.error(f"STEP 0 1 1000 1 {MAX_ON_MS * 1000}") == framing.RANGE
 
 
 def test_armed_but_silent_is_disarmed(terminal: Terminal) -> None:
     upload(terminal, [1])
     terminal.ask("ARM BOARD")
     assert terminal.line() == "!STOP watchdog"
-    assert terminal.error("RUN") == msg.STATE
+    assert terminal.error("RUN") == framing.STATE
 
 
 def test_the_camera_steps_it(terminal: Terminal, bench: Bench) -> None:

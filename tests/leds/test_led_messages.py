@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capture.leds import framing
 from capture.leds import messages as msg
 
 numbers = st.integers(0, msg.MAX_NUMBER)
@@ -50,10 +51,10 @@ replies = st.one_of(
 def lines_of(stream: bytes, crc: bool) -> list[str | int]:
     """Contents of a stream's lines; the error code where a line is not sound."""
     found: list[str | int] = []
-    for raw in msg.LineReader().feed(stream):
+    for raw in framing.LineReader().feed(stream):
         try:
-            found.append(msg.unwrap(raw, crc_required=crc).content)
-        except msg.ProtocolError as error:
+            found.append(framing.unwrap(raw, crc_required=crc).content)
+        except framing.ProtocolError as error:
             found.append(error.code)
     return found
 
@@ -63,7 +64,7 @@ def lines_of(stream: bytes, crc: bool) -> list[str | int]:
     [("123456789", 0x29B1), ("", 0xFFFF), ("ID", 0xA21B), ("OFF", 0x7268), ("ON 3 1000", 0x9C2E)],
 )
 def test_crc_matches_the_documented_vectors(text: str, crc: int) -> None:
-    assert msg.crc16(text.encode()) == crc
+    assert framing.crc16(text.encode()) == crc
 
 
 @given(commands)
@@ -81,11 +82,11 @@ def test_replies_read_back(reply: msg.Reply) -> None:
 def test_any_chunking_parses_the_same(
     messages: list[msg.Reply], crc: bool, data: st.DataObject
 ) -> None:
-    stream = b"".join(msg.wrap(msg.format_message(message), crc) for message in messages)
+    stream = b"".join(framing.wrap(msg.format_message(message), crc) for message in messages)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
-    reader = msg.LineReader()
+    reader = framing.LineReader()
     found = [
-        msg.unwrap(raw, crc).content
+        framing.unwrap(raw, crc).content
         for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)
         for raw in reader.feed(stream[start:end])
     ]
@@ -95,19 +96,19 @@ def test_any_chunking_parses_the_same(
 @given(st.binary(max_size=400), st.data())
 def test_any_chunking_of_rubbish_parses_the_same(stream: bytes, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(stream)))
-    reader = msg.LineReader()
+    reader = framing.LineReader()
     assert [*reader.feed(stream[:cut]), *reader.feed(stream[cut:])] == [
-        *msg.LineReader().feed(stream)
+        *framing.LineReader().feed(stream)
     ]
 
 
 @given(commands | replies, st.data())
 def test_any_corrupted_byte_is_detected(message: msg.Reply, data: st.DataObject) -> None:
-    sound = msg.wrap(msg.format_message(message), crc=True)
+    sound = framing.wrap(msg.format_message(message), crc=True)
     position = data.draw(st.integers(0, len(sound) - 1))
     byte = data.draw(st.integers(0, 255).filter(lambda b: b != sound[position]))
     broken = sound[:position] + bytes((byte,)) + sound[position + 1 :]
-    after = msg.wrap("PING 7", crc=True)
+    after = framing.wrap("PING 7", crc=True)
     found = lines_of(broken + after, crc=True)
     # Not one line of it passes; if the line's end was hit, the next line is lost with it.
     assert all(isinstance(one, int) for one in found if one != "PING 7")
@@ -131,7 +132,7 @@ def test_rubbish_is_refused_and_never_crashes(text: str) -> None:
     for parse in (msg.parse_command, msg.parse_reply):
         try:
             message = parse(text)
-        except msg.ProtocolError:
+        except framing.ProtocolError:
             continue
         assert msg.format_message(message)
 

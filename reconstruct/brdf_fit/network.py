@@ -121,7 +121,7 @@ class BrdfNetwork(nn.Module):
         return network.eval(), json.loads(metadata["facts"])
 
 
-@njit(fastmath=True, parallel=True, cache=True)
+@njit(fastmath=True, error_model="numpy", parallel=True, cache=True)
 def _evaluate(ra, alpha, sin2, cos_d, cos2_p, w1, b1, w2, b2, w3, b3):
     """The network in blocks of lanes; the formulas of `features` and `BrdfNetwork.log_value`."""
     count = len(ra)

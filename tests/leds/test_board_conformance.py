@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from led_terminal import MAX_ON_MS, Bench, Terminal
@@ -295,3 +298,11 @@ def test_the_driver_drives_it(bench: Bench) -> None:
                 bench.edge()
         assert leds == list(range(1, 21))
         assert board.status().watchdog_trips == 0
+
+
+@pytest.mark.skipif(shutil.which("avr-g++") is None, reason="no compiler for AVR")
+def test_the_core_of_the_firmware_compiles_for_an_arduino_mega(tmp_path: Path) -> None:
+    firmware = Path(__file__).resolve().parents[2] / "examples" / "firmware"
+    core = firmware / "rig_led_board" / "led_protocol.cpp"
+    options = ["-std=c++11", "-Os", "-Wall", "-Wextra", "-Werror", "-mmcu=atmega2560"]
+    subprocess.run(["avr-g++", *options, "-c", core, "-o", tmp_path / "core.o"], check=True)

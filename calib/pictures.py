@@ -180,3 +180,28 @@ def pose_folders(folder: Path) -> list[Path]:
 
     poses = [path for path in folder.iterdir() if path.is_dir() and find_pictures(path)]
     return sorted(poses, key=key) or ([folder] if find_pictures(folder) else [])
+
+
+def probe_windows(folder: Path) -> dict[str, tuple[int, int, int, int]]:
+    """Windows of one large picture that a set in the layout of the PSBox toolbox is made of.
+
+    Its folders ``LightProbe-1`` … hold what was cut out around each mirror sphere, and
+    ``ManualData/probes_bbox.txt`` from where: x0 x1 y0 y1 of each, counted from 1.
+
+    Returns
+    -------
+    first column, first row, width and height by the folder's name; nothing for other layouts
+    """
+    path = folder / "ManualData" / "probes_bbox.txt"
+    if not path.is_file():
+        return {}
+    try:
+        boxes = np.loadtxt(path, ndmin=2).astype(int)
+        x0, x1, y0, y1 = boxes.T
+    except ValueError as error:
+        raise CalibrationError(f"{path}: expected x0 x1 y0 y1 on each line ({error})") from error
+    windows = zip(x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1, strict=True)
+    return {
+        f"LightProbe-{number}": (int(x), int(y), int(width), int(height))
+        for number, (x, y, width, height) in enumerate(windows, start=1)
+    }

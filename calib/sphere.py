@@ -102,7 +102,9 @@ def _edge_points(
     count = int(np.clip(2 * np.pi * radius_px / 1.5, 90, 1440))
     angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
     step = 0.5
-    offsets = np.arange(-band_px - 4, band_px + 4 + step / 2, step)
+    sigma_px = max(1.0, 0.004 * radius_px)
+    far = band_px + max(4.0, 3 * sigma_px + 1)
+    offsets = np.arange(-far, far + step / 2, step)
     distance = float(np.linalg.norm(centre_mm - camera.centre_mm))
     per_px = np.arcsin(radius_mm / distance) / radius_px
     pixels = _cone_pixels(camera, centre_mm, radius_mm, angles, offsets * per_px)
@@ -113,7 +115,7 @@ def _edge_points(
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     ).astype(np.float64)
-    sigma = max(1.0, 0.004 * radius_px) / step
+    sigma = sigma_px / step
     reach = int(np.ceil(3 * sigma))
     t = np.arange(-reach, reach + 1)
     kernel = -t * np.exp(-0.5 * (t / sigma) ** 2)

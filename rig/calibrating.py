@@ -16,7 +16,7 @@ from calib.camera import Camera
 from calib.light_files import read_lights, write_lights
 from calib.lights import Lights
 from calib.photometric import fit_photometry
-from calib.pictures import PictureSet, find_pictures, pose_folders, read_camera
+from calib.pictures import PictureSet, find_pictures, pose_folders, probe_windows, read_camera
 from calib.plate import PlateData, PlatePictures, measure_plate
 from calib.solve import Calibration, solve_directions, solve_lights
 from calib.sphere import assumed_camera
@@ -144,7 +144,8 @@ def _poses(folder: Path) -> list[Path]:
         return recorded
     if (folder / JOURNAL).is_file():
         return [folder]
-    poses = pose_folders(folder)
+    windows = probe_windows(folder)
+    poses = [pose for pose in pose_folders(folder) if not windows or pose.name in windows]
     if not poses:
         raise UsageError(
             f"{folder} holds no pictures of a ball: expected one subfolder per place of the ball "
@@ -158,11 +159,18 @@ def views_of(
 ) -> tuple[list[SphereView], Camera, list[int]]:
     """All spheres of all poses, the camera whose pixels they are in, and the LEDs' ids."""
     views: list[SphereView] = []
+    windows = probe_windows(folder)
+    if windows and camera is None:
+        camera = _uncut_camera(windows, order.focal_px)
+        if order.focal_px is None:
+            say("no camera.json and no --focal: the view is taken to be parallel")
     whole = camera
     ids: set[int] = set()
     for pose in _poses(folder):
         pictures = pictures_at(pose)
         own = Camera.read(pose / "camera.json") if (pose / "camera.json").is_file() else camera
+        if pose.name in windows and own is not None:
+            own = own.cropped(*windows[pose.name])
         if own is None:
             own = assumed_camera(_shape(pictures), order.focal_px)
             if order.focal_px is None:
@@ -187,6 +195,13 @@ def views_of(
         ids |= set(pictures.ids)
     assert whole is not None
     return views, whole, sorted(ids)
+
+
+def _uncut_camera(windows: dict[str, tuple[int, int, int, int]], focal_px: float | None) -> Camera:
+    """A camera for photographs of which only windows are left: seen through their middle."""
+    height = max(y + height for _, y, _, height in windows.values())
+    width = max(x + width for x, _, width, _ in windows.values())
+    return assumed_camera((height, width), focal_px)
 
 
 def _shape(pictures: PlatePictures) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from calib.camera import Camera
 from calib.circles import find_circles
 from calib.errors import CalibrationError
 from calib.pictures import PictureSet, pose_folders, read_camera
-from calib.sphere import assumed_camera, find_spheres, outline
+from calib.sphere import assumed_camera, find_spheres, fit_sphere, outline
 from calib.views import directions_from, measure_views
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
@@ -128,6 +128,22 @@ def test_clipped_core_with_a_starburst() -> None:
     weight = (image >= 1).astype(float)
     plain = np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
     assert np.hypot(*(plain - [61.3, 57.8])) > 3  # what a plain centroid would say
+
+
+def test_a_ball_that_fills_a_large_picture() -> None:
+    """The edge filter widens with the ball; it must fit into the band that is searched last."""
+    K = np.array([[4000.0, 0, 900], [0, 4000, 850], [0, 0, 1]])
+    camera = Camera(1800, 1700, K, t=np.array([0.0, 0.0, 300.0]))
+    centre = np.array([1.0, -2.0, 50.0])
+    columns, rows = np.meshgrid(np.arange(1800), np.arange(1700))
+    rays = camera.rays(np.stack([columns, rows], axis=-1))
+    towards = centre - camera.centre_mm
+    distance = float(np.linalg.norm(towards))
+    sine = np.linalg.norm(np.cross(rays, towards / distance), axis=-1)
+    image = np.where(sine < 50.0 / distance, 0.2, 0.7).astype(np.float32)
+    start = centre + np.array([0.3, 0.2, 0.5])
+    found = fit_sphere(cv2.GaussianBlur(image, (0, 0), 1.0), camera, 50.0, start, 20.0)
+    assert np.linalg.norm(found.centre_mm - centre) < 0.1
 
 
 @needs_captures

@@ -217,6 +217,32 @@ def test_photographs_without_a_camera(
     assert off.max() < 2.5
 
 
+@pytest.mark.skipif(not CAT.exists(), reason="no photographs beside the repository")
+@pytest.mark.slow
+def test_lamps_are_triangulated_from_two_photographed_spheres(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both windows lie in one picture; the lamps stood around the scene, about equally far."""
+    out = tmp_path / "lights.json"
+    code = rig(
+        "calibrate-lights", "--from", CAT, "--sphere-diameter", 2, "--focal", 18_500,
+        "--out", out, monkeypatch=monkeypatch,
+    )  # fmt: skip
+    assert code == 0
+    lights = read_lights(out)
+    assert len(lights) == 12
+    covariance = lights.position_covariance()
+    assert covariance is not None
+    far = np.linalg.norm(lights.position_mm, axis=1)
+    assert np.std(far) / np.mean(far) < 0.1
+    assert np.median(np.sqrt(np.trace(covariance, axis1=1, axis2=2)) / far) < 0.1
+    unit = lights.position_mm / far[:, None]
+    reference = np.loadtxt(CAT / "light_directions.txt").T
+    off = np.degrees(np.arccos(np.clip(np.sum(unit * reference, axis=1), -1, 1)))
+    # The references take the view to be parallel.
+    assert off.max() < 2.5
+
+
 @pytest.mark.skipif(not MIRROR.exists(), reason="no captures beside the repository")
 @pytest.mark.slow
 @pytest.mark.parametrize("plate", [False, True])

@@ -7,6 +7,7 @@ as NumPy's: a stack of pictures crosses the bus in a small part of the time that
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,18 @@ from reconstruct.refine.batched_pixel import (
     geometry_of,
     irradiance,
     pixel_rows,
+    ring_normals,
     sampled,
     tangents,
 )
-from reconstruct.refine.pixel import CLIPPED_BIT, HUBER, N_MATERIAL, N_SUMS, SHADOW_BIT
+from reconstruct.refine.pixel import (
+    CLIPPED_BIT,
+    HUBER,
+    LEAST_FACING,
+    N_MATERIAL,
+    N_SUMS,
+    SHADOW_BIT,
+)
 
 # Pixel-lights at once; some sixty float32 values are alive for each.
 AT_ONCE_CPU, AT_ONCE_GPU = 1 << 18, 1 << 24
@@ -49,7 +58,9 @@ class Batched:
     def _rows(
         self, first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
         indirect_step, obs, scale, epsilon, material, model, brush, robust, width, local,
+        normal=None,
     ) -> Rows:  # fmt: skip
+        """Residuals and Jacobian of some rows; with another normal if one is given, (P, 3)."""
         width_px, n = obs.shape[1], obs.shape[2]
         double = torch.float64
         slopes = jacobians[:, first:last] if jacobians.shape[1] > 1 else jacobians
@@ -58,6 +69,8 @@ class Batched:
             self._tensor(slopes, double), self._tensor(rotation, double),
             self._tensor(centre, double),
         )  # fmt: skip
+        if normal is not None:
+            at = replace(at, normal=normal)
         table = self._tensor(lights)
         rows = torch.arange(first, last, device=self.device)
         field: Tensor = torch.ones((), device=self.device)
@@ -177,3 +190,48 @@ class Batched:
             terms[:, top:end] = packed.reshape(5, end - top, width_px).float().cpu().numpy()
             per_pixel = torch.where(pw > 0, rows.loss.sum(-1) * pw, 0.0)
             loss[top:end] = per_pixel.reshape(end - top, width_px).cpu().numpy()
+
+    def search_rows(
+        self, first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
+        indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width, local,
+        wanted, normals, spacing, best, loss,
+    ) -> None:  # fmt: skip
+        """As `kernel.search_rows`."""
+        _, width_px, n = obs.shape
+        turn = self._tensor(rotation)
+        for top, end in self._bands(first, last, width_px * n):
+            used = wanted[top:end] & (weight[top:end] > 0)
+            if not used.any():
+                continue
+            rays = self._tensor(xy[:, top:end]).reshape(2, -1).T
+
+            def loss_of(
+                tried: Tensor, top: int = top, end: int = end, rays: Tensor = rays
+            ) -> Tensor:
+                facing = -(tried[:, 2] + (rays * tried[:, :2]).sum(-1))
+                rows = self._rows(
+                    top, end, u, xy, jacobians, rotation, centre, lights, flat, flat_step,
+                    indirect, indirect_step, obs, scale, epsilon, material, model, brush, robust,
+                    width, local, tried @ turn.T,
+                )  # fmt: skip
+                return torch.where(facing < LEAST_FACING, torch.inf, rows.loss.sum(-1))
+
+            kept = self._tensor(normals[0]).expand(len(rays), 3)
+            least = torch.full((len(rays),), torch.inf, device=self.device)
+            for candidate in self._tensor(normals):
+                tried = candidate.expand(len(rays), 3)
+                value = loss_of(tried)
+                kept = torch.where((value < least)[:, None], tried, kept)
+                least = torch.minimum(value, least)
+            step = float(spacing)
+            for _ in range(3):
+                step *= 0.5
+                middle = kept
+                for side in range(8):
+                    tried = ring_normals(middle, step, side)
+                    value = loss_of(tried)
+                    kept = torch.where((value < least)[:, None], tried, kept)
+                    least = torch.minimum(value, least)
+            shape = (end - top, width_px)
+            best[:, top:end][:, used] = kept.T.reshape(3, *shape).cpu().numpy()[:, used]
+            loss[top:end][used] = (least.reshape(shape).cpu().numpy() * weight[top:end])[used]

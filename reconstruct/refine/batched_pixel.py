@@ -238,6 +238,17 @@ def pixel_rows(
     return Rows(r * root_weight, loss, columns)
 
 
+def ring_normals(normals: Tensor, angle: float, turn: int) -> Tensor:
+    """(P, 3) unit normals at an angle (rad) from others, the turn-th of eight around each."""
+    zero = torch.zeros_like(normals[:, 0])
+    a = torch.stack([zero, -normals[:, 2], normals[:, 1]], -1)
+    a = a / torch.linalg.vector_norm(a, dim=-1, keepdim=True)
+    b = torch.linalg.cross(normals, a)
+    along, across = math.cos(turn * math.pi / 4), math.sin(turn * math.pi / 4)
+    ring = normals + math.tan(angle) * (along * a + across * b)
+    return ring / torch.linalg.vector_norm(ring, dim=-1, keepdim=True)
+
+
 @dataclass(frozen=True, eq=False)
 class Eliminated:
     """Normal equations of columns with each pixel's two slopes projected out."""

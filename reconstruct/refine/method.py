@@ -20,9 +20,10 @@ from reconstruct.integrate import at_mean_height, integrate_normals, log_depth_a
 from reconstruct.methods import Options
 from reconstruct.refine.data import Pictures, binned, encode
 from reconstruct.refine.dirt import odd_places, update_local
-from reconstruct.refine.lay import find_lay, narrowed
+from reconstruct.refine.lay import find_lay, narrowed, sampled
 from reconstruct.refine.lens import Lens
 from reconstruct.refine.problem import Loss, Material, Problem, kernel_on
+from reconstruct.refine.search import searched
 from reconstruct.refine.selfcalibrate import with_lights
 from reconstruct.refine.solve import State, fit_material, gauss_newton
 from reconstruct.refine.transport import update_indirect, update_shadows
@@ -34,8 +35,13 @@ Array = NDArray[np.float64]
 COARSE = 64
 HUBER = Loss("huber", 0.02)
 FINAL = Loss("geman", 0.05)
-# Rounds of taking the lens's blur out, its least size in px, the share of residual it must leave.
-LENS_ROUNDS, MIN_SIGMA_PX, LENS_GAIN = 4, 0.2, 0.9
+# Rounds of taking the lens's blur out; after the trial ones it must leave a share of the cost, and
+# each further one a share of the cost before it.
+LENS_ROUNDS, LENS_TRIAL, LENS_GAIN, LENS_GOES_ON = 8, 1, 0.93, 0.98
+# The least blur in px that is taken out, and the first guess: the surface has followed the blur,
+# so that the first step towards it comes out short.
+MIN_SIGMA_PX, FIRST_SIGMA_PX = 0.2, 0.5
+RECONSIDER_GAIN = 0.97
 # Share of the residual that places with a material of their own must leave.
 DIRT_GAIN = 0.85
 ALPHAS = (0.08, 0.15, 0.25, 0.4)
@@ -258,6 +264,11 @@ class Refinement:
             update_indirect(problem, state.u, state.material)
         if not last:
             return solve(state, HUBER, 4)
+        with self.clock.stage("search"):
+            state = self.reconsidered(problem, state)
+            state, found = searched(problem, state, HUBER, height)
+            if found > 0:
+                self.notes["searched_share"] = found
         with self.clock.stage("local material"):
             state = self.with_dirt(problem, state)
         state = solve(state, FINAL, 6)
@@ -307,30 +318,56 @@ class Refinement:
         self.notes["own_material_share"] = float(where.mean())
         return state
 
+    def reconsidered(self, problem: Problem, state: State) -> State:
+        """The same surface with another distribution or width, where that explains it better.
+
+        Averaged over the pixels of a coarse level, fine grooves look like a rougher metal.
+        """
+        m = state.material
+        with sampled(problem):
+            _, now = fit_material(problem, state.u, m, HUBER, 3)
+            tried = []
+            for model in ("ggx", "beckmann"):
+                for wide in (0.6, 1.0):
+                    first = replace(
+                        m, model=model, alpha_x=wide * m.alpha_x, alpha_y=wide * m.alpha_y, kd=0.0
+                    )
+                    material, cost = fit_material(problem, state.u, first, HUBER, 6)
+                    tried.append((cost, material))
+        cost, best = min(tried, key=lambda pair: pair[0])
+        return replace(state, material=best) if cost < RECONSIDER_GAIN * now else state
+
     def sharpened(self, problem: Problem, state: State) -> State:
         """The last level again without the lens's blur, where that explains the pictures better."""
         if 3 * problem.pictures.code.nbytes > self.options.memory_gb * 1e9:
             return state
         with self.clock.stage("lens"):
             lens = Lens(problem)
-            blurred, sigma = state, 0.0
+            blurred, before = state, state.cost
             for turn in range(LENS_ROUNDS):
                 sigma = lens.update(state.u, state.material, FINAL)
                 if sigma < MIN_SIGMA_PX:
                     break
+                if turn == 0:
+                    lens.sigma_px = max(sigma, FIRST_SIGMA_PX)
                 lens.sharpen(state.u, state.material)
                 if self.odd is not None:
                     update_local(problem, state.u, state.material, self.odd)
-                if turn == LENS_ROUNDS // 2:
+                if turn == 1:
+                    state = self.reconsidered(problem, state)
+                if turn == 2:
                     update_indirect(problem, state.u, state.material, samples=128, seed=2)
                 state = gauss_newton(
                     problem, replace(state, history=[]), FINAL, self.options.height_mm, 3,
                     pcg_iterations=30, stop=3e-3,
                 )  # fmt: skip
-                if turn == 0 and state.cost > LENS_GAIN * blurred.cost:
+                if turn >= LENS_TRIAL and (
+                    state.cost > LENS_GAIN * blurred.cost or state.cost > LENS_GOES_ON * before
+                ):
                     break
-            else:
-                self.notes["lens_blur_px"] = sigma
+                before = state.cost
+            if sigma >= MIN_SIGMA_PX and state.cost <= LENS_GAIN * blurred.cost:
+                self.notes["lens_blur_px"] = lens.sigma_px
                 return state
             lens.restore()
         return blurred

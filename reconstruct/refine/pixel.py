@@ -40,6 +40,8 @@ N_COLUMNS = 3 + N_MATERIAL
 # Sums per pixel: gradient (3), matrix (6: uu up uq pp pq qq).
 N_SUMS = 9
 CLIPPED_BIT, SHADOW_BIT = 1, 2
+# Least cosine between a normal and the ray for it to be tried.
+LEAST_FACING = 0.2
 LEVELS = 16383
 # All that the loops over lights touch lies in one buffer, at offsets known when it is compiled:
 # LLVM then proves without run-time checks that nothing overlaps, and vectorises. The stride is

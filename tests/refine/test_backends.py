@@ -17,6 +17,7 @@ from reconstruct.refine.dirt import local_equations
 from reconstruct.refine.lens import Lens
 from reconstruct.refine.pixel import SHADOW_BIT
 from reconstruct.refine.problem import Loss, Material, Problem, kernel_on
+from reconstruct.refine.search import best_normals
 from reconstruct.refine.solve import State, gauss_newton
 
 SHINY = Material("ggx", 0.15, 0.15, ks=0.6, g=0.4, kd=0.05, offset=1e-3)
@@ -81,6 +82,21 @@ def test_numba_and_torch_agree(material: Material, loss: Loss) -> None:
     for a, b in zip(terms[0][0], terms[1][0], strict=True):
         close(a, b)
     assert sizes[0] == pytest.approx(sizes[1], abs=1e-3)
+
+
+def test_both_find_the_same_normals() -> None:
+    fit, u = problem(size=16, lights=24)
+    wanted = np.zeros(fit.shape, bool)
+    wanted[4:9, 2:10] = True
+    ends = []
+    for kernel in (kernel_on("cpu"), Batched("cpu")):
+        fit.kernel = kernel
+        ends.append(best_normals(fit, u, SHINY, Loss("huber", 0.02), wanted))
+    normals, least = ends[0]
+    assert np.isinf(least[~wanted]).all()
+    np.testing.assert_allclose(ends[1][1][wanted], least[wanted], rtol=0.02)
+    cosine = (normals * ends[1][0]).sum(0)[wanted]
+    assert np.median(np.degrees(np.arccos(np.clip(cosine, -1, 1)))) < 0.1
 
 
 def test_steps_of_both_lead_to_the_same_surface() -> None:

@@ -36,11 +36,12 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Devices:
-    """Who took a recording; what `--resume` compares."""
+    """Who took a recording; what `--resume` compares. Each seed is a virtual rig of its own."""
 
     board: BoardIdentity
     camera: CameraIdentity
     settings: CameraSettings
+    virtual_seed: int | None = None  # None: real devices
 
     def to_json(self) -> dict[str, Any]:
         board = asdict(self.board) | {"capabilities": sorted(self.board.capabilities)}
@@ -52,7 +53,8 @@ class Devices:
             "gain_db": self.settings.gain_db,
             "roi": None if self.settings.roi is None else list(self.settings.roi),
         }
-        return {"board": board, "camera": camera}
+        seed = {} if self.virtual_seed is None else {"virtual_seed": self.virtual_seed}
+        return {"board": board, "camera": camera} | seed
 
 
 @dataclass(frozen=True)

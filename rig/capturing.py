@@ -204,7 +204,7 @@ def _described(plan: Plan, config: Config, folder: Path, auto: bool) -> str:
     exposures = "found by test shots" if auto else f"{_in_ms(plan)} ms"
     return "\n".join(
         [
-            f"Would take {len(shots)} pictures into {folder}",
+            f"Would take {'at least ' * auto}{len(shots)} pictures into {folder}",
             f"  LEDs       {format_leds(plan.leds)} ({len(plan.leds)})",
             f"  exposures  {exposures}",
             f"  dark       {dark} frames" if dark else "  dark       none",

@@ -69,7 +69,9 @@ class Rig:
 
     @property
     def devices(self) -> Devices:
-        return Devices(self.board.identity, self.camera.identity, self.settings)
+        address = self.config.camera.address
+        seed = find(address).seed if address.startswith("sim://") else None
+        return Devices(self.board.identity, self.camera.identity, self.settings, seed)
 
     def tell(self, event: str, data: dict[str, object]) -> None:
         if self._note is not None:
@@ -262,9 +264,11 @@ def _is_of(run: Path, devices: Devices) -> bool:
     if not isinstance(recorded, dict):
         return False
     board, camera = recorded.get("board") or {}, recorded.get("camera") or {}
-    return all(
-        board.get(key) == now["board"][key] for key in ("name", "serial", "led_count")
-    ) and all(camera.get(key) == now["camera"][key] for key in ("vendor", "model", "serial"))
+    return (
+        all(board.get(key) == now["board"][key] for key in ("name", "serial", "led_count"))
+        and all(camera.get(key) == now["camera"][key] for key in ("vendor", "model", "serial"))
+        and recorded.get("virtual_seed") == now.get("virtual_seed")
+    )
 
 
 def _calibrated(workspace: Workspace, devices: Devices) -> Reference | None:

@@ -62,6 +62,13 @@ def test_resume_refuses_another_camera(tmp_path: Path) -> None:
     assert "camera.serial" in str(done.error)
 
 
+def test_resume_refuses_another_virtual_rig(tmp_path: Path) -> None:
+    capture(tmp_path / "run", stop=stop_after(3))
+    done = capture(tmp_path / "run", resume=True, seed=4)
+    assert isinstance(done.error, PlanError)
+    assert "virtual_seed was 1, is now 4" in str(done.error)
+
+
 def test_a_damaged_picture_is_taken_again(tmp_path: Path) -> None:
     half = capture(tmp_path / "run", stop=stop_after(6))
     victim = half.folder / "frames" / "0003_led003.tif"

@@ -297,6 +297,8 @@ class RecordingWriter:
             self.finish(4, "left without finish")
         elif isinstance(error, KeyboardInterrupt):
             self.finish(130, "interrupted")
+        elif isinstance(error, SystemExit):
+            self.finish(error.code if isinstance(error.code, int) else 1, "terminated")
         else:
             status = getattr(error, "exit_code", None)
             self.finish(

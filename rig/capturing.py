@@ -70,6 +70,21 @@ def run(order: Order) -> int:
     if order.dry_run:
         print(_described(plan, config, folder, order.exposures == "auto"))
         return GOOD
+    try:
+        summary = _taken(order, workspace, config, text, folder, plan)
+    except (KeyboardInterrupt, SystemExit):  # the second Ctrl-C, SIGTERM
+        left = folder.with_name(folder.name + PART)
+        if left.is_dir():
+            print(_interrupted(left, order.part), file=sys.stderr)
+        raise
+    print(_summed_up(summary, order.part))
+    return INTERRUPTED if summary.interrupted else GOOD
+
+
+def _taken(
+    order: Order, workspace: Workspace, config: Config, text: str, folder: Path, plan: Plan
+) -> Summary:
+    """Open the devices, take the plan, leave them dark and closed."""
     with (
         exit_on_sigterm(),
         open_rig(config, part=order.part, seed=order.seed, config_text=text) as rig,
@@ -82,7 +97,7 @@ def run(order: Order) -> int:
         for warning in (*rig.state.warnings, *calibration_warnings(workspace, config, rig)):
             print(f"Note: {warning}", file=sys.stderr)
         with _progress() as progress, stop_on_interrupt() as stop:
-            summary = rig.capture(
+            return rig.capture(
                 folder,
                 plan,
                 resume=order.resume,
@@ -92,8 +107,6 @@ def run(order: Order) -> int:
                 progress=progress,
                 test_shots=test_shots,
             )
-    print(_summed_up(summary, order.part))
-    return INTERRUPTED if summary.interrupted else GOOD
 
 
 def configuration(workspace: Workspace, simulate: bool) -> tuple[Config, str]:
@@ -216,14 +229,18 @@ def _described(plan: Plan, config: Config, folder: Path, auto: bool) -> str:
     )
 
 
+def _interrupted(folder: Path, part: str) -> str:
+    return (
+        f"Interrupted; LEDs are off. {folder} keeps what was taken: "
+        f"rig capture --part {part} --resume"
+    )
+
+
 def _summed_up(summary: Summary, part: str) -> str:
     counts = summary.verdicts
     said = ", ".join(f"{counts[v]} {v}" for v in ("good", "unproven", "bad") if counts.get(v))
     if summary.interrupted:
-        return (
-            f"Interrupted; LEDs are off. {summary.folder} keeps what was taken: "
-            f"rig capture --part {part} --resume"
-        )
+        return _interrupted(summary.folder, part)
     lines = [f"{summary.folder}: {said}"]
     if summary.retries:
         lines.append(f"  {summary.retries} retries, see {JOURNAL}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -159,8 +160,9 @@ def test_a_signal_ends_the_run_resumable(number: int, status: int, tmp_path: Pat
     assert child.returncode == status, err
     assert "Traceback" not in err
     (part,) = tmp_path.glob("parts/A12/*.part")
-    if number == signal.SIGINT:
-        assert "--resume" in out
+    assert "--resume" in (out if number == signal.SIGINT else err)
+    end = json.loads((part / "run.jsonl").read_text().splitlines()[-1])
+    assert (end["event"], end["exit_status"]) == ("stop", status)
     again = subprocess.run([*command, "--resume", "--workspace", str(tmp_path)], check=False)
     assert again.returncode == 0
     assert not part.exists()
@@ -183,6 +185,7 @@ def test_a_second_interrupt_ends_at_once_and_the_run_resumes(tmp_path: Path) -> 
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=60)
     assert "again" in told
+    assert "--resume" in err
     assert child.returncode == 130, out + err
     assert "Traceback" not in err
     again = subprocess.run([*command, "--resume", "--workspace", str(tmp_path)], check=False)

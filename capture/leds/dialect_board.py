@@ -15,7 +15,6 @@ from capture.leds.lights_off import forget, remember
 from capture.leds.link import Link, LinkLost
 
 ATTEMPTS = 3
-REAPPEAR_S = 5.0
 QUIET_S = 0.03  # a line this long silent holds no more of an old answer
 LONGEST_REPLY = 256
 
@@ -186,20 +185,7 @@ class DialectBoard:
         lit, self._lit = self._lit, 0
         if lit:
             raise DeviceError(f"LED {lit} did not stay lit: unplugged; take that picture again")
-        self._reconnect()
-
-    def _reconnect(self) -> None:
-        end = time.monotonic() + REAPPEAR_S
-        while True:
-            try:
-                return self._connect()
-            except DeviceError as error:
-                if time.monotonic() > end:
-                    raise DeviceError(
-                        f"the LED board on {self._link.port} was unplugged and did not come back: "
-                        f"{error}"
-                    ) from error
-                time.sleep(0.05)
+        self._link.reconnect(self._connect)
 
     def _exchange(self, part: Exchange, words: dict[str, str]) -> None:
         between_frames = self._lit == 0 and self._wanted
@@ -209,7 +195,7 @@ class DialectBoard:
             self._lit = 0
             if not between_frames:
                 raise
-            self._reconnect()
+            self._link.reconnect(self._connect)
             self._repeat(part, words)
 
     def _repeat(self, part: Exchange, words: dict[str, str]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import serial
@@ -24,11 +26,16 @@ except ImportError:  # Windows has no termios
 # Unplugging raises any of these, depending on what pyserial was doing.
 PORT_ERRORS = (serial.SerialException, OSError, TermiosError)
 SLICE_S = 0.005  # how long one blocking read of the port may last
+REAPPEAR_S = 5.0  # how long an unplugged board may take to come back
 USB_IDENTITY = re.compile(r"([0-9a-fA-F]{4}):([0-9a-fA-F]{4})(?::(.+))?")
 
 
 class LinkLost(DeviceError):
     """The port went away under our hands."""
+
+
+class OtherBoard(DeviceError):
+    """The port is back, with another board behind it."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,21 @@ class Link:
         if opened is not None:
             with contextlib.suppress(*PORT_ERRORS):  # gone already is what we wanted
                 opened.close()
+
+    def reconnect(self, connect: Callable[[], None]) -> None:
+        """`connect` again and again until the unplugged board is back; another board is none."""
+        end = time.monotonic() + REAPPEAR_S
+        while True:
+            try:
+                return connect()
+            except OtherBoard:
+                raise
+            except DeviceError as error:
+                if time.monotonic() > end:
+                    raise DeviceError(
+                        f"the LED board on {self.port} was unplugged and did not come back: {error}"
+                    ) from error
+                time.sleep(0.05)
 
     def write(self, data: bytes) -> None:
         try:

@@ -13,18 +13,13 @@ from capture.leds import messages as msg
 from capture.leds.base import BoardIdentity, BoardStatus, Step, StepReport
 from capture.leds.conversation import Conversation, Garbled
 from capture.leds.lights_off import forget, remember
-from capture.leds.link import Link, LinkLost
+from capture.leds.link import Link, LinkLost, OtherBoard
 
 ATTEMPTS = 4  # of an exchange that failed by a damaged or lost line
 KEEP_ALIVE_S = 0.12  # the watchdog trips at 500 ms
 BOOT_S = 4.0  # longest boot after the port is opened: Arduino boot loaders take 1 to 2 s
-REAPPEAR_S = 5.0  # how long an unplugged board may take to come back
 
 R = TypeVar("R")
-
-
-class OtherBoard(DeviceError):
-    """The port is back, with another board behind it."""
 
 
 class RigBoard:
@@ -324,25 +319,9 @@ class RigBoard:
             raise DeviceError(f"LED {lit} did not stay lit: {why}; take that picture again")
         if not self._link.is_open:
             self._at_rest()
-            self._reconnect()
+            self._link.reconnect(self._connect)
         elif self._talk.restarted:
             self._shake_hands()
-
-    def _reconnect(self) -> None:
-        end = time.monotonic() + REAPPEAR_S
-        while True:
-            try:
-                self._connect()
-                return
-            except OtherBoard:
-                raise
-            except DeviceError as error:
-                if time.monotonic() > end:
-                    raise DeviceError(
-                        f"the LED board on {self._link.port} was unplugged and did not come back: "
-                        f"{error}"
-                    ) from error
-                time.sleep(0.05)
 
     def _exchange(self, command: msg.Command, kind: type[R]) -> R:
         """Ask until answered, resynchronising between attempts; raises `DeviceError`."""
@@ -359,7 +338,7 @@ class RigBoard:
                 self._at_rest()
                 if not (between_frames and self._wanted) or attempt:
                     raise
-                self._reconnect()
+                self._link.reconnect(self._connect)
         self._talk.restarted = True
         raise self._silent(problem)
 

@@ -235,7 +235,7 @@ def test_unplugged_in_a_sequence_voids_it(world: World, port: str) -> None:
 def test_unplugged_for_good_is_one_clear_sentence(
     world: World, port: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("capture.leds.rig_board.REAPPEAR_S", 0.2)
+    monkeypatch.setattr("capture.leds.link.REAPPEAR_S", 0.2)
     with open_board(port) as board:
         world.faults = Faults(unplug_at_us=(world.clock.now_us(),), unplugged_us=10**9)
         time.sleep(0.02)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from rig.commands import options
+
 
 def _one_thread() -> None:
     """Keep linear algebra to one thread: on matrices of 600 more of them only get in the way."""
@@ -60,14 +62,12 @@ def register(app: typer.Typer) -> None:
         replace: Annotated[
             bool, typer.Option("--replace", help="Put a file that exists into history/.")
         ] = False,
-        workspace: Annotated[
-            Path | None, typer.Option(help="Folder with rig.yaml. Default: here.")
-        ] = None,
+        workspace: options.Workspace = None,
         poses: Annotated[int, typer.Option(min=2, help="Places of the ball, live.")] = 6,
         simulate: Annotated[
             bool, typer.Option("--simulate", help="Use the virtual rig, with a virtual ball.")
         ] = False,
-        seed: Annotated[int, typer.Option(min=0, help="Of the virtual rig.")] = 0,
+        seed: options.Seed = 0,
         leds: Annotated[str | None, typer.Option(help="LEDs, as 1-96 or 1,5,9-12.")] = None,
         yes: Annotated[
             bool, typer.Option("--yes", help="Do not wait for Enter between places.")
@@ -136,13 +136,11 @@ def register(app: typer.Typer) -> None:
         replace: Annotated[
             bool, typer.Option("--replace", help="Put a file that exists into history/.")
         ] = False,
-        workspace: Annotated[
-            Path | None, typer.Option(help="Folder with rig.yaml. Default: here.")
-        ] = None,
+        workspace: options.Workspace = None,
         simulate: Annotated[
             bool, typer.Option("--simulate", help="Use the virtual rig, with a virtual board.")
         ] = False,
-        seed: Annotated[int, typer.Option(min=0, help="Of the virtual rig.")] = 0,
+        seed: options.Seed = 0,
         yes: Annotated[
             bool, typer.Option("--yes", help="Do not wait for Enter between views.")
         ] = False,
@@ -192,11 +190,9 @@ def register(app: typer.Typer) -> None:
         camera: Annotated[
             Path | None, typer.Option(help="Default: calibration/camera.json.")
         ] = None,
-        workspace: Annotated[
-            Path | None, typer.Option(help="Folder with rig.yaml. Default: here.")
-        ] = None,
-        simulate: Annotated[bool, typer.Option("--simulate", help="Use the virtual rig.")] = False,
-        seed: Annotated[int, typer.Option(min=0, help="Of the virtual rig.")] = 0,
+        workspace: options.Workspace = None,
+        simulate: options.Simulate = False,
+        seed: options.Seed = 0,
         yes: Annotated[bool, typer.Option("--yes", help="Do not wait for Enter.")] = False,
     ) -> None:
         """Hold a quick set of pictures against the calibration.

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from rig.commands import options
+
 
 def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: rig capture --part A12 --simulate --exposures 2,8,32")
     def capture(
         part: Annotated[str, typer.Option(help="Name of the part: becomes a folder's name.")],
-        simulate: Annotated[bool, typer.Option("--simulate", help="Use the virtual rig.")] = False,
+        simulate: options.Simulate = False,
         plan: Annotated[
             Path | None, typer.Option(help="Plan file (.yaml as in rig.yaml, or .json).")
         ] = None,
@@ -26,10 +28,8 @@ def register(app: typer.Typer) -> None:
         resume: Annotated[
             bool, typer.Option("--resume", help="Finish the part's unfinished run.")
         ] = False,
-        seed: Annotated[int, typer.Option(min=0, help="Of the virtual rig.")] = 0,
-        workspace: Annotated[
-            Path | None, typer.Option(help="Folder with rig.yaml. Default: here.")
-        ] = None,
+        seed: options.Seed = 0,
+        workspace: options.Workspace = None,
     ) -> None:
         """Take a part's pictures, each with the proof of which LED lit it.
 

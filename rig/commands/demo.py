@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from rig.commands import options
+
 
 def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: rig demo --workspace my-first-rig")
@@ -14,7 +16,7 @@ def register(app: typer.Typer) -> None:
         workspace: Annotated[
             Path, typer.Option(help="New folder for what the demonstration makes.")
         ] = Path("rig-demo"),
-        seed: Annotated[int, typer.Option(min=0, help="Of the virtual rig.")] = 0,
+        seed: options.Seed = 0,
     ) -> None:
         """Calibrate a virtual dome of 96 LEDs, measure a part, and compare with the truth."""
         from rig.demo import Demo

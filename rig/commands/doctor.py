@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
+
+from rig.commands import options
 
 
 def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: rig doctor --workspace bench1")
     def doctor(
-        workspace: Annotated[
-            Path | None, typer.Option(help="Folder with rig.yaml. Default: here.")
-        ] = None,
+        workspace: options.Workspace = None,
     ) -> None:
         """Check Python, torch, producers, ports, disk and calibration, and say what to do."""
         from rig.doctor import examine

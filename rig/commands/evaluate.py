@@ -7,8 +7,15 @@ from typing import Annotated
 
 import typer
 
-Workspace_ = Annotated[Path | None, typer.Option("--workspace", help="The rig's folder.")]
-Json_ = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+from rig.commands import options
+
+Measured = Annotated[
+    str, typer.Argument(help="Results folder, part, mesh, .x3p, .sdf or height map.")
+]
+Pitch = Annotated[
+    float | None, typer.Option("--pitch", help="Pixel distance of a bare .tif or .npy map, mm.")
+]
+Border = Annotated[float, typer.Option("--border", help="Leave this much out along the edges, mm.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -23,8 +30,8 @@ def register(app: typer.Typer) -> None:
         cutoff: Annotated[
             float, typer.Option(help="Between form and texture, mm; 0 leaves the split out.")
         ] = 8.0,
-        json: Json_ = False,
-        workspace: Workspace_ = None,
+        json: options.Json = False,
+        workspace: options.Workspace = None,
     ) -> None:
         """Compare a result with the truth, over the pixels where both have a surface."""
         import json as json_module
@@ -44,9 +51,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command(epilog="Example: rig compare results/a12 nominal.stl --tolerance 0.05")
     def compare(
-        measured: Annotated[
-            str, typer.Argument(help="Results folder, part, mesh, .x3p, .sdf or height map.")
-        ],
+        measured: Measured,
         reference: Annotated[str, typer.Argument(help="What it should be; the same kinds.")],
         align: Annotated[
             str, typer.Option(help="none, mean (along z), plane (and tilt) or rigid.")
@@ -57,17 +62,13 @@ def register(app: typer.Typer) -> None:
         share: Annotated[
             float, typer.Option(help="Percent of points that must be within tolerance.")
         ] = 100.0,
-        pitch: Annotated[
-            float | None, typer.Option(help="Pixel distance of a bare .tif or .npy map, mm.")
-        ] = None,
-        border: Annotated[
-            float, typer.Option(help="Leave this much out along the edges, mm.")
-        ] = 0.0,
+        pitch: Pitch = None,
+        border: Border = 0.0,
         out: Annotated[
             Path | None, typer.Option(help="Folder for deviation.tif and comparison.json.")
         ] = None,
-        json: Json_ = False,
-        workspace: Workspace_ = None,
+        json: options.Json = False,
+        workspace: options.Workspace = None,
     ) -> None:
         """Align a surface to a reference and show how far it is from it."""
         import json as json_module
@@ -93,9 +94,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command(epilog="Example: rig measure A12 --form plane --cutoff 2.5 --line -20,0,20,0")
     def measure(
-        result: Annotated[
-            str, typer.Argument(help="Results folder, part, mesh, .x3p, .sdf or height map.")
-        ],
+        result: Measured,
         form: Annotated[
             str, typer.Option(help="none, mean, plane, sphere, cylinder, poly2 … poly12.")
         ] = "plane",
@@ -116,14 +115,10 @@ def register(app: typer.Typer) -> None:
             float | None, typer.Option(help="Correlation length of height errors, mm.")
         ] = None,
         draws: Annotated[int, typer.Option(help="Monte-Carlo draws for the uncertainty.")] = 32,
-        pitch: Annotated[
-            float | None, typer.Option(help="Pixel distance of a bare .tif or .npy map, mm.")
-        ] = None,
-        border: Annotated[
-            float, typer.Option(help="Leave this much out along the edges, mm.")
-        ] = 0.0,
-        json: Json_ = False,
-        workspace: Workspace_ = None,
+        pitch: Pitch = None,
+        border: Border = 0.0,
+        json: options.Json = False,
+        workspace: options.Workspace = None,
     ) -> None:
         """Roughness, flatness, radius and step height of a surface, with uncertainty."""
         import json as json_module

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
+from rig.commands import options
+
 
 def register(app: typer.Typer) -> None:
     @app.command("import", epilog="Example: rig import captures/blob --part blob")
     def import_(
         folder: Annotated[Path, typer.Argument(help="Folder or .zip of pictures.")],
         part: Annotated[str, typer.Option(help="Name of the part.")],
-        workspace: Annotated[
-            Path | None, typer.Option(help="Folder of the rig. Default: here.")
-        ] = None,
+        workspace: options.Workspace = None,
         channel: Annotated[
             str | None, typer.Option(help="Of colour pictures: red, green or blue.")
         ] = None,
@@ -55,9 +55,7 @@ def register(app: typer.Typer) -> None:
                 help="Folder for pictures, or a surface: .ply .stl .obj .glb .x3p .sdf .exr .tif."
             ),
         ],
-        workspace: Annotated[
-            Path | None, typer.Option(help="Folder of the rig. Default: here.")
-        ] = None,
+        workspace: options.Workspace = None,
         exposure: Annotated[
             float | None, typer.Option(help="Of a bracket: this exposure (ms), not the merge.")
         ] = None,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from rig.commands import options
 
 
 def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: rig live --simulate")
     def live(
-        workspace: Annotated[
-            Path | None, typer.Option(help="Folder with rig.yaml. Default: here.")
-        ] = None,
-        simulate: Annotated[bool, typer.Option("--simulate", help="Use the virtual rig.")] = False,
+        workspace: options.Workspace = None,
+        simulate: options.Simulate = False,
         host: Annotated[
             str, typer.Option(help="Address to serve on; others than loopback let others in.")
         ] = "127.0.0.1",

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from rig.commands import options
+
 
 def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: rig reconstruct A12 --height 12.5 --height-sigma 0.5")
@@ -57,9 +59,7 @@ def register(app: typer.Typer) -> None:
         out: Annotated[
             Path | None, typer.Option(help="Results folder. Default: results/NN of the run.")
         ] = None,
-        workspace: Annotated[
-            Path | None, typer.Option(help="Folder of the rig. Default: here.")
-        ] = None,
+        workspace: options.Workspace = None,
     ) -> None:
         """Reconstruct a surface: normals and heights in mm, with their uncertainty.
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from rig.commands import options
+
 
 def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: rig run --part A12 --reference nominal.stl --tolerance 0.05")
@@ -48,12 +50,10 @@ def register(app: typer.Typer) -> None:
         exposures: Annotated[
             str | None, typer.Option(help="Exposures in ms, as 2,8,32; or auto.")
         ] = None,
-        simulate: Annotated[bool, typer.Option("--simulate", help="Use the virtual rig.")] = False,
-        seed: Annotated[int, typer.Option(min=0, help="Of the virtual rig.")] = 0,
+        simulate: options.Simulate = False,
+        seed: options.Seed = 0,
         json: Annotated[bool, typer.Option("--json", help="Print each verdict as JSON.")] = False,
-        workspace: Annotated[
-            Path | None, typer.Option(help="Folder with rig.yaml. Default: here.")
-        ] = None,
+        workspace: options.Workspace = None,
     ) -> None:
         """Measure a part: capture, verify, reconstruct, report and judge.
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from rig.commands import options
+
 
 def _by_reason(remarks: tuple[str, ...]) -> dict[str, list[str]]:
     """Files by why they are unproven: hundreds often share one reason."""
@@ -23,9 +25,7 @@ def register(app: typer.Typer) -> None:
         run: Annotated[
             str, typer.Argument(help="Folder of a recording, or the name of a part (its last run).")
         ],
-        workspace: Annotated[
-            Path | None, typer.Option(help="Folder of the rig. Default: here.")
-        ] = None,
+        workspace: options.Workspace = None,
         json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
     ) -> None:
         """Check every file of a recording against its checksums, its journal and its plan."""

@@ -154,14 +154,17 @@ class Camera:
         path.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
 
     @staticmethod
-    def from_json(data: dict[str, Any]) -> Camera:
+    def from_json(data: dict[str, Any], source: str = "camera.json") -> Camera:
+        """What `to_json` wrote; `source` names it in messages. Raises `CalibrationError`."""
+        if not isinstance(data, dict):
+            raise CalibrationError(f"{source} holds no camera: expected an object with width, K …")
         try:
             if data.get("units", "mm") != "mm":
-                raise CalibrationError(f"camera.json is in '{data['units']}', expected mm")
+                raise CalibrationError(f"{source} is in '{data['units']}', expected mm")
             dist = np.zeros(5)
             given = np.asarray(data.get("dist", []), dtype=np.float64).ravel()
             if given.size > 5 and np.any(given[5:]):
-                raise CalibrationError("camera.json has more than five distortion terms")
+                raise CalibrationError(f"{source} has more than five distortion terms")
             dist[: min(5, given.size)] = given[:5]
             covariance = data.get("covariance")
             return Camera(
@@ -174,9 +177,9 @@ class Camera:
                 covariance=None if covariance is None else np.asarray(covariance),
             )
         except KeyError as error:
-            raise CalibrationError(f"camera.json lacks {error}") from error
+            raise CalibrationError(f"{source} lacks {error}") from error
         except (ValueError, TypeError) as error:
-            raise CalibrationError(f"camera.json cannot be read: {error}") from error
+            raise CalibrationError(f"{source} cannot be read: {error}") from error
 
     @staticmethod
     def read(path: Path) -> Camera:
@@ -185,4 +188,4 @@ class Camera:
             data = json.loads(path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise CalibrationError(f"{path} is not JSON: {error}") from error
-        return Camera.from_json(data)
+        return Camera.from_json(data, str(path))

@@ -154,7 +154,9 @@ def read_lights(path: Path) -> Lights:
     """
     path = Path(path)
     if not path.is_file():
-        raise CalibrationError(f"there is no light file {path}")
+        raise CalibrationError(
+            f"there is no light file {path}: see that it is there and spelled so"
+        )
     suffix = path.suffix.lower()
     if suffix in (".json", ".yaml", ".yml"):
         text = path.read_text(encoding="utf-8")

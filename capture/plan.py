@@ -152,7 +152,10 @@ class Plan:
     def from_json(data: dict[str, Any]) -> Plan:
         """Read what `to_json` wrote; raises `PlanError` naming what is wrong."""
         if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise PlanError(f"this is no plan of format {FORMAT}")
+            raise PlanError(
+                f"this is no plan of format {FORMAT}: write it as YAML, in the "
+                "words of rig.yaml's section plan, or take the snapshot/plan.json of a recording"
+            )
         fields = {key: value for key, value in data.items() if key != "format"}
         unknown = sorted(set(fields) - set(Plan.__dataclass_fields__))
         if unknown:

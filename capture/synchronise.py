@@ -71,22 +71,23 @@ def choose_mode(
     PlanError
         if the way asked for is not possible, with what is missing
     """
-    board_clocked = "sequence" in capabilities and line is not None
-    camera_clocked = "camera-clocked" in capabilities and strobe_line is not None
-    if wanted == "auto":
-        if board_clocked:
-            return "board-clocked"
-        return "camera-clocked" if camera_clocked else "software"
-    if wanted == "board-clocked" and not board_clocked:
-        lacks = "camera: line names no trigger input" if line is None else "the board lacks it"
-        raise PlanError(f"board-clocked capture is not possible: {lacks}")
-    if wanted == "camera-clocked" and not camera_clocked:
-        none = "camera: strobe_line names no output"
-        lacks = none if strobe_line is None else "the board lacks it"
-        raise PlanError(f"camera-clocked capture is not possible: {lacks}")
-    if wanted not in ("software", "board-clocked", "camera-clocked"):
-        raise PlanError(f"'{wanted}' is no way to synchronise")
-    return wanted  # type: ignore[return-value]
+    lacks: dict[Mode, str] = {"board-clocked": "", "camera-clocked": "", "software": ""}
+    if line is None:
+        lacks["board-clocked"] = "camera: line names no trigger input, such as Line0"
+    elif "sequence" not in capabilities:
+        lacks["board-clocked"] = "the board runs no sequences"
+    if strobe_line is None:
+        lacks["camera-clocked"] = "camera: strobe_line names no output, such as Line1"
+    elif "camera-clocked" not in capabilities:
+        lacks["camera-clocked"] = "the board does not follow a camera's edges"
+    for mode, lack in lacks.items():
+        if wanted == "auto" and not lack:
+            return mode
+        if wanted == mode:
+            if lack:
+                raise PlanError(f"{mode} capture is not possible: {lack}; try trigger: software")
+            return mode
+    raise PlanError(f"'{wanted}' is no way to synchronise: name auto, {', '.join(lacks)}")
 
 
 def synchroniser(

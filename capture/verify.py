@@ -101,7 +101,8 @@ def verify(folder: Path) -> Verification:
                 try:
                     recording.counts(entry, slice(0, 1))
                 except DataError as error:
-                    problems.append(str(error))
+                    if not any(name in str(error) for name in bad_before):  # told already
+                        problems.append(str(error))
                 if entry.verdict == "unproven":
                     why = entry.data.get("reason") or "its LED could not be proven"
                     remarks.append(f"{entry.file} is unproven: {why}")
@@ -110,6 +111,19 @@ def verify(folder: Path) -> Verification:
         problems.append(str(error))
     each_once = tuple(dict.fromkeys(problems))
     return Verification(folder, len(present), frames, each_once, tuple(remarks))
+
+
+def refuse_damage(recording: Recording) -> None:
+    """Raise `DataError` if a picture is not the one that was recorded."""
+    for entry in recording.entries:
+        path = recording.folder / entry.file
+        if not path.is_file():
+            raise DataError(f"{path} is missing: restore it from a copy, or capture again")
+        if sha256(path) != entry.sha256:
+            raise DataError(
+                f"{path} is damaged, its checksum differs: restore it from a copy, or capture "
+                "again; 'rig verify' checks every file"
+            )
 
 
 def _missing(recording: Recording, taken: set[int]) -> list[str]:

@@ -116,6 +116,12 @@ def device_named(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        torch.device(name)
+    except RuntimeError:
+        raise ReconstructError(
+            f"there is no device '{name}': choose cpu, auto, or a GPU's name such as cuda"
+        ) from None
+    try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]

@@ -150,7 +150,7 @@ def planned(order: Order, config: Config) -> Plan:
     if max(plan.leds) > config.board.leds:
         raise PlanError(
             f"the plan asks for LED {max(plan.leds)}, but board: leds in rig.yaml is "
-            f"{config.board.leds}"
+            f"{config.board.leds}: name others with --leds, or correct rig.yaml"
         )
     return plan
 
@@ -160,7 +160,9 @@ def read_plan(path: Path, config: Config) -> Plan:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise UsageError(f"there is no plan {path}") from None
+        raise UsageError(
+            f"there is no plan file {path}: --plan names a .yaml or .json file that exists"
+        ) from None
     except UnicodeDecodeError:
         raise UsageError(f"{path} is no UTF-8 text") from None
     if path.suffix.lower() == ".json":

@@ -237,7 +237,8 @@ def _parse(text: str, file: str, model: type[Model]) -> Model:
         problem = Problem("not YAML", line, str(error.problem or error.context))
         raise ConfigError(file, [problem]) from None
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(file, [Problem("not YAML", None, str(error))]) from None
+        said = str(error).partition("\n")[0]
+        raise ConfigError(file, [Problem("not YAML", None, said)]) from None
     if not isinstance(data, dict):
         raise ConfigError(file, [Problem("", None, "it holds no settings: 'rig init' writes some")])
     assert tree is not None

@@ -23,6 +23,7 @@ from calib.lights import Lights
 from calib.photometric import calibrate_plate
 from calib.validity import check_validity
 from capture.reading import Recording
+from capture.verify import refuse_damage
 from reconstruct.methods import MIN_LIGHTS, Options, available, device_named, reconstruct
 from reconstruct.stack import RecordedStack
 from reconstruct.surface import Surface
@@ -201,6 +202,7 @@ def run_reconstruction(
     refuse_nonsense(request)
     run = find_run(request.name, request.workspace)
     recording = Recording.open(run)
+    refuse_damage(recording)
     out = request.out or next_results(run)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists already and is kept: name another --out")
@@ -210,12 +212,12 @@ def run_reconstruction(
     camera = Camera.read(camera_path)
     config = _config(request)
     lights, flat, origin = gather_lights(recording, request, camera)
-    start = recording.start
+    devices = recording.start.get("devices") or {}
     for warning in (
         check_validity(
             lights,
-            board=start.get("board"),
-            camera=start.get("camera"),
+            board=devices.get("board"),
+            camera=devices.get("camera"),
             max_age_days=config.calibration.max_age_days if config else None,
         )
         if lights.provenance.get("board")

@@ -60,7 +60,8 @@ def _harvester(producers: Sequence[str]) -> Harvester:
             except FileNotFoundError:
                 raise DeviceError(
                     f"the GenTL producer {path} does not exist: install the camera maker's "
-                    "software, or correct camera: producer in rig.yaml"
+                    "software, or correct camera: producer in rig.yaml (a relative path counts "
+                    "from that file's folder)"
                 ) from None
             except OSError as error:
                 raise DeviceError(f"the GenTL producer {path} cannot be loaded: {error}") from None

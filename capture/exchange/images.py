@@ -46,7 +46,7 @@ def read_grey(path: Path, channel: Channel | None = None) -> tuple[NDArray[np.ui
     except cv2.error:
         image = None
     if image is None:
-        raise DataError(f"{path} is not a picture or is damaged")
+        raise DataError(f"{path} is not a picture or is damaged: copy or export it again")
     if image.dtype not in (np.uint8, np.uint16):
         raise DataError(f"{path} holds {image.dtype} pixels: expected 8 or 16 bit, linear")
     if image.ndim == 3:

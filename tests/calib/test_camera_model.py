@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from calib.camera import Camera
+from calib.errors import CalibrationError
 
 
 @pytest.fixture
@@ -34,3 +37,11 @@ def test_rays_undo_projection(camera: Camera) -> None:
     np.testing.assert_allclose(camera.project(points)[..., 0], columns, atol=1e-8)
     np.testing.assert_allclose(camera.project(points)[..., 1], rows, atol=1e-8)
     np.testing.assert_allclose(points[..., 2], 5.0, atol=1e-10)
+
+
+def test_what_is_no_camera_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "lens.json"
+    for text, says in (("[32]", "holds no camera"), ('{"width": 32}', "lacks 'height'")):
+        path.write_text(text)
+        with pytest.raises(CalibrationError, match=rf"lens\.json {says}"):
+            Camera.read(path)

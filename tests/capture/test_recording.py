@@ -327,6 +327,12 @@ def test_verify_names_the_damaged_file(tmp_path: Path, name: str) -> None:
     assert any(problem.startswith(name) for problem in found.problems)
 
 
+def test_verify_tells_a_fault_once(tmp_path: Path) -> None:
+    run = make(tmp_path / "run")
+    (run / "frames" / "0000_dark.tif").unlink()  # the picture that tells the size of all
+    assert verify(run).problems == ("frames/0000_dark.tif is missing",)
+
+
 def test_verify_names_missing_extra_and_unfinished(tmp_path: Path) -> None:
     run = make(tmp_path / "run")
     (run / "frames" / "0001_led001.tif").unlink()

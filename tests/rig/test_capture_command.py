@@ -19,6 +19,7 @@ from capture.world import Scene
 from rig import session
 from rig.cli import app
 from rig.config import TEMPLATE, Config
+from rig.simulate import virtual_camera
 from rig.workspace import Workspace
 
 
@@ -202,3 +203,8 @@ def test_lights_of_another_board_are_refused_and_old_ones_named(tmp_path: Path) 
     taken = rig(*arguments, "B", workspace=tmp_path)
     assert taken.exit_code == 0, taken.output
     assert "days old" in taken.output + taken.stderr
+    virtual_camera((48, 64)).write(tmp_path / "calibration" / "camera.json")
+    other = tmp_path / "other.json"
+    write_lights(dataclasses.replace(lights, provenance=others), other)
+    refused = rig("reconstruct", "B", "--lights", other, workspace=tmp_path)
+    assert "calibrated with another board" in message(refused)

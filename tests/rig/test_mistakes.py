@@ -120,7 +120,7 @@ def test_in_rig_yaml(
     [
         (b"- a\n", "holds no settings"),
         (b'board: {port: "caf\xe9"}\n', "UTF-8"),
-        (b"\0" * 9, "YAML"),
+        (b"\0" * 9, "not YAML: unacceptable character #x0000: special characters are not allowed"),
     ],
 )
 def test_in_what_is_no_configuration(rig: Rig, content: bytes, says: str) -> None:
@@ -148,7 +148,8 @@ def _spoil(folder: Path, name: str, content: bytes | None) -> None:
         ("lights.lp", b"9\nled_1.png 0 0 300\n", "says 9 lights in its first line and names 1"),
         ("lights.lp", b"\xff\xfe\x00", "lights.lp"),
         ("camera.json", b"{", "camera.json"),
-        ("camera.json", b'{"width": 32}', "camera.json lacks 'height'"),
+        ("camera.json", b'{"width": 32}', "pictures/camera.json lacks 'height'"),
+        ("camera.json", b"[32]", "camera.json does not hold a JSON object"),
         ("exposure.json", b'{"exposure": -1}', "expected a number above 0"),
         ("power.csv", b"1\n", "1 powers for 6 lights"),
     ],
@@ -193,6 +194,7 @@ def test_a_file_instead_of_a_folder(rig: Rig, pictures: Path) -> None:
         (["--leds", "1-3"], USAGE, "at least 4"),
         (["--leds", "9-1"], USAGE, "smaller number first"),
         (["--device", "cuda:77", "--method", "halfvector"], DATA, "cuda:77"),
+        (["--device", "gpu"], DATA, "there is no device 'gpu': choose cpu, auto"),
     ],
 )
 def test_in_asking_for_a_surface(
@@ -232,6 +234,8 @@ def test_damaged_recordings_are_named(rig: Rig, pictures: Path) -> None:
     refused(rig(*surface), DATA, "0002_led003.tif is damaged")
     frame.unlink()
     refused(rig(*surface), DATA, "0002_led003.tif is missing")
+    frame.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    refused(rig(*surface), DATA, "0002_led003.tif is damaged, its checksum differs")
     frame.write_bytes(whole)
     journal.write_bytes(lines[: len(lines) // 2])
     refused(rig(*surface), DATA, "run.jsonl ends before its time")

@@ -2,13 +2,12 @@
 
 For the rows of an image: the pixel's gradient and 3×3 Gauss-Newton matrix with the material's
 products (`system_rows`), rendered pictures (`render_rows`), and normal equations of the lens's blur
-(`lens_rows`) and of a pixel's own material (`local_rows`). Nothing per pixel-light is kept, so
-memory does not grow with lights. `reconstruct.refine.batched` has the same functions in torch.
+(`lens_rows`) and of a pixel's own material (`local_rows`); `search_rows` comes from
+`reconstruct.refine.search_kernel`. Nothing per pixel-light is kept, so memory does not grow with
+lights. `reconstruct.refine.batched` has the same functions in torch.
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 from numba import njit
@@ -24,7 +23,6 @@ from reconstruct.refine.pixel import (
     CLIPPED,
     HUBER,
     JIT,
-    LEAST_FACING,
     LIGHT_ROWS,
     LOSS,
     N_MATERIAL,
@@ -35,6 +33,9 @@ from reconstruct.refine.pixel import (
     pixel_rows,
     prepare,
 )
+from reconstruct.refine.search_kernel import search_rows
+
+__all__ = ["lens_rows", "local_rows", "render_rows", "search_rows", "system_rows"]
 
 
 @njit(**JIT)
@@ -309,107 +310,3 @@ def system_rows(
         for i in range(j):
             total[k_material + j * k_material + i] = total[k_material + i * k_material + j]
     return total
-
-
-@njit(**JIT)
-def _loss_of(
-    normal, x, y, rotation, geometry, tangent, n, epsilon, mat, model, robust, width, work
-):
-    """Loss of the prepared pixel if its normal (camera frame) were this one; −1 if turned away."""
-    if -(normal[2] + x * normal[0] + y * normal[1]) < LEAST_FACING:
-        return np.float32(-1.0)
-    for i in range(3):
-        geometry[1, i] = (
-            rotation[i, 0] * normal[0] + rotation[i, 1] * normal[1] + rotation[i, 2] * normal[2]
-        )
-    pixel_rows(
-        geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
-        tangent, n, epsilon, mat, model, robust, width, work,
-    )  # fmt: skip
-    total = np.float32(0.0)
-    for k in range(n):
-        total += work[LOSS + k]
-    return total
-
-
-@njit(**JIT)
-def search_rows(
-    first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-    indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width, local,
-    wanted, normals, spacing, best, loss,
-):  # fmt: skip
-    """The normal of least loss at pixels that are wanted, their points held; see `system_rows`.
-
-    Parameters
-    ----------
-    wanted : (H, W) bool
-    normals : (C, 3) float64 unit normals to try, camera frame
-    spacing : angle between neighbours of them, rad; it is halved three times about the best
-    best : (3, H, W) float64 out: unit normal, camera frame
-    loss : (H, W) float32 out
-    """
-    _, width_px, n = obs.shape
-    geometry64 = np.empty((6, 3))
-    geometry = np.empty((6, 3), np.float32)
-    tangent = np.empty(3, np.float32)
-    work = np.zeros(WORK, np.float32)
-    for i in range(LIGHT_ROWS):
-        for k in range(n):
-            work[i * STRIDE + k] = lights[i, k]
-    mat = np.empty(N_MATERIAL, np.float32)
-    jac = np.empty(4)
-    trial, kept, centre_of_ring = np.empty(3), np.empty(3), np.empty(3)
-    eps, wide = np.float32(epsilon), np.float32(width)
-    for r in range(first, last):
-        for c in range(width_px):
-            if weight[r, c] == 0.0 or not wanted[r, c]:
-                continue
-            prepare(
-                r, c, u, xy, jacobians, rotation, centre, flat, flat_step, indirect, indirect_step,
-                obs, scale, material, brush, local, geometry64, geometry, tangent, jac, mat, work,
-            )  # fmt: skip
-            x, y = xy[0, r, c], xy[1, r, c]
-            least = np.float32(np.inf)
-            for candidate in range(normals.shape[0]):
-                for i in range(3):
-                    trial[i] = normals[candidate, i]
-                value = _loss_of(
-                    trial, x, y, rotation, geometry, tangent, n, eps, mat, model, robust, wide, work
-                )
-                if 0.0 <= value < least:
-                    least = value
-                    kept[:] = trial
-            step = spacing
-            for _ in range(3):
-                step *= 0.5
-                centre_of_ring[:] = kept
-                for turn in range(8):
-                    ring_normal(centre_of_ring, step, turn, trial)
-                    value = _loss_of(
-                        trial, x, y, rotation, geometry, tangent, n, eps, mat, model, robust, wide,
-                        work,
-                    )  # fmt: skip
-                    if 0.0 <= value < least:
-                        least = value
-                        kept[:] = trial
-            for i in range(3):
-                best[i, r, c] = kept[i]
-            loss[r, c] = least * weight[r, c]
-
-
-@njit(**JIT)
-def ring_normal(normal, angle, turn, out):
-    """The unit normal at an angle (rad) from another, the turn-th of eight around it."""
-    side = math.sqrt(normal[1] * normal[1] + normal[2] * normal[2])
-    ax, ay, az = 0.0, -normal[2] / side, normal[1] / side
-    bx = normal[1] * az - normal[2] * ay
-    by = normal[2] * ax - normal[0] * az
-    bz = normal[0] * ay - normal[1] * ax
-    along, across = math.cos(turn * math.pi / 4), math.sin(turn * math.pi / 4)
-    tilt = math.tan(angle)
-    out[0] = normal[0] + tilt * (along * ax + across * bx)
-    out[1] = normal[1] + tilt * (along * ay + across * by)
-    out[2] = normal[2] + tilt * (along * az + across * bz)
-    length = math.sqrt(out[0] * out[0] + out[1] * out[1] + out[2] * out[2])
-    for i in range(3):
-        out[i] /= length

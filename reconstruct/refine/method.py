@@ -11,28 +11,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import RectBivariateSpline
 
 from calib.camera import Camera
 from calib.lights import Lights
-from reconstruct.classic import half_vector
-from reconstruct.integrate import at_mean_height, integrate_normals, log_depth_at
+from reconstruct.integrate import at_mean_height
 from reconstruct.methods import Options
-from reconstruct.refine.data import Pictures, binned, encode
+from reconstruct.refine.data import binned, encode
 from reconstruct.refine.dirt import odd_places, update_local
 from reconstruct.refine.lay import find_lay, narrowed, sampled
 from reconstruct.refine.lens import Lens
-from reconstruct.refine.problem import Loss, Material, Problem, kernel_on
+from reconstruct.refine.problem import Loss, Problem, kernel_on
+from reconstruct.refine.pyramid import binned_weight, binning_factors, upsampled
 from reconstruct.refine.search import searched
 from reconstruct.refine.selfcalibrate import with_lights
 from reconstruct.refine.solve import State, fit_material, gauss_newton
+from reconstruct.refine.starts import first_materials, first_surfaces
 from reconstruct.refine.transport import update_indirect, update_shadows
 from reconstruct.refine.uncertainty import estimate, quality
 from reconstruct.stack import Stack
 from reconstruct.surface import Flag, Surface
 
 Array = NDArray[np.float64]
-COARSE = 64
 HUBER = Loss("huber", 0.02)
 FINAL = Loss("geman", 0.05)
 # Rounds of taking the lens's blur out; after the trial ones it must leave a share of the cost, and
@@ -44,7 +43,6 @@ MIN_SIGMA_PX, FIRST_SIGMA_PX = 0.2, 0.5
 RECONSIDER_GAIN = 0.97
 # Share of the residual that places with a material of their own must leave.
 DIRT_GAIN = 0.85
-ALPHAS = (0.08, 0.15, 0.25, 0.4)
 
 
 @dataclass(eq=False)
@@ -58,55 +56,6 @@ class Clock:
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-
-def pyramid(size: int) -> list[int]:
-    """Binning factors from coarse to fine, in steps of 8 at most."""
-    factor = 1
-    factors = [1]
-    while size / factor > 1.5 * COARSE:
-        factor *= 4 if size / factor <= 8 * COARSE else 8
-        factors.append(factor)
-    return factors[::-1]
-
-
-def upsampled(u: Array, factor: int, shape: tuple[int, int]) -> Array:
-    """Corner values at a level `factor` times finer, by a cubic spline.
-
-    Corners of the coarse level are corners of the fine one; odd edges are extrapolated.
-    """
-    rows, columns = np.arange(u.shape[0]), np.arange(u.shape[1])
-    spline = RectBivariateSpline(rows, columns, u, kx=min(3, len(rows) - 1), s=0)
-    fine_rows = np.arange(shape[0] + 1) / factor
-    fine_columns = np.arange(shape[1] + 1) / factor
-    return np.asarray(
-        spline(np.minimum(fine_rows, rows[-1]), np.minimum(fine_columns, columns[-1]))
-    )
-
-
-def as_stack(pictures: Pictures, ids: NDArray[np.int64]) -> Stack:
-    """Linear pictures again, for methods that read a stack (coarse levels only)."""
-    radiance = (np.square(pictures.root()) - np.float32(pictures.epsilon)) * np.float32(
-        pictures.reference
-    )
-    gain = (2 * pictures.noise) ** 2 * pictures.reference
-    return Stack(
-        ids,
-        np.ascontiguousarray(np.moveaxis(radiance, -1, 0)),
-        np.ascontiguousarray(np.moveaxis(pictures.clipped, -1, 0)),
-        pictures.epsilon * gain * pictures.reference,
-        gain,
-    )
-
-
-def _weight(mask: NDArray[np.bool_] | None, shape: tuple[int, int], factor: int) -> NDArray:
-    if mask is None:
-        return np.ones((shape[0] // factor, shape[1] // factor), np.float32)
-    if factor == 1:
-        return mask.astype(np.float32)
-    height, width = (size // factor for size in shape)
-    blocks = mask[: height * factor, : width * factor].reshape(height, factor, width, factor)
-    return (blocks.mean(axis=(1, 3)) > 0.99).astype(np.float32)
 
 
 class Refinement:
@@ -134,53 +83,21 @@ class Refinement:
             flat = np.ones((1, 1, count), np.float32)
         else:
             step = self.camera.height / flat.shape[0] / factor
-        weight = _weight(self.options.mask, self.pictures.shape, factor)
+        weight = binned_weight(self.options.mask, self.pictures.shape, factor)
         return Problem(
             camera, self.lights, pictures, weight, flat, step, threads=self.threads,
             kernel=self.kernel,
         )  # fmt: skip
 
-    # starts ----------------------------------------------------------------------------------
-    def starts(self, problem: Problem) -> Iterator[tuple[str, Array]]:
-        """First surfaces at the coarsest level."""
-        options = self.options
-        mask = problem.weight > 0
-        small = replace(
-            options, mask=mask if options.mask is not None else None, flat=None, uncertainty=False
-        )
-        stack = as_stack(problem.pictures, self.ids)
-        wanted = options.start
-        if wanted in ("auto", "halfvector"):
-            surface = half_vector(stack, problem.camera, self.lights, small)
-            yield (
-                "halfvector",
-                integrate_normals(surface.normals, problem.camera, options.height_mm, mask),
-            )
-        if wanted in ("auto", "flat"):
-            yield "flat", log_depth_at(options.height_mm, problem.camera)
-        if wanted in ("auto", "dpps"):
-            learned = _learned_start(stack, problem.camera, self.lights, small)
-            if learned is not None:
-                yield "dpps", learned
-
     def begin(self, problem: Problem) -> State:
         """Try starts and distributions at the coarsest level; the lowest residual goes on."""
         best: State | None = None
         tried: dict[str, float] = {}
-        for name, u in self.starts(problem):
+        for name, u in first_surfaces(problem, self.ids, self.lights, self.options):
             update_shadows(problem, u)
-            ranked = []
-            for model in ("ggx", "beckmann"):
-                for alpha in ALPHAS:
-                    first = Material(model, alpha, alpha, ks=_level(problem, u, model, alpha))
-                    material, cost = fit_material(problem, u, first, HUBER)
-                    ranked.append((cost, material))
-            ranked.sort(key=lambda pair: pair[0])
-            models = {m.model: m for _, m in reversed(ranked)}
-            state = State(u, ranked[0][1])
-            for model, material in models.items():
+            for material in first_materials(problem, u, HUBER):
                 state = self.descend(problem, State(u, material))
-                tried[f"{name}/{model}"] = state.cost / problem.count
+                tried[f"{name}/{material.model}"] = state.cost / problem.count
                 if best is None or state.cost < best.cost:
                     best = state
         assert best is not None
@@ -216,7 +133,7 @@ class Refinement:
     # levels ----------------------------------------------------------------------------------
     def run(self) -> tuple[Problem, State]:
         """All levels from coarse to fine."""
-        factors = pyramid(max(self.pictures.shape))
+        factors = binning_factors(max(self.pictures.shape))
         state: State | None = None
         before = factors[0]
         problem: Problem | None = None
@@ -371,32 +288,6 @@ class Refinement:
                 return state
             lens.restore()
         return blurred
-
-
-def _level(problem: Problem, u: Array, model: str, alpha: float) -> float:
-    """A level of the specular part of the right order, from the medians of model and pictures."""
-    trial = Material(model, alpha, alpha, ks=1e-6)
-    dark = problem.evaluate(u, trial, HUBER, False).cost
-    best, level = dark, 1e-3
-    for ks in 10.0 ** np.arange(-2.0, 1.6, 0.5):
-        cost = problem.evaluate(u, replace(trial, ks=float(ks)), HUBER, False).cost
-        if cost < best:
-            best, level = cost, float(ks)
-    return level
-
-
-def _learned_start(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Array | None:
-    """The network's surface as log-depth at corners, or None if there is no network here."""
-    from reconstruct.methods import available, find
-
-    if "dpps" not in available():
-        return None
-    try:
-        surface = find("dpps")(stack, camera, lights, options)
-    except Exception as error:  # a start is a help, never a condition
-        options.say(f"no learned start: {error}")
-        return None
-    return integrate_normals(surface.normals, camera, options.height_mm, options.mask)
 
 
 def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Surface:

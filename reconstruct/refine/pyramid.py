@@ -1,0 +1,45 @@
+"""Levels of the fit: binning factors, and what goes from one level to the next."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import RectBivariateSpline
+
+Array = NDArray[np.float64]
+COARSE = 64
+
+
+def binning_factors(size: int) -> list[int]:
+    """Binning factors from coarse to fine, in steps of 8 at most."""
+    factor = 1
+    factors = [1]
+    while size / factor > 1.5 * COARSE:
+        factor *= 4 if size / factor <= 8 * COARSE else 8
+        factors.append(factor)
+    return factors[::-1]
+
+
+def upsampled(u: Array, factor: int, shape: tuple[int, int]) -> Array:
+    """Corner values at a level `factor` times finer, by a cubic spline.
+
+    Corners of the coarse level are corners of the fine one; odd edges are extrapolated.
+    """
+    rows, columns = np.arange(u.shape[0]), np.arange(u.shape[1])
+    spline = RectBivariateSpline(rows, columns, u, kx=min(3, len(rows) - 1), s=0)
+    fine_rows = np.arange(shape[0] + 1) / factor
+    fine_columns = np.arange(shape[1] + 1) / factor
+    return np.asarray(
+        spline(np.minimum(fine_rows, rows[-1]), np.minimum(fine_columns, columns[-1]))
+    )
+
+
+def binned_weight(mask: NDArray[np.bool_] | None, shape: tuple[int, int], factor: int) -> NDArray:
+    """(H / factor, W / factor) float32: 1 where a block is inside the mask."""
+    if mask is None:
+        return np.ones((shape[0] // factor, shape[1] // factor), np.float32)
+    if factor == 1:
+        return mask.astype(np.float32)
+    height, width = (size // factor for size in shape)
+    blocks = mask[: height * factor, : width * factor].reshape(height, factor, width, factor)
+    return (blocks.mean(axis=(1, 3)) > 0.99).astype(np.float32)

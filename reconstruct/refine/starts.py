@@ -1,0 +1,103 @@
+"""First surfaces and first materials, from which the coarsest level descends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.camera import Camera
+from calib.lights import Lights
+from reconstruct.classic import half_vector
+from reconstruct.integrate import integrate_normals, log_depth_at
+from reconstruct.methods import Options, available, find
+from reconstruct.refine.data import Pictures
+from reconstruct.refine.problem import Loss, Material, Problem
+from reconstruct.refine.solve import fit_material
+from reconstruct.stack import Stack
+
+Array = NDArray[np.float64]
+ALPHAS = (0.08, 0.15, 0.25, 0.4)
+
+
+def first_surfaces(
+    problem: Problem, ids: NDArray[np.int64], lights: Lights, options: Options
+) -> Iterator[tuple[str, Array]]:
+    """Name and log-depth at corners of each start that the options want.
+
+    `ids` are the lights' of the problem's pictures.
+    """
+    mask = problem.weight > 0
+    small = replace(
+        options, mask=mask if options.mask is not None else None, flat=None, uncertainty=False
+    )
+    stack = as_stack(problem.pictures, ids)
+    wanted = options.start
+    if wanted in ("auto", "halfvector"):
+        surface = half_vector(stack, problem.camera, lights, small)
+        yield (
+            "halfvector",
+            integrate_normals(surface.normals, problem.camera, options.height_mm, mask),
+        )
+    if wanted in ("auto", "flat"):
+        yield "flat", log_depth_at(options.height_mm, problem.camera)
+    if wanted in ("auto", "dpps"):
+        learned = _learned(stack, problem.camera, lights, small)
+        if learned is not None:
+            yield "dpps", learned
+
+
+def _learned(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Array | None:
+    """The network's surface as log-depth at corners, or None if there is no network here."""
+    if "dpps" not in available():
+        return None
+    try:
+        surface = find("dpps")(stack, camera, lights, options)
+    except Exception as error:  # a start is a help, never a condition
+        options.say(f"no learned start: {error}")
+        return None
+    return integrate_normals(surface.normals, camera, options.height_mm, options.mask)
+
+
+def first_materials(problem: Problem, u: Array, loss: Loss) -> list[Material]:
+    """The best material of each distribution on a surface, the better one first."""
+    ranked = []
+    for model in ("ggx", "beckmann"):
+        for alpha in ALPHAS:
+            ks = _specular_level(problem, u, model, alpha, loss)
+            material, cost = fit_material(problem, u, Material(model, alpha, alpha, ks=ks), loss)
+            ranked.append((cost, material))
+    ranked.sort(key=lambda pair: pair[0])
+    best: dict[str, Material] = {}
+    for _, material in ranked:
+        best.setdefault(material.model, material)
+    return list(best.values())
+
+
+def _specular_level(problem: Problem, u: Array, model: str, alpha: float, loss: Loss) -> float:
+    """A level of the specular part of the right order, from the medians of model and pictures."""
+    trial = Material(model, alpha, alpha, ks=1e-6)
+    dark = problem.evaluate(u, trial, loss, False).cost
+    best, level = dark, 1e-3
+    for ks in 10.0 ** np.arange(-2.0, 1.6, 0.5):
+        cost = problem.evaluate(u, replace(trial, ks=float(ks)), loss, False).cost
+        if cost < best:
+            best, level = cost, float(ks)
+    return level
+
+
+def as_stack(pictures: Pictures, ids: NDArray[np.int64]) -> Stack:
+    """Linear pictures again, for methods that read a stack (coarse levels only)."""
+    radiance = (np.square(pictures.root()) - np.float32(pictures.epsilon)) * np.float32(
+        pictures.reference
+    )
+    gain = (2 * pictures.noise) ** 2 * pictures.reference
+    return Stack(
+        ids,
+        np.ascontiguousarray(np.moveaxis(radiance, -1, 0)),
+        np.ascontiguousarray(np.moveaxis(pictures.clipped, -1, 0)),
+        pictures.epsilon * gain * pictures.reference,
+        gain,
+    )

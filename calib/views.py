@@ -97,6 +97,21 @@ def _inside(
     return np.asarray(sine < RIM * radius_mm / distance)
 
 
+def refuse_impossible_place(sphere: Sphere, camera: Camera, radius_mm: float, name: str) -> None:
+    """A wrong diameter moves the ball along the line of sight, through the stage or up.
+
+    Refused is a ball that would lie a diameter or more below the stage, or higher than half way
+    up to the camera. Cameras whose height above the stage is not known are not asked.
+    """
+    height, eye = float(sphere.centre_mm[2]), float(camera.centre_mm[2])
+    if eye > 0 and not -3 * radius_mm <= height <= eye / 2:
+        where = f"{abs(height):.0f} mm {'above' if height > 0 else 'below'} the stage"
+        raise CalibrationError(
+            f"{name}: a ball of {2 * radius_mm:g} mm would lie {where} to look this big: give its "
+            "diameter in mm, and the camera.json of these pictures"
+        )
+
+
 def measure_views(
     pictures: Pictures,
     camera: Camera,
@@ -118,6 +133,8 @@ def measure_views(
         found = find_spheres(picture, camera, radius_mm, count=spheres)
     except CalibrationError as error:
         raise CalibrationError(f"{name}: {error}") from error
+    for sphere in found:
+        refuse_impossible_place(sphere, camera, radius_mm, name)
     windows = [_window(camera, sphere, radius_mm) for sphere in found]
     stacks = [
         np.empty((len(pictures), bottom - top, right - left), dtype=np.float32)

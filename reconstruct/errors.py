@@ -7,3 +7,9 @@ class ReconstructError(Exception):
     """The recording, camera or lights do not suffice for what was asked."""
 
     exit_code = 4
+
+
+class RequestError(ReconstructError):
+    """A form, device or setting was asked for that there is not."""
+
+    exit_code = 2

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from reconstruct.errors import ReconstructError
+from reconstruct.errors import ReconstructError, RequestError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,7 +118,7 @@ def device_named(name: str) -> str:
     try:
         torch.device(name)
     except RuntimeError:
-        raise ReconstructError(
+        raise RequestError(
             f"there is no device '{name}': choose cpu, auto, or a GPU's name such as cuda"
         ) from None
     try:

@@ -64,6 +64,8 @@ class Workspace:
     def at(folder: Path | None) -> Workspace:
         """The workspace in a folder (None: the current one); raises `UsageError` if it is none."""
         folder = (folder or Path()).resolve()
+        if folder.is_file():
+            raise UsageError(f"{folder} is a file: name a folder with --workspace")
         if not folder.is_dir():
             raise UsageError(f"there is no folder {folder}: make it, or name another --workspace")
         return Workspace(folder)

@@ -166,7 +166,8 @@ class VirtualCamera:
             x, y, w, h = settings.roi
             if min(x, y) < 0 or min(w, h) < 1 or x + w > width or y + h > height:
                 raise DeviceError(
-                    f"region {settings.roi} does not fit into the camera's {width}×{height} pixels"
+                    f"region {list(settings.roi)} does not fit into the camera's {width}×{height} "
+                    "pixels: correct camera: roi in rig.yaml"
                 )
             width, height = w, h
         self._settings = replace(settings, exposure_us=self._clamped(settings.exposure_us))

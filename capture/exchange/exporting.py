@@ -46,7 +46,7 @@ def export_recording(
         if the folder exists, an LED lacks that exposure or a file cannot be read
     """
     if folder.exists():
-        raise DataError(f"{folder} exists already: nothing is overwritten")
+        raise DataError(f"{folder} exists already and is kept: name another --out")
     exposures = recording.exposures
     if exposure is not None and not any(alike(e, exposure) for e in exposures):
         known = ", ".join(f"{e:g}" for e in exposures)

@@ -155,7 +155,9 @@ def parse_dialect(text: str, source: str) -> Dialect:
 def _explain(problem: Any, data: dict[Any, Any]) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] != "extra_forbidden" and problem["type"] != "invalid_key":
-        reason = problem["msg"].removeprefix("Value error, ")
+        reason = (
+            problem["msg"].removeprefix("Value error, ").replace("Field required", "is missing")
+        )
         return f"{where}: {reason}" if where else reason
     key = problem["loc"][-1]
     if True in data or False in data:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from reconstruct.errors import ReconstructError
+from reconstruct.errors import RequestError
 
 
 @dataclass(frozen=True)
@@ -73,33 +73,33 @@ class TrainConfig:
 
     @staticmethod
     def from_mapping(data: dict[str, Any]) -> TrainConfig:
-        """Check names and types; `ReconstructError` names the nearest known key."""
+        """Check names and types; `RequestError` names the nearest known key."""
         known = {f.name: f for f in fields(TrainConfig)}
         given: dict[str, Any] = {}
         for key, value in data.items():
             if key not in known:
                 near = difflib.get_close_matches(key, known, 1)
                 hint = f"; did you mean '{near[0]}'?" if near else ""
-                raise ReconstructError(f"the training configuration has no key '{key}'{hint}")
+                raise RequestError(f"the training configuration has no key '{key}'{hint}")
             kind = type(getattr(TrainConfig(), key))
             if kind is float and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
             if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-                raise ReconstructError(
+                raise RequestError(
                     f"the training configuration's '{key}' is {value!r}; expected {kind.__name__}"
                 )
             given[key] = value
         config = TrainConfig(**given)
         if (config.budget_minutes > 0) == (config.budget_steps > 0):
-            raise ReconstructError("give the run exactly one of budget_minutes and budget_steps")
+            raise RequestError("give the run exactly one of budget_minutes and budget_steps")
         if config.network not in ("any-rig", "published"):
-            raise ReconstructError(f"no network '{config.network}': any-rig or published")
+            raise RequestError(f"no network '{config.network}': any-rig or published")
         if config.init and config.network != "any-rig":
-            raise ReconstructError("init takes any-rig weights; they do not fit another network")
+            raise RequestError("init takes any-rig weights; they do not fit another network")
         if config.captures and not Path(config.captures).is_dir():
-            raise ReconstructError(f"there is no folder of captures {config.captures}")
+            raise RequestError(f"there is no folder of captures {config.captures}")
         if config.optimiser not in ("adamw", "muon"):
-            raise ReconstructError(f"no optimiser '{config.optimiser}': adamw or muon")
+            raise RequestError(f"no optimiser '{config.optimiser}': adamw or muon")
         if config.precision not in ("float32", "bfloat16"):
-            raise ReconstructError(f"no precision '{config.precision}': float32 or bfloat16")
+            raise RequestError(f"no precision '{config.precision}': float32 or bfloat16")
         return config

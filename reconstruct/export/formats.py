@@ -41,7 +41,7 @@ def export_surface(surface: Surface, path: Path, step_mm: float | None = None) -
     if kind not in KINDS:
         raise ReconstructError(f"{path.name}: choose one of {', '.join(sorted(KINDS))}")
     if path.exists():
-        raise ReconstructError(f"{path} exists already: nothing is overwritten")
+        raise ReconstructError(f"{path} exists already and is kept: name another --out")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".part-{path.name}")
     try:

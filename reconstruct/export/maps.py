@@ -36,7 +36,7 @@ def read_tiff(path: Path) -> NDArray[Any]:
             raise ValueError("it holds no picture")
         return values
     except FileNotFoundError:
-        raise ReconstructError(f"there is no {path}") from None
+        raise ReconstructError(f"there is no file {path}: is its name spelled so?") from None
     except (OSError, ValueError, IndexError, KeyError, tifffile.TiffFileError) as error:
         raise ReconstructError(f"{path} cannot be read as a map: {error}") from error
 

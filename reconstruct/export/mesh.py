@@ -113,7 +113,7 @@ def read_mesh(path: Path) -> Mesh:
     import trimesh
 
     if not path.is_file():
-        raise ReconstructError(f"there is no {path}")
+        raise ReconstructError(f"there is no file {path}: is its name spelled so?")
     try:
         scene = trimesh.load_scene(path, process=False)
         nodes = list(scene.graph.nodes_geometry)

@@ -38,7 +38,7 @@ def write_sdf(path: Path, grid: HeightGrid) -> None:
 def read_topography(path: Path) -> HeightGrid:
     """Read X3P or SDF with square sampling as a grid in mm; raises `ReconstructError`."""
     if not path.is_file():
-        raise ReconstructError(f"there is no {path}")
+        raise ReconstructError(f"there is no file {path}: is its name spelled so?")
     try:
         if path.suffix.lower() == ".x3p":
             import x3pio

@@ -36,7 +36,9 @@ class Truth:
                 position = np.asarray(data["position"], dtype=np.float64)
                 normal = np.asarray(data["normal"], np.float64) if "normal" in data else None
         except FileNotFoundError:
-            raise ReconstructError(f"there is no {path}") from None
+            raise ReconstructError(
+                f"there is no file {path} with the truth: is its name spelled so?"
+            ) from None
         except KeyError:
             raise ReconstructError(f"{path} has no 'position': expected (H, W, 3) in mm") from None
         except (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipFile) as error:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reconstruct.errors import ReconstructError
+from reconstruct.errors import ReconstructError, RequestError
 from reconstruct.metrology.grid import Array, HeightGrid
 
 ALIGNMENTS = ("none", "mean", "plane", "rigid")
@@ -83,7 +83,7 @@ def compare(
         if there is no such alignment or the surfaces do not overlap
     """
     if alignment not in ALIGNMENTS:
-        raise ReconstructError(
+        raise RequestError(
             f"there is no alignment '{alignment}': choose one of {', '.join(ALIGNMENTS)}"
         )
     x, y, z = measured.points()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from reconstruct.errors import ReconstructError
+from reconstruct.errors import ReconstructError, RequestError
 from reconstruct.metrology.grid import Array, HeightGrid
 
 FORMS = ("none", "mean", "plane", "sphere", "cylinder", "poly2 … poly12")
@@ -65,7 +65,7 @@ def remove_form(grid: HeightGrid, kind: str = "plane") -> Form:
     degree = kind.removeprefix("poly")
     if kind.startswith("poly") and degree.isdecimal() and 1 <= int(degree) <= 12:
         return _polynomial(grid, int(degree))
-    raise ReconstructError(f"there is no form '{kind}': choose one of {', '.join(FORMS)}")
+    raise RequestError(f"there is no form '{kind}': choose one of {', '.join(FORMS)}")
 
 
 def _plane(grid: HeightGrid) -> Form:

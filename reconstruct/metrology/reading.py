@@ -43,7 +43,7 @@ def read_shape(
             raise ReconstructError(f"{path} holds no result: expected {KNOWN}")
         return grid_of(read_results(path), step_mm)
     if not path.exists():
-        raise ReconstructError(f"there is no {path}")
+        raise ReconstructError(f"there is no file {path}: is its name spelled so?")
     if suffix in MESHES:
         mesh = read_mesh(path)
         return seen_from_above(mesh.vertices_mm, mesh.faces, step_mm)

@@ -83,7 +83,7 @@ def shape_of_heights(
 
 def _read_map(path: Path) -> NDArray[np.float64]:
     if not path.is_file():
-        raise ReconstructError(f"there is no {path}")
+        raise ReconstructError(f"there is no file {path}: is its name spelled so?")
     try:
         if path.suffix.lower() in (".npy", ".npz"):
             data = np.load(path, allow_pickle=False)

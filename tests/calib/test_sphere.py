@@ -13,8 +13,8 @@ from calib.camera import Camera
 from calib.circles import find_circles
 from calib.errors import CalibrationError
 from calib.pictures import PictureSet, pose_folders, read_camera
-from calib.sphere import assumed_camera, find_spheres, fit_sphere, outline
-from calib.views import directions_from, measure_views
+from calib.sphere import Sphere, assumed_camera, find_spheres, fit_sphere, outline
+from calib.views import directions_from, measure_views, refuse_impossible_place
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 MIRROR = SHARED / "captures" / "mirror"
@@ -163,6 +163,21 @@ def test_path_traced_balls() -> None:
         assert np.linalg.norm(off[:2]) < 0.03
         assert abs(off[2]) < 0.4
         assert off @ np.linalg.inv(found[0].covariance) @ off < 11.3
+
+
+@pytest.mark.parametrize(
+    ("factor", "says"), [(1.0, ""), (1.05, ""), (1.6, "below the stage"), (0.4, "above the stage")]
+)
+def test_a_wrong_diameter_puts_the_ball_where_no_ball_can_be(factor: float, says: str) -> None:
+    """The same outline, a diameter wrong by a factor: the ball moves along the line of sight."""
+    eye, true = WIDE.centre_mm, np.array([10.0, -5.0, 12.7])
+    centre = eye + factor * (true - eye)
+    sphere = Sphere(centre, np.eye(3), np.zeros((0, 2)), 0.0, 1.0)
+    if not says:
+        refuse_impossible_place(sphere, WIDE, factor * 12.7, "pose_1")
+        return
+    with pytest.raises(CalibrationError, match=f"pose_1: a ball of .* {says}"):
+        refuse_impossible_place(sphere, WIDE, factor * 12.7, "pose_1")
 
 
 @needs_photos

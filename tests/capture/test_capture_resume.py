@@ -72,6 +72,8 @@ def test_resume_refuses_another_virtual_rig(tmp_path: Path) -> None:
 
 def test_a_damaged_picture_is_taken_again(tmp_path: Path) -> None:
     half = capture(tmp_path / "run", stop=stop_after(6))
+    left = len(SHOTS) - 6
+    assert f"{left} of {len(SHOTS)} pictures are still to be taken" in verify(half.folder).problems
     victim = half.folder / "frames" / "0003_led003.tif"
     data = bytearray(victim.read_bytes())
     data[-1] ^= 1

@@ -93,11 +93,11 @@ def test_measure_finds_the_step(tmp_path: Path) -> None:
     [
         (["measure", "RESULT", "--step"], 2, "needs a line"),
         (["measure", "RESULT", "--line", "1,2"], 2, "expected 4 numbers"),
-        (["measure", "RESULT", "--form", "cone"], 4, "no form"),
+        (["measure", "RESULT", "--form", "cone"], 2, "no form"),
         (["measure", "RESULT", "--cutoff", "0.1"], 4, "too short"),
         (["measure", "absent"], 2, "no result"),
         (["compare", "RESULT", "absent.stl"], 4, "there is no"),
-        (["compare", "RESULT", "TRUTH", "--align", "best"], 4, "no alignment"),
+        (["compare", "RESULT", "TRUTH", "--align", "best"], 2, "no alignment"),
         (["compare", "RESULT", "TRUTH", "--tolerance", "0"], 2, "above 0"),
         (["evaluate", "RESULT"], 2, "--truth"),
         (["evaluate", "RESULT", "--truth", "absent.npz"], 4, "there is no"),
@@ -124,3 +124,10 @@ def test_mistakes_get_one_sentence(
     assert says in error
     assert error.startswith("rig: ")
     assert len(error.strip().splitlines()) == 1
+
+
+def test_a_typo_in_a_training_configuration(tmp_path: Path) -> None:
+    (tmp_path / "train.yaml").write_text("outt: x")
+    done = run("train", "--config", tmp_path / "train.yaml")
+    assert getattr(done.exception, "exit_code", None) == 2
+    assert "no key 'outt'; did you mean 'out'?" in str(done.exception)

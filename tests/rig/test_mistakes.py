@@ -70,6 +70,7 @@ def refused(answer: tuple[int, str], code: int, *says: str) -> None:
     [
         (["capture", "--part", "A12"], USAGE, "rig init"),
         (["capture", "--part", "A12", "--workspace", "nowhere"], USAGE, "there is no folder"),
+        (["capture", "--part", "A12", "--workspace", __file__], USAGE, "is a file: name a folder"),
         (["reconstruct", "B99"], USAGE, "there is no recording of part B99"),
         (["verify", "B99"], USAGE, "there is no recording of part B99"),
         (["evaluate", "B99"], USAGE, "rig reconstruct B99"),
@@ -194,7 +195,7 @@ def test_a_file_instead_of_a_folder(rig: Rig, pictures: Path) -> None:
         (["--leds", "1-3"], USAGE, "at least 4"),
         (["--leds", "9-1"], USAGE, "smaller number first"),
         (["--device", "cuda:77", "--method", "halfvector"], DATA, "cuda:77"),
-        (["--device", "gpu"], DATA, "there is no device 'gpu': choose cpu, auto"),
+        (["--device", "gpu"], USAGE, "there is no device 'gpu': choose cpu, auto"),
     ],
 )
 def test_in_asking_for_a_surface(

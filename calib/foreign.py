@@ -10,7 +10,7 @@ import numpy as np
 
 from calib.camera import Camera
 from calib.errors import CalibrationError
-from calib.lights import Lights
+from calib.lights import Lights, are_places
 
 FAR_MM = 1e6
 """Where lights are put of which only the direction is known: parallel light for any part."""
@@ -34,7 +34,7 @@ def _triples(data: Any, keys: str, source: str) -> np.ndarray[Any, np.dtype[np.f
         values = np.asarray(rows, dtype=np.float64).reshape(-1, 3)
     except (KeyError, TypeError, ValueError) as error:
         raise CalibrationError(f"{source} has a light without {', '.join(keys)}") from error
-    if not np.all(np.isfinite(values)):
+    if not np.all(are_places(values)):
         raise CalibrationError(f"{source} has a light at no finite place")
     return values
 
@@ -128,7 +128,8 @@ def parse_luces(text: str, source: str = "led_params.txt") -> tuple[Lights, Came
     height, width, f, x0, y0, distance = camera_row
     phi = table[:, 6:-1].mean(axis=1)
     length = np.linalg.norm(table[:, 3:6], axis=1)
-    if not np.all(np.isfinite(table)) or np.any(phi <= 0) or np.any(length == 0):
+    finite = np.all(np.isfinite(table)) and np.all(are_places(table[:, :3]))
+    if not finite or np.any(phi <= 0) or np.any(length == 0):
         raise CalibrationError(f"{source}: an LED has no power, axis or finite place")
     flip = np.array([1.0, -1.0, -1.0])
     lights = Lights(

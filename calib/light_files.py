@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from calib.camera import Camera
 from calib.errors import CalibrationError
 from calib.foreign import at_infinity, format_dome, format_luces, parse_dome, read_luces
-from calib.lights import Lights
+from calib.lights import Lights, are_places
 from calib.lp import LightList, format_lp, read_lp
 
 FORMAT = "rig-lights/1"
@@ -92,7 +92,7 @@ def from_data(data: Any, source: str = "the light file") -> Lights:
             raise CalibrationError(f"{source}: some LEDs have a {key} and some have none")
     position = np.array(rows["position_mm"])
     power = np.array(rows["power"])
-    if not np.all(np.isfinite(position)) or not np.all(np.isfinite(power)) or power.min() < 0:
+    if not np.all(are_places(position)) or not np.all(np.isfinite(power)) or power.min() < 0:
         raise CalibrationError(f"{source}: an LED has no finite position or a negative power")
     if not np.all(np.isfinite(np.array(rows["axis"]))):
         raise CalibrationError(f"{source}: an LED has an axis without direction")

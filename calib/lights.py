@@ -11,6 +11,14 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
+FARTHEST_MM = 1e12
+
+
+def are_places(xyz: Array) -> NDArray[np.bool_]:
+    """(N,) whether coordinates (N, 3) are those of a place; NaN and absurd ones are not."""
+    return np.asarray(np.all(np.abs(xyz) <= FARTHEST_MM, axis=1))
+
+
 @dataclass(frozen=True, eq=False)
 class Lights:
     """Near point lights. Irradiance at distance d mm with angle ψ off the axis, on a surface

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.errors import CalibrationError
+from calib.lights import are_places
 
 Array = NDArray[np.float64]
 
@@ -75,8 +76,8 @@ def parse_lp(text: str, source: str = "the .lp file") -> LightList:
     if announced is not None and announced != len(rows):
         raise CalibrationError(f"{source} announces {announced} lights and lists {len(rows)}")
     xyz = np.array(rows)
-    if not np.all(np.isfinite(xyz)) or np.any(np.linalg.norm(xyz, axis=1) == 0):
-        bad = np.flatnonzero(~np.isfinite(xyz).all(axis=1) | ~xyz.any(axis=1))
+    bad = np.flatnonzero(~are_places(xyz) | ~xyz.any(axis=1))
+    if len(bad):
         raise CalibrationError(f"{source}: light {bad[0] + 1} lies at {xyz[bad[0]]}")
     return LightList(tuple(names), xyz)
 

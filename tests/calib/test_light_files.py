@@ -188,6 +188,16 @@ def test_any_json_is_lights_or_one_sentence(led: object, extra: object) -> None:
             parse_dome(json.dumps(candidate))
 
 
+def test_absurd_places_are_refused() -> None:
+    for place in ([0.0, 0.0, 1.3e154], [float("nan"), 1.0, 2.0]):
+        with pytest.raises(CalibrationError, match="finite"):
+            parse_dome(json.dumps({"lightConfiguration": "lights3d", "positions3d": [place]}))
+        data = to_data(some_lights())
+        data["leds"][0]["position_mm"] = place
+        with pytest.raises(CalibrationError, match="finite"):
+            from_data(data)
+
+
 def test_unit_directions_give_lights_at_infinity(tmp_path: Path) -> None:
     unit = np.array([[0.6, 0.0, 0.8], [0.0, -0.6, 0.8]])
     text = "a.png 0.6 0 0.8\nb.png 0 -0.6 0.8\n"

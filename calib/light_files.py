@@ -75,7 +75,8 @@ def from_data(data: Any, source: str = "the light file") -> Lights:
             position = np.asarray(led["position_mm"], dtype=np.float64).reshape(3)
             rows["position_mm"].append(position)
             axis = np.asarray(led.get("axis", -position), dtype=np.float64).reshape(3)
-            rows["axis"].append(axis / (np.linalg.norm(axis) or np.nan))
+            axis = axis / (np.abs(axis).max() or np.nan)  # or the square of a long one overflows
+            rows["axis"].append(axis / np.linalg.norm(axis))
             rows["lobe"].append(float(led.get("lobe", 0.0)))
             rows["power"].append(float(led.get("power", 1.0)))
             if led.get("covariance") is not None:

@@ -198,6 +198,12 @@ def test_absurd_places_are_refused() -> None:
             from_data(data)
 
 
+def test_an_axis_may_have_any_length() -> None:
+    data = to_data(some_lights())
+    data["leds"][0]["axis"] = [0.0, 0.0, -1e200]
+    np.testing.assert_array_equal(from_data(data).axis[0], [0.0, 0.0, -1.0])
+
+
 def test_unit_directions_give_lights_at_infinity(tmp_path: Path) -> None:
     unit = np.array([[0.6, 0.0, 0.8], [0.0, -0.6, 0.8]])
     text = "a.png 0.6 0 0.8\nb.png 0 -0.6 0.8\n"

@@ -274,7 +274,7 @@ def run_reconstruction(
     }
     summary = {
         **surface.summary,
-        "part": request.name,
+        "part": run.parent.name,
         "recording": run.name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": version("dpps-rig"),
@@ -292,9 +292,8 @@ def run_reconstruction(
     write_results(surface, out)
     from rig.report.result import write_result_report
 
-    title = run.parent.name if request.name == str(run) else request.name
     write_result_report(
-        surface, out, title=title, stack=stack, lights=lights, truth=recording.truth_path,
+        surface, out, title=run.parent.name, stack=stack, lights=lights, truth=recording.truth_path,
         provenance={"recording": str(run)},
     )  # fmt: skip
     return surface, out

@@ -22,6 +22,19 @@ function number(value, digits = 4) {
   return value.toFixed(Math.max(0, digits - 1 - size));
 }
 
+// Round numbers between two ends, about `count` of them, with the digits that tell them apart.
+function ticks(low, high, count = 8) {
+  const least = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(least));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= 0.999 * least);
+  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  const found = [];
+  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++) {
+    found.push({ value: k * step, text: (k * step).toFixed(digits) });
+  }
+  return found;
+}
+
 function colour(table, fraction) {
   const i = Math.max(0, Math.min(255, Math.round(fraction * 255)));
   return [table[3 * i], table[3 * i + 1], table[3 * i + 2]];
@@ -65,6 +78,7 @@ function provenanceRows(value, path = "") {
   if (value !== null && typeof value === "object" && !Array.isArray(value)) {
     return Object.entries(value).flatMap(([key, item]) => provenanceRows(item, path ? `${path}.${key}` : key));
   }
-  const text = Array.isArray(value) ? JSON.stringify(value) : String(value);
+  const short = (v) => (typeof v === "number" && !Number.isInteger(v) ? Number(v.toPrecision(6)) : v);
+  const text = Array.isArray(value) ? JSON.stringify(value.map(short)) : String(short(value));
   return [node("tr", {}, node("td", { class: "path" }, path), node("td", {}, text.length > 400 ? text.slice(0, 400) + " …" : text))];
 }

@@ -91,16 +91,21 @@ function drawProfile() {
   context.font = "12px system-ui, sans-serif";
   context.fillStyle = "#5c6878";
   context.strokeStyle = "#d9dee6";
-  for (let i = 0; i <= 4; i++) {
-    const z = low + ((high - low) * i) / 4, s = (end * i) / 4;
+  context.textAlign = "right";
+  for (const z of ticks(low, high)) {
     context.beginPath();
-    context.moveTo(left, py(z));
-    context.lineTo(w - 12, py(z));
+    context.moveTo(left, py(z.value));
+    context.lineTo(w - 12, py(z.value));
     context.stroke();
-    context.textAlign = "right";
-    context.fillText(number(z), left - 6, py(z) + 4);
-    context.textAlign = "center";
-    context.fillText(`${number(s, 3)}`, px(s), h - bottom + 16);
+    context.fillText(z.text, left - 6, py(z.value) + 4);
+  }
+  context.textAlign = "center";
+  for (const s of ticks(0, end)) {
+    context.beginPath();
+    context.moveTo(px(s.value), h - bottom);
+    context.lineTo(px(s.value), h - bottom + 4);
+    context.stroke();
+    context.fillText(s.text, px(s.value), h - bottom + 16);
   }
   context.fillText("distance, mm", (w + left) / 2, h - 2);
   context.save();

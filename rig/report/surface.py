@@ -180,8 +180,13 @@ def write_surface_report(
     step = max(1, -(-max(surface.height_mm.shape) // MAP_SIZE))
     data = {
         "title": title,
-        "subtitle": f"method {surface.summary.get('method', 'unknown')}, "
-        f"{surface.camera.width} × {surface.camera.height} px",
+        "subtitle": " · ".join(
+            [
+                f"method {surface.summary.get('method', 'unknown')}",
+                f"{surface.camera.width} × {surface.camera.height} px",
+                *([str(surface.summary["date"])] if "date" in surface.summary else []),
+            ]
+        ),
         "tiles": tiles,
         "figures": [vars(figure) for figure in [*own, *figures]],
         "map": {

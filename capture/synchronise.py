@@ -8,6 +8,7 @@ and its exposure-active line steps the board.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
@@ -173,7 +174,7 @@ class SoftwareSync:
         if shot.led:
             self._board.on(shot.led, shot.level)
             if self._settle_us:
-                _sleep_us(self._settle_us)
+                time.sleep(self._settle_us * 1e-6)
         self._camera.trigger()
 
     def _fetch(self, shot: Shot) -> Frame:
@@ -369,9 +370,3 @@ def _leave(board: LedBoard, camera: Camera) -> None:
         board.abort()
     with contextlib.suppress(DeviceError):
         board.off()
-
-
-def _sleep_us(duration_us: float) -> None:
-    import time
-
-    time.sleep(duration_us * 1e-6)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from calib.certificate import Calibration
 from calib.pictures import PictureSet, pose_folders, read_camera
 from calib.plate import measure_plate
-from calib.solve import Calibration, solve_lights
+from calib.solve import solve_lights
 from calib.views import SphereView, measure_views
 
 CAPTURES = Path(__file__).resolve().parents[1].parent / "shared" / "captures"

@@ -121,9 +121,11 @@ class Adjustment:
     ----------
     camera, radius_mm : of the spheres' pictures
     highlights : measured highlights
-    centres_mm, centre_information : (S, 3), (S, 3, 3) sphere centres from the outlines
+    centres_mm, centre_information : (S, 3), (3 S, 3 S) sphere centres from the outlines
     plate : white plate, or None
     nominal : positions known beforehand, or None
+    widening_mm : (S, 3) error of the centres, one sigma, if all outlines are too wide alike; where
+        it is to be considered, not solved for
     axis, axis_sigma : (N, 3) where the LEDs were mounted to point, rad
     lobe, lobe_sigma : expected exponent
     log_power, power_sigma : (N,) rough log powers, to close the gap without a plate
@@ -140,6 +142,7 @@ class Adjustment:
     log_power: Array
     plate: PlateData | None = None
     nominal: Prior | None = None
+    widening_mm: Array | None = None
     axis_sigma: float = 0.2
     lobe: float = 1.0
     lobe_sigma: float = 1.0
@@ -282,12 +285,11 @@ class Adjustment:
             g[columns] += pull
             cost += 0.5 * float(np.sum(off * pull))
         if len(self.centres_mm):
-            off = state.centres_mm - self.centres_mm
-            pull = np.einsum("kij,kj->ki", self.centre_information, off)
-            columns = base + SHARED + 3 * np.arange(len(off))[:, None] + np.arange(3)
-            H[columns[:, :, None], columns[:, None, :]] += self.centre_information
-            g[columns] += pull
-            cost += 0.5 * float(np.sum(off * pull))
+            apart = (state.centres_mm - self.centres_mm).ravel()
+            pulled = self.centre_information @ apart
+            H[base + SHARED :, base + SHARED :] += self.centre_information
+            g[base + SHARED :] += pulled
+            cost += 0.5 * float(apart @ pulled)
         return cost
 
     def linearise(self, state: Unknowns) -> Linearised:
@@ -308,8 +310,12 @@ class Adjustment:
         )
 
 
-def led_covariance(solution: Solution[Unknowns]) -> tuple[Array, Array, Array]:
+def led_covariance(
+    adjustment: Adjustment, solution: Solution[Unknowns]
+) -> tuple[Array, Array, Array]:
     """Covariances of a solution.
+
+    What is considered but not solved for enters with what it does to the result (Schmidt 1966).
 
     Returns
     -------
@@ -320,6 +326,10 @@ def led_covariance(solution: Solution[Unknowns]) -> tuple[Array, Array, Array]:
     full = covariance_of(solution.linearised.matrix)
     state = solution.state
     count = len(state.position_mm)
+    if adjustment.widening_mm is not None:
+        pull = adjustment.centre_information @ adjustment.widening_mm.ravel()
+        considered = full[:, LED * count + SHARED :] @ pull
+        full = full + np.outer(considered, considered)
     led = full[: LED * count, : LED * count].reshape(count, LED, count, LED)
     own = led[np.arange(count), :, np.arange(count)]
     turn = np.zeros((count, 6, 5))

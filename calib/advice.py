@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.camera import Camera
+from calib.certificate import Calibration
 from calib.reflection import highlights
-from calib.solve import Calibration
 
 Array = NDArray[np.float64]
 

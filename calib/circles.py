@@ -133,11 +133,28 @@ def find_circles(
 ) -> list[Circle]:
     """Outlines of spheres in a picture, the best covered first.
 
+    Parameters and order as for `find_concentric`, whose first choices these are.
+    """
+    return [group[0] for group in find_concentric(image, radius_px=radius_px, most=most)]
+
+
+def find_concentric(
+    image: NDArray[Any],
+    *,
+    radius_px: tuple[float, float] | None = None,
+    most: int = 8,
+) -> list[list[Circle]]:
+    """Outlines of spheres with the other rings that share their places.
+
     Parameters
     ----------
     image : (H, W), any scale
     radius_px : least and greatest radius; by default 6 to 60 % of the picture's short side
-    most : how many to return at most
+    most : how many places to return at most
+
+    Returns
+    -------
+    circles by place, the best covered place first; of each place the likeliest outline first
     """
     values = np.asarray(image, dtype=np.float32)
     low, high = map(float, np.percentile(values, [0.5, 99.5]))
@@ -169,17 +186,24 @@ def find_circles(
         if c.coverage >= MIN_COVERAGE and 0.9 * radii[0] <= c.radius <= 1.1 * radii[-1]
     ]
     return [
-        Circle(
-            (c.x + 0.5) * scale_x - 0.5, (c.y + 0.5) * scale_y - 0.5, c.radius * scale, c.coverage
-        )
-        for c in _outermost(candidates)[:most]
+        [
+            Circle(
+                (c.x + 0.5) * scale_x - 0.5,
+                (c.y + 0.5) * scale_y - 0.5,
+                c.radius * scale,
+                c.coverage,
+            )
+            for c in group
+        ]
+        for group in _outermost(candidates)[:most]
     ]
 
 
-def _outermost(candidates: list[Circle]) -> list[Circle]:
-    """One circle per sphere: the largest well covered one of those that share a place."""
+def _outermost(candidates: list[Circle]) -> list[list[Circle]]:
+    """Circles by place: the largest well covered one first, then the others, by coverage."""
     left = sorted(candidates, key=lambda c: -c.coverage)
     chosen: list[Circle] = []
+    groups: list[list[Circle]] = []
     while left:
         best = left[0]
         group = [
@@ -192,6 +216,7 @@ def _outermost(candidates: list[Circle]) -> list[Circle]:
         # Among near duplicates of the widest the best covered is the most accurate.
         same = [c for c in good if abs(c.radius - widest.radius) < 0.05 * widest.radius]
         chosen.append(max(same, key=lambda c: c.coverage))
+        groups.append([chosen[-1], *(c for c in group if c is not chosen[-1])])
         left = [
             c
             for c in left
@@ -199,4 +224,4 @@ def _outermost(candidates: list[Circle]) -> list[Circle]:
             > 0.8 * max(c.radius, chosen[-1].radius)
         ]
         left = [c for c in left if c not in group]
-    return sorted(chosen, key=lambda c: -c.coverage)
+    return sorted(groups, key=lambda group: -group[0].coverage)

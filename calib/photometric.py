@@ -134,7 +134,7 @@ def fit_photometry(
         radius_mm=1.0,
         highlights=no_highlights(),
         centres_mm=nothing,
-        centre_information=np.zeros((0, 3, 3)),
+        centre_information=np.zeros((0, 0)),
         axis=lights.axis,
         log_power=rough,
         plate=plate,
@@ -145,7 +145,7 @@ def fit_photometry(
     solution = adjustment.solve(start)
     adjustment = with_texture(adjustment, solution.state)
     solution = adjustment.solve(solution.state)
-    covariance, _, power_sigma = led_covariance(solution)
+    covariance, _, power_sigma = led_covariance(adjustment, solution)
     state = solution.state
     lights = replace(
         apply_photometry(lights, state, plate, reflectance),

@@ -8,7 +8,7 @@ distorted lenses, and gives the centre with its covariance at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -16,14 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.camera import Camera
-from calib.circles import Circle, find_circles
+from calib.circles import Circle, find_concentric
 from calib.errors import CalibrationError
 
 Array = NDArray[np.float64]
 
 EDGE_BIAS_PX = 0.05
-"""One sigma by which an outline may be too wide as a whole (blur beside uneven brightness)."""
+"""One sigma by which an outline may be too wide as a whole, sharp and between even areas."""
+UNEVEN = 1.0
+"""The same between uneven areas, by how far a filter of twice the width moves the outline."""
 MIN_OUTLINE = 0.3
+RINGS = 6
+RING_CONTRAST, RING_COVERAGE, SHARP_PX = 0.1, 0.7, 0.5
+"""Of a ring that can be an outline, relative to the best of its place, and how far its edges may
+scatter if all rings are blurred."""
 ASSUMED_FOCAL = 50.0
 
 
@@ -39,6 +45,8 @@ class Sphere:
     rms_px : of their distances from the fitted outline
     coverage : part of the outline that was seen
     contrast : median strength of the edges used, in units of the picture
+    widening_mm : (3,) how far off the centre is if the outline is too wide by one sigma of what
+        uneven brightness beside it, alike in all pictures of a set, may do; not in `covariance`
     """
 
     centre_mm: Array
@@ -47,6 +55,7 @@ class Sphere:
     rms_px: float
     coverage: float
     contrast: float = 0.0
+    widening_mm: Array = field(default_factory=lambda: np.zeros(3))
 
 
 def assumed_camera(shape: tuple[int, int], focal_px: float | None = None) -> Camera:
@@ -94,15 +103,23 @@ def centre_from_circle(camera: Camera, circle: Circle, radius_mm: float) -> Arra
 
 
 def _edge_points(
-    image: NDArray[np.float32], camera: Camera, centre_mm: Array, radius_mm: float, band_px: float
+    image: NDArray[np.float32],
+    camera: Camera,
+    centre_mm: Array,
+    radius_mm: float,
+    band_px: float,
+    coarse: float = 1.0,
 ) -> tuple[Array, Array, Array]:
-    """Sub-pixel edges across the outline: pixels (n, 2), angles (n,), strengths (n,)."""
+    """Sub-pixel edges across the outline: pixels (n, 2), angles (n,), strengths (n,).
+
+    `coarse` is by how much the filter is wider than it need be.
+    """
     ring = outline(camera, centre_mm, radius_mm, np.linspace(0, 2 * np.pi, 8, endpoint=False))
     radius_px = float(np.mean(np.linalg.norm(ring - ring.mean(axis=0), axis=1)))
     count = int(np.clip(2 * np.pi * radius_px / 1.5, 90, 1440))
     angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
     step = 0.5
-    sigma_px = max(1.0, 0.004 * radius_px)
+    sigma_px = coarse * max(1.0, 0.004 * radius_px)
     far = band_px + max(4.0, 3 * sigma_px + 1)
     offsets = np.arange(-far, far + step / 2, step)
     distance = float(np.linalg.norm(centre_mm - camera.centre_mm))
@@ -211,10 +228,19 @@ def fit_sphere(
     rms = float(np.sqrt(np.mean(error[near] ** 2)))
     J = J[near]
     inverse = np.linalg.inv(J.T @ J)
-    whole = inverse @ J.sum(axis=0) * EDGE_BIAS_PX
-    covariance = inverse * max(rms, 0.02) ** 2 * 3 + np.outer(whole, whole)
+    coarse, _, _ = _edge_points(values, camera, centre, radius_mm, band, coarse=2.0)
+    blurred, _ = _cone_residuals(camera, camera.rays(coarse), centre, radius_mm, px_per_rad)
+    blurred = blurred[np.abs(blurred) < max(2.0, 3 * rms)]
+    # Unequal slopes of brightness beside an edge shift it, the more the wider the filter. That it
+    # is mirrored more and more towards grazing angles shifts it too, which no filter shows.
+    shift = float(np.median(blurred)) - float(np.median(error[near])) if len(blurred) else 1.0
+    whole = inverse @ J.sum(axis=0)
+    covariance = inverse * max(rms, 0.02) ** 2 * 3 + EDGE_BIAS_PX**2 * np.outer(whole, whole)
+    widening = whole * UNEVEN * shift
     contrast = float(np.median(strength[near]))
-    return Sphere(centre, np.asarray(covariance), points[near], rms, float(coverage), contrast)
+    return Sphere(
+        centre, np.asarray(covariance), points[near], rms, float(coverage), contrast, widening
+    )
 
 
 def expected_radius_px(camera: Camera, radius_mm: float) -> tuple[float, float] | None:
@@ -230,6 +256,36 @@ def expected_radius_px(camera: Camera, radius_mm: float) -> tuple[float, float] 
     far_px = f * radius_mm / (near + slack)
     near_px = f * radius_mm / max(near - slack - 2 * radius_mm, 0.2 * near)
     return 0.95 * far_px, 1.1 * near_px
+
+
+def _outline_among(
+    image: NDArray[np.float32], camera: Camera, radius_mm: float, group: list[Circle]
+) -> list[Sphere]:
+    """The sphere, if any, whose outline is one of the rings that share a place.
+
+    Within the outline lie the rings that a mirror shows of its surroundings; around it the edge
+    of its own soft shadow, which is no edge at all when looked at closely. So it is the outermost
+    ring that is sharp.
+    """
+    found: list[Sphere] = []
+    for circle in group[:RINGS]:
+        start = centre_from_circle(camera, circle, radius_mm)
+        try:
+            found.append(
+                fit_sphere(image, camera, radius_mm, start, max(4.0, 0.03 * circle.radius))
+            )
+        except CalibrationError:
+            continue
+    if not found:
+        return []
+    contrast = RING_CONTRAST * max(s.contrast for s in found)
+    covered = RING_COVERAGE * max(s.coverage for s in found)
+    scatter = max(1.25 * min(s.rms_px for s in found), SHARP_PX)
+    sharp = [
+        s for s in found if s.contrast >= contrast and s.coverage >= covered and s.rms_px <= scatter
+    ]
+    eye = camera.centre_mm
+    return sorted(sharp, key=lambda s: float(np.linalg.norm(s.centre_mm - eye)))[:1]
 
 
 def _apart(spheres: list[Sphere], camera: Camera, radius_mm: float) -> list[Sphere]:
@@ -279,15 +335,9 @@ def find_spheres(
             f"the picture has {values.shape[1]} × {values.shape[0]} pixels, the camera "
             f"{view.width} × {view.height}"
         )
-    circles = find_circles(values, radius_px=expected)
     spheres: list[Sphere] = []
-    for circle in circles:
-        start = centre_from_circle(view, circle, radius_mm)
-        try:
-            sphere = fit_sphere(values, view, radius_mm, start, max(4.0, 0.03 * circle.radius))
-        except CalibrationError:
-            continue
-        spheres.append(sphere)
+    for group in find_concentric(values, radius_px=expected):
+        spheres += _outline_among(values, view, radius_mm, group)
     # Where the size is not known, a long outline says more than a small one well covered.
     support = {id(s): s.coverage if known else float(len(s.edges)) for s in spheres}
     spheres.sort(key=lambda s: -support[id(s)])

@@ -13,12 +13,13 @@ import numpy as np
 
 from calib.advice import next_place, poorly_fixed
 from calib.camera import Camera
+from calib.certificate import Calibration
 from calib.light_files import read_lights, write_lights
 from calib.lights import Lights
 from calib.photometric import fit_photometry
 from calib.pictures import PictureSet, find_pictures, pose_folders, probe_windows, read_camera
 from calib.plate import PlateData, PlatePictures, measure_plate
-from calib.solve import Calibration, solve_directions, solve_lights
+from calib.solve import solve_directions, solve_lights
 from calib.sphere import assumed_camera
 from calib.views import SphereView, measure_views
 from capture.journal import JOURNAL

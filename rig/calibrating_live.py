@@ -14,10 +14,11 @@ import numpy as np
 
 from calib.advice import ball_places, next_place
 from calib.camera import Camera
+from calib.certificate import Calibration
 from calib.errors import CalibrationError
 from calib.light_files import read_lights
 from calib.plate import measure_plate
-from calib.solve import Calibration, solve_lights
+from calib.solve import solve_lights
 from calib.views import SphereView, measure_views
 from capture.leds.board import exit_on_sigterm
 from capture.plan import Plan, Shot, parse_leds

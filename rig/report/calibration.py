@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from calib.solve import Calibration
+from calib.certificate import Calibration
 from calib.sphere import outline
 from calib.views import SphereView
 from rig.report.page import asset, write_page

@@ -10,11 +10,12 @@ import pytest
 
 from calib.blobs import Blob
 from calib.camera import Camera
+from calib.certificate import Calibration
 from calib.errors import CalibrationError
 from calib.lights import Lights
 from calib.plate import PlateData, log_pattern
 from calib.reflection import highlights
-from calib.solve import Calibration, solve_directions, solve_lights
+from calib.solve import solve_directions, solve_lights
 from calib.sphere import Sphere
 from calib.views import SphereView
 
@@ -158,6 +159,35 @@ def test_the_plate_fixes_what_the_ball_leaves_open() -> None:
     assert both.lights.intensity == pytest.approx(
         np.exp(4.0) * lights.power.mean() * np.pi / 0.8, rel=0.05
     )
+
+
+@pytest.mark.parametrize("plate", [False, True])
+def test_outlines_that_are_all_too_wide(plate: bool) -> None:
+    """A plate tells how far the balls are; without it the covariance has to say what is left."""
+    rng = np.random.default_rng(11)
+    camera, lights, radius = random_rig(rng, 24)
+    views = []
+    for view in views_of(rng, camera, lights, radius, 5, 0.05):
+        towards = view.sphere.centre_mm - camera.centre_mm
+        towards /= np.linalg.norm(towards)
+        sphere = replace(
+            view.sphere,
+            centre_mm=view.sphere.centre_mm - 3.0 * towards,
+            widening_mm=2.0 * towards,
+        )
+        views.append(replace(view, sphere=sphere))
+    data = plate_of(rng, camera, lights) if plate else None
+    result = solve_lights(views, camera, radius, plate=data, held_out=False)
+    off = np.linalg.norm(result.lights.position_mm - lights.position_mm, axis=1)
+    if plate:
+        assert np.median(off) < 1.0
+    assert np.median(off / result.position_sigma_mm) < 2.0
+    blind = [replace(v, sphere=replace(v.sphere, widening_mm=np.zeros(3))) for v in views]
+    without = solve_lights(blind, camera, radius, plate=data, held_out=False)
+    missed = np.linalg.norm(without.lights.position_mm - lights.position_mm, axis=1)
+    assert np.median(missed / without.position_sigma_mm) > 2.5
+    if plate:
+        assert np.median(off) < 0.5 * np.median(missed)
 
 
 def test_nominal_layout_helps_lights_seen_once() -> None:

@@ -83,6 +83,28 @@ def test_outline_with_hidden_rim_flare_and_rings_inside(hidden: float) -> None:
         assert np.linalg.norm(off) < 4 * sigma
 
 
+def test_a_pale_ball_in_its_own_soft_shadow() -> None:
+    """The strongest edge is the mirrored horizon, the widest the shadow; neither is the outline."""
+    for seed, at in enumerate([(-40.0, 30.0), (0.0, 0.0), (50.0, -20.0)]):
+        centre = np.array([*at, 18.0])
+        columns, rows = np.meshgrid(np.arange(WIDE.width), np.arange(WIDE.height))
+        rays = WIDE.rays(np.stack([columns, rows], axis=-1))
+        towards = (centre - WIDE.centre_mm) / np.linalg.norm(centre - WIDE.centre_mm)
+        sine = np.linalg.norm(np.cross(rays, towards), axis=-1)
+        rho = sine / (18.0 / np.linalg.norm(centre - WIDE.centre_mm))
+        lit = 0.75 * (1 - 0.75 / (np.maximum(rho, 1) ** 2 + 1) ** 1.5)
+        ball = np.where(rho < 0.8, 0.15, 0.47)
+        image = cv2.GaussianBlur(np.where(rho < 1, ball, lit), (0, 0), 0.8)
+        image = image + np.random.default_rng(seed).normal(0, 0.008, image.shape)
+        found = find_spheres(image.astype(np.float32), WIDE, 18.0)
+        assert len(found) == 1
+        off = found[0].centre_mm - centre
+        along = off @ towards
+        assert np.linalg.norm(off - along * towards) < 0.1
+        widening = np.linalg.norm(found[0].widening_mm)
+        assert abs(along) < 3 * np.hypot(np.sqrt(np.trace(found[0].covariance)), widening)
+
+
 def test_several_spheres_in_one_picture() -> None:
     centres = [np.array([-60.0, -30.0, 18]), np.array([10.0, 45.0, 18]), np.array([70.0, -20, 18])]
     found = find_spheres(drawn(WIDE, centres, 18.0), WIDE, 18.0)

@@ -34,7 +34,7 @@ class Calibration:
     spheres_mm : (S, 3) adjusted sphere centres
     highlights, residuals_px : measurements (indices into `lights` and `views`) and what is left
     used : (n,) highlights that agree with the result
-    views : names of the poses
+    views, left_out : names of the poses, and of those that do not fit the others
     missing : what is wrong with LEDs that could not be solved, by id
     weak : LEDs solved from so little that their position is doubtful, by id, with the reason
     sigma_px : standard error of a highlight's coordinate, from the residuals
@@ -58,6 +58,7 @@ class Calibration:
     vignetting: Array | None = None
     camera: Camera | None = None
     radius_mm: float = 0.0
+    left_out: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property

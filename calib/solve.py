@@ -25,7 +25,7 @@ from calib.least_squares import Solution
 from calib.lights import Lights
 from calib.photometric import rough_log_power
 from calib.plate import PlateData
-from calib.triangulate import Track, track_light
+from calib.triangulate import Track, strangest_view, track_light
 from calib.views import SphereView, directions_from
 
 Array = NDArray[np.float64]
@@ -107,7 +107,7 @@ def solve_lights(
             f"six (got {len(views)})"
         )
     wanted = list(ids) if ids is not None else sorted({k for view in views for k in view.blobs})
-    tracks = {led: track_light(led, views, camera, radius_mm) for led in wanted}
+    views, tracks, left_out = _tracked(views, camera, radius_mm, wanted)
     layout = (
         {}
         if nominal is None
@@ -148,9 +148,24 @@ def solve_lights(
             del start[led]
         if not start:
             raise CalibrationError("no light is seen in the same place from two poses")
-    return certificate(
+    result = certificate(
         solution, adjustment, solved, views, missing, reflectance, held_out, radius_mm
     )
+    return replace(result, left_out=left_out)
+
+
+def _tracked(
+    views: Sequence[SphereView], camera: Camera, radius_mm: float, wanted: Sequence[int]
+) -> tuple[list[SphereView], dict[int, Track], tuple[str, ...]]:
+    """Lights through the views that fit each other, and the names of the views that do not."""
+    kept = list(views)
+    left_out: list[str] = []
+    while True:
+        tracks = {led: track_light(led, kept, camera, radius_mm) for led in wanted}
+        strange = strangest_view(list(tracks.values()), kept)
+        if strange is None:
+            return kept, tracks, tuple(left_out)
+        left_out.append(kept.pop(strange).name)
 
 
 def _pose_problem(

@@ -17,6 +17,9 @@ from calib.views import SphereView
 Array = NDArray[np.float64]
 
 AGREE_DEG = 1.5
+FITTING = 0.3
+"""Part of its lights on which a view has to agree with the others."""
+ENOUGH_LIGHTS = 4
 SECOND_CHOICE = 0.3
 """What a blob that is not the brightest of its picture counts in the vote."""
 
@@ -115,3 +118,23 @@ def track_light(led: int, views: Sequence[SphereView], camera: Camera, radius_mm
     ):
         position = proposals[winner]
     return Track(led, position, {place: blobs[i] for place, i in chosen.items()}, seen)
+
+
+def strangest_view(tracks: Sequence[Track], views: Sequence[SphereView]) -> int | None:
+    """The view that least fits the others: no mirror ball, or one whose place is badly wrong.
+
+    Its spots agree with hardly any of the lights that the others agree on. None where all views
+    fit, or where two are left.
+    """
+    if len(views) < 3:
+        return None
+    worst, least = None, FITTING
+    for place, view in enumerate(views):
+        elsewhere = [t for t in tracks if len(set(t.blobs) - {place}) >= 2]
+        seen = [t for t in elsewhere if view.blobs.get(t.led)]
+        if len(elsewhere) < ENOUGH_LIGHTS:
+            continue
+        fitting = sum(place in t.blobs for t in seen) / max(len(seen), 1)
+        if fitting < least:
+            worst, least = place, fitting
+    return worst

@@ -97,19 +97,27 @@ def _inside(
     return np.asarray(sine < RIM * radius_mm / distance)
 
 
-def refuse_impossible_place(sphere: Sphere, camera: Camera, radius_mm: float, name: str) -> None:
-    """A wrong diameter moves the ball along the line of sight, through the stage or up.
+def where_balls_can_be(
+    spheres: list[Sphere], camera: Camera, radius_mm: float, name: str, count: int | None
+) -> list[Sphere]:
+    """The spheres without coins and lids: round things of another size seem to lie elsewhere.
 
-    Refused is a ball that would lie a diameter or more below the stage, or higher than half way
-    up to the camera. Cameras whose height above the stage is not known are not asked.
+    Left out is what would lie a diameter or more below the stage, or higher than half way up to
+    the camera. If that leaves none, or fewer than there ought to be, it is more likely that the
+    diameter is wrong. Cameras whose height above the stage is not known are not asked.
     """
-    height, eye = float(sphere.centre_mm[2]), float(camera.centre_mm[2])
-    if eye > 0 and not -3 * radius_mm <= height <= eye / 2:
+    eye = float(camera.centre_mm[2])
+    if eye <= 0:
+        return spheres
+    good = [s for s in spheres if -3 * radius_mm <= s.centre_mm[2] <= eye / 2]
+    if len(good) < (count or 1):
+        height = next(float(s.centre_mm[2]) for s in spheres if s not in good)
         where = f"{abs(height):.0f} mm {'above' if height > 0 else 'below'} the stage"
         raise CalibrationError(
             f"{name}: a ball of {2 * radius_mm:g} mm would lie {where} to look this big: give its "
             "diameter in mm, and the camera.json of these pictures"
         )
+    return good
 
 
 def measure_views(
@@ -133,8 +141,7 @@ def measure_views(
         found = find_spheres(picture, camera, radius_mm, count=spheres)
     except CalibrationError as error:
         raise CalibrationError(f"{name}: {error}") from error
-    for sphere in found:
-        refuse_impossible_place(sphere, camera, radius_mm, name)
+    found = where_balls_can_be(found, camera, radius_mm, name, spheres)
     windows = [_window(camera, sphere, radius_mm) for sphere in found]
     stacks = [
         np.empty((len(pictures), bottom - top, right - left), dtype=np.float32)

@@ -17,7 +17,7 @@ from calib.certificate import Calibration
 from calib.light_files import read_lights, write_lights
 from calib.lights import Lights
 from calib.photometric import fit_photometry
-from calib.pictures import PictureSet, find_pictures, pose_folders, probe_windows, read_camera
+from calib.pictures import PictureSet, pose_folders, probe_windows, read_camera
 from calib.plate import PlateData, PlatePictures, measure_plate
 from calib.solve import solve_directions, solve_lights
 from calib.sphere import assumed_camera
@@ -298,6 +298,7 @@ def keep(
         "poses": list(result.views),
         "sigma_px": result.sigma_px,
         "held_out_px": result.held_out_px,
+        "left_out": list(result.left_out),
         "missing": {str(k): v for k, v in result.missing.items()},
         "weak": {str(k): v for k, v in result.weak.items()},
         "vignetting": None if result.vignetting is None else result.vignetting.tolist(),
@@ -331,6 +332,8 @@ def summary(result: Calibration) -> str:
             f"  power       {100 * np.median(result.power_sigma):.2f} % (one sigma, median), plate "
             f"fits to {100 * np.median(result.plate_rms):.2f} %"
         )
+    for name in result.left_out:
+        lines.append(f"  {name} is left out: no mirror ball, or not where it seems to be")
     for led, reason in result.missing.items():
         lines.append(f"  LED {led} is missing: {reason}")
     if len(result.weak) > 10:
@@ -392,7 +395,3 @@ def _photometry_only(order: Order, out: Path, say: Say) -> int:
         say(f"LED {led} does not light the plate")
     say(f"Lights in {out}")
     return OUT_OF_TOLERANCE if found.dark_ids else GOOD
-
-
-def has_pictures(folder: Path) -> bool:
-    return folder.is_dir() and bool(find_pictures(folder))

@@ -64,12 +64,13 @@ def _poses(result: Calibration, views: Sequence[SphereView]) -> list[dict[str, A
     camera = result.camera
     assert camera is not None
     angles = np.linspace(0, 2 * np.pi, 73)
+    measured = {view.name: view for view in views}
     poses = []
     for place, name in enumerate(result.views):
         mine = result.highlights.sphere == place
         error = result.residuals_px[mine & result.used]
         ring = outline(camera, result.spheres_mm[place], result.radius_mm, angles)
-        view = views[place] if place < len(views) else None
+        view = measured.get(name)
         poses.append(
             {
                 "name": name,

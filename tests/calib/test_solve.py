@@ -230,6 +230,23 @@ def test_lights_without_two_agreeing_poses_are_named_not_invented() -> None:
     assert set(others) <= set(result.lights.ids.tolist())
 
 
+def test_what_mirrors_no_light_is_left_out() -> None:
+    """A round thing with spots on it that come from no light, and a ball misplaced by far."""
+    rng = np.random.default_rng(12)
+    camera, lights, radius = random_rig(rng, 24)
+    views = views_of(rng, camera, lights, radius, 5, 0.05)
+    clean = solve_lights(views, camera, radius)
+    lid = view_of(rng, camera, lights, radius, (5.0, -20.0), 40.0, "lid")
+    astray = view_of(rng, camera, lights, radius, (-20.0, 25.0), 0.05, "astray")
+    sphere = astray.sphere
+    moved = sphere.centre_mm + 0.12 * (camera.centre_mm - sphere.centre_mm)
+    astray = replace(astray, sphere=replace(sphere, centre_mm=moved))
+    result = solve_lights([lid, *views[:2], astray, *views[2:]], camera, radius)
+    assert set(result.left_out) == {"lid", "astray"}
+    assert result.views == clean.views
+    np.testing.assert_allclose(result.lights.position_mm, clean.lights.position_mm, atol=1e-3)
+
+
 def test_the_right_blob_is_chosen_among_brighter_wrong_ones() -> None:
     rng = np.random.default_rng(6)
     camera, lights, radius = random_rig(rng, 16)

@@ -14,7 +14,7 @@ from calib.circles import find_circles
 from calib.errors import CalibrationError
 from calib.pictures import PictureSet, pose_folders, read_camera
 from calib.sphere import Sphere, assumed_camera, find_spheres, fit_sphere, outline
-from calib.views import directions_from, measure_views, refuse_impossible_place
+from calib.views import directions_from, measure_views, where_balls_can_be
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 MIRROR = SHARED / "captures" / "mirror"
@@ -196,10 +196,23 @@ def test_a_wrong_diameter_puts_the_ball_where_no_ball_can_be(factor: float, says
     centre = eye + factor * (true - eye)
     sphere = Sphere(centre, np.eye(3), np.zeros((0, 2)), 0.0, 1.0)
     if not says:
-        refuse_impossible_place(sphere, WIDE, factor * 12.7, "pose_1")
+        assert where_balls_can_be([sphere], WIDE, factor * 12.7, "pose_1", None) == [sphere]
         return
     with pytest.raises(CalibrationError, match=f"pose_1: a ball of .* {says}"):
-        refuse_impossible_place(sphere, WIDE, factor * 12.7, "pose_1")
+        where_balls_can_be([sphere], WIDE, factor * 12.7, "pose_1", None)
+
+
+def test_a_coin_is_no_ball() -> None:
+    """Beside the ball lies what is round but smaller: as a ball it would lie below the stage."""
+    eye = WIDE.centre_mm
+    ball, coin = (
+        Sphere(np.array(place), np.eye(3), np.zeros((0, 2)), 0.0, 1.0)
+        for place in ([10.0, -5.0, 12.7], [30.0, 25.0, -60.0])
+    )
+    assert eye[2] > 0
+    assert where_balls_can_be([coin, ball], WIDE, 12.7, "pose_1", None) == [ball]
+    with pytest.raises(CalibrationError, match="below the stage"):
+        where_balls_can_be([coin, ball], WIDE, 12.7, "pose_1", 2)
 
 
 @needs_photos

@@ -7,3 +7,7 @@ class CalibrationError(Exception):
     """Pictures or files do not suffice for what was asked; the message says what is missing."""
 
     exit_code = 4
+
+
+class NoSphereError(CalibrationError):
+    """There is no sphere in a picture, or none where one can be."""

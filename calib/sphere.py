@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.circles import Circle, find_concentric
-from calib.errors import CalibrationError
+from calib.errors import CalibrationError, NoSphereError
 
 Array = NDArray[np.float64]
 
@@ -324,7 +324,7 @@ def find_spheres(
 
     Raises
     ------
-    CalibrationError : if there are none, or fewer than `count`
+    NoSphereError : if there are none, or fewer than `count`
     """
     values = np.asarray(image, dtype=np.float32)
     view = camera if camera is not None else assumed_camera(values.shape)
@@ -352,7 +352,7 @@ def find_spheres(
             and s.rms_px < max(4 * best.rms_px, 0.4)
         ]
     if len(spheres) < (count or 1):
-        raise CalibrationError(
+        raise NoSphereError(
             f"found {len(spheres)} of {count or 'at least 1'} spheres in the picture: is the "
             "outline of the ball in view, and its diameter right?"
         )

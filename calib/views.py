@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from calib.blobs import Blob, find_blobs
 from calib.camera import Camera
-from calib.errors import CalibrationError
+from calib.errors import CalibrationError, NoSphereError
 from calib.reflection import reflected_ray
 from calib.sphere import Sphere, find_spheres, outline
 
@@ -113,7 +113,7 @@ def where_balls_can_be(
     if len(good) < (count or 1):
         height = next(float(s.centre_mm[2]) for s in spheres if s not in good)
         where = f"{abs(height):.0f} mm {'above' if height > 0 else 'below'} the stage"
-        raise CalibrationError(
+        raise NoSphereError(
             f"{name}: a ball of {2 * radius_mm:g} mm would lie {where} to look this big: give its "
             "diameter in mm, and the camera.json of these pictures"
         )
@@ -139,8 +139,8 @@ def measure_views(
     picture = outline_picture(pictures)
     try:
         found = find_spheres(picture, camera, radius_mm, count=spheres)
-    except CalibrationError as error:
-        raise CalibrationError(f"{name}: {error}") from error
+    except NoSphereError as error:
+        raise NoSphereError(f"{name}: {error}") from error
     found = where_balls_can_be(found, camera, radius_mm, name, spheres)
     windows = [_window(camera, sphere, radius_mm) for sphere in found]
     stacks = [

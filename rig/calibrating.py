@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from calib.advice import next_place, poorly_fixed
 from calib.camera import Camera
 from calib.certificate import Calibration
+from calib.errors import NoSphereError
 from calib.light_files import read_lights, write_lights
 from calib.lights import Lights
 from calib.photometric import fit_photometry
@@ -23,10 +23,10 @@ from calib.solve import solve_directions, solve_lights
 from calib.sphere import assumed_camera
 from calib.views import SphereView, measure_views
 from capture.journal import JOURNAL
+from rig.calibration_summary import Say, advise, summary
 from rig.exits import GOOD, OUT_OF_TOLERANCE, UsageError
 from rig.workspace import Workspace
 
-LIMIT_MM = 1.0
 HISTORY = "history"
 
 
@@ -53,9 +53,6 @@ class Order:
     seed: int = 0
     leds: str | None = None
     yes: bool = False
-
-
-Say = Callable[[str], None]
 
 
 def from_pictures(order: Order, say: Say = print) -> int:
@@ -160,6 +157,7 @@ def views_of(
 ) -> tuple[list[SphereView], Camera, list[int]]:
     """All spheres of all poses, the camera whose pixels they are in, and the LEDs' ids."""
     views: list[SphereView] = []
+    failures: list[NoSphereError] = []
     windows = probe_windows(folder)
     if windows and camera is None:
         camera = _uncut_camera(windows, order.focal_px)
@@ -176,7 +174,11 @@ def views_of(
             own = assumed_camera(_shape(pictures), order.focal_px)
             if order.focal_px is None:
                 say(f"{pose.name}: no camera.json; the view is taken to be parallel")
-        found = measure_views(pictures, own, radius_mm, name=pose.name, spheres=order.spheres)
+        try:
+            found = measure_views(pictures, own, radius_mm, name=pose.name, spheres=order.spheres)
+        except NoSphereError as error:
+            failures.append(error)
+            continue
         if whole is None:
             whole = own
         if own is not whole:
@@ -194,6 +196,10 @@ def views_of(
             )
         views += found
         ids |= set(pictures.ids)
+    if failures and len(views) < 2:
+        raise failures[0]
+    for failure in failures:
+        say(f"{failure} This place is left out.")
     assert whole is not None
     return views, whole, sorted(ids)
 
@@ -312,53 +318,6 @@ def keep(
     advise(result, say)
     say(f"Lights in {out}, report in {report}")
     return OUT_OF_TOLERANCE if result.missing else GOOD
-
-
-def summary(result: Calibration) -> str:
-    """The certificate in a few lines."""
-    sigma = result.position_sigma_mm
-    worst = int(np.argmax(sigma))
-    lines = [
-        f"{len(result.lights)} lights solved from {len(result.views)} places of the ball",
-        f"  position    {np.median(sigma):.2f} mm (one sigma, median), worst {sigma[worst]:.2f} mm "
-        f"(LED {result.lights.ids[worst]})",
-        f"  highlights  {result.sigma_px:.3f} px",
-    ]
-    if result.held_out_px:
-        held = float(np.sqrt(np.mean(np.square(list(result.held_out_px.values())))))
-        lines.append(f"  held out    {held:.3f} px, each pose predicted by the others")
-    if result.power_sigma is not None and result.plate_rms is not None:
-        lines.append(
-            f"  power       {100 * np.median(result.power_sigma):.2f} % (one sigma, median), plate "
-            f"fits to {100 * np.median(result.plate_rms):.2f} %"
-        )
-    for name in result.left_out:
-        lines.append(f"  {name} is left out: no mirror ball, or not where it seems to be")
-    for led, reason in result.missing.items():
-        lines.append(f"  LED {led} is missing: {reason}")
-    if len(result.weak) > 10:
-        lines.append(f"  {len(result.weak)} LEDs rest on fewer than 3 places of the ball")
-    else:
-        lines += [f"  LED {led} is weak: {reason}" for led, reason in result.weak.items()]
-    return "\n".join(lines)
-
-
-def advise(result: Calibration, say: Say, *, always: bool = False) -> None:
-    """Which LEDs are poorly fixed, and where the ball would help."""
-    poor = poorly_fixed(result, LIMIT_MM)
-    if not poor and not always:
-        return
-    place, after = next_place(result)
-    if poor:
-        some = ", ".join(f"{led} ({sigma:.1f} mm)" for led, sigma in poor[:5])
-        more = f" and {len(poor) - 5} more" if len(poor) > 5 else ""
-        say(f"  poorly fixed: LED {some}{more}")
-    else:
-        say(f"  every LED is fixed to {LIMIT_MM:g} mm")
-    say(
-        f"  a further place of the ball at x {place[0]:.0f}, y {place[1]:.0f} mm would bring the "
-        f"median to {after:.2f} mm"
-    )
 
 
 def _photometry_only(order: Order, out: Path, say: Say) -> int:

@@ -22,8 +22,9 @@ from calib.solve import solve_lights
 from calib.views import SphereView, measure_views
 from capture.leds.board import exit_on_sigterm
 from capture.plan import Plan, Shot, parse_leds
-from rig.calibrating import Order, advise, ball_radius, find_camera, keep, summary, target
+from rig.calibrating import Order, ball_radius, find_camera, keep, target
 from rig.calibration_scene import CalibrationScene
+from rig.calibration_summary import advise, summary
 from rig.capturing import configuration
 from rig.exits import UsageError
 from rig.recorded import RecordedPictures

@@ -96,6 +96,24 @@ def test_lights_from_pictures(
     assert kept[0].read_bytes() == before
 
 
+def test_a_place_without_a_ball_is_left_out(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    folder = tmp_path / "ball"
+    shutil.copytree(pictures / "ball", folder)
+    empty = cv2.imread(str(folder / "pose_2" / "ambient.png"), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(folder / "pose_2" / "ambient.png"), np.full_like(empty, 30000))
+    arguments = ["calibrate-lights", "--from", folder, "--sphere-diameter", 25.4]
+    assert rig(*arguments, "--out", tmp_path / "a.json", monkeypatch=monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert "pose_2: found 0 of at least 1 spheres" in said
+    assert "This place is left out" in said
+    assert "8 lights solved from 2 places" in said
+    shutil.copy(folder / "pose_2" / "ambient.png", folder / "pose_3" / "ambient.png")
+    assert rig(*arguments, "--out", tmp_path / "b.json", monkeypatch=monkeypatch) == 4
+    assert not (tmp_path / "b.json").exists()
+
+
 def test_missing_lights_exit_with_one_and_are_named(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

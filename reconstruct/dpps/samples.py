@@ -14,11 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from reconstruct.dpps import scene, sensor, shapes
+from reconstruct.dpps import bounces, scene, sensor, shapes
 from reconstruct.dpps.encoding import encode, slope_of_log_depth
 from reconstruct.dpps.rigs import random_lights
+from reconstruct.optics.material import index_of_reflectance
 
 UNIT_PX = 64  # the height head's unit: so many pixels' width
+# What lies beyond the picture shades the part and is mirrored in it, so the part is drawn wider by
+# this share of the picture on each side, and its light followed over this many places.
+BEYOND, LONGEST_PATH = 1 / 8, 2
 SPLITS = {"train": 1, "validation": 2, "test": 3}
 
 
@@ -37,7 +41,7 @@ class Ask:
     zoom : share of samples as the second pass sees them: most of them windows of the field, over
         an uneven base, which is a rough guess of the surface in more than half of them
     shapes : "all" or "blobby"
-    bounces : inter-reflection samples; None is 3 in most samples
+    rays : rays a pixel for inter-reflection; None is 6 in most samples
     ideal : no calibration errors
     """
 
@@ -49,7 +53,7 @@ class Ask:
     lights: int | None = None
     zoom: float = 0.3
     shapes: str = "all"
-    bounces: int | None = None
+    rays: int | None = None
     ideal: bool = False
 
 
@@ -134,7 +138,9 @@ def draw(seed: int, ask: Ask = Ask(), split: str = "train", keep_radiance: bool 
     field_mm = whole_mm * share
     pixel_angle = angle * share / n
     shift = rng.uniform(-0.5, 0.5, 2) * (1 - share) * angle if zoom else np.zeros(2)
-    along = ((np.arange(n) - (n - 1) / 2) * pixel_angle).astype(np.float32)
+    margin = round(BEYOND * n)
+    wide, inner = n + 2 * margin, np.s_[margin : margin + n, margin : margin + n]
+    along = ((np.arange(wide) - (wide - 1) / 2) * pixel_angle).astype(np.float32)
     X, Y = np.meshgrid(along + np.float32(shift[0]), -along + np.float32(shift[1]))
     pixel_mm = pixel_angle * camera
 
@@ -142,21 +148,21 @@ def draw(seed: int, ask: Ask = Ask(), split: str = "train", keep_radiance: bool 
     make = shapes.random_height
     if ask.shapes == "blobby":
         make = shapes.smooth if rng.random() < 0.5 else shapes.blobs
-    height, slope = _scaled(rng, ask, make(rng, n), pixel_mm)
-    mask = shapes.outline(rng, n)
-    if mask.sum() < 0.15 * n * n:
-        mask = np.ones((n, n), dtype=bool)
-    height -= float(height[mask].mean())
-    base = np.zeros((n, n), dtype=np.float32)
+    height, slope = _scaled(rng, ask, make(rng, wide), pixel_mm)
+    mask = shapes.outline(rng, wide)
+    if mask[inner].sum() < 0.15 * n * n:
+        mask = np.ones((wide, wide), dtype=bool)
+    height -= float(height[inner][mask[inner]].mean())
+    base = np.zeros((wide, wide), dtype=np.float32)
     if zoom:  # a window of a larger part, whose coarse shape is roughly known
-        low = shapes.smooth(rng, n, 0.5) * field_mm * _log_uniform(rng, 0.01, 0.3)
+        low = shapes.smooth(rng, wide, 0.5) * field_mm * _log_uniform(rng, 0.01, 0.3)
         height = height * np.float32(rng.uniform(0.4 if again else 0.2, 1)) + low
         base = gaussian_filter(height, rng.uniform(0.6, 2.5)) if again else low
-        base = base + shapes.smooth(rng, n, 1.2) * field_mm * _log_uniform(rng, 0.003, 0.05)
+        base = base + shapes.smooth(rng, wide, 1.2) * field_mm * _log_uniform(rng, 0.003, 0.05)
         if again:  # errors of its slope, most of them a few degrees
             cycles = rng.uniform(2, 8)
             wrong = np.tan(np.radians(slope)) * rng.uniform(0.02, 0.35)
-            base = base + shapes.smooth(rng, n, cycles) * wrong * field_mm / (2 * np.pi * cycles)
+            base = base + shapes.smooth(rng, wide, cycles) * wrong * field_mm / (2 * np.pi * cycles)
     exact = ask.ideal or rng.random() < 0.4
     error = 0.0 if exact else rng.normal(0, 0.015) * whole_mm
     base = base + np.float32(error)
@@ -175,34 +181,44 @@ def draw(seed: int, ask: Ask = Ask(), split: str = "train", keep_radiance: bool 
     normals = (normals / np.linalg.norm(normals, axis=-1, keepdims=True)).astype(np.float32)
 
     # the metal
-    narrow, wide = ask.alpha or (0.05, 0.45)
-    alpha = np.full((n, n), _log_uniform(rng, narrow, wide), dtype=np.float32)
+    narrow, broad = ask.alpha or (0.05, 0.45)
+    alpha = np.full((wide, wide), _log_uniform(rng, narrow, broad), dtype=np.float32)
     if rng.random() < 0.3 and ask.alpha is None:
-        alpha *= np.exp(0.2 * shapes.smooth(rng, n))
+        alpha *= np.exp(0.2 * shapes.smooth(rng, wide))
     alpha = np.clip(alpha, 0.03, 0.7)
-    diffuse = np.zeros((n, n), dtype=np.float32)
+    diffuse = np.zeros((wide, wide), dtype=np.float32)
     if rng.random() < 0.5 and not ask.ideal:
         diffuse += np.float32(_log_uniform(rng, 0.003, 0.3))
         if rng.random() < 0.5:
-            diffuse *= np.clip(1 + shapes.smooth(rng, n), 0, None)
+            diffuse *= np.clip(1 + shapes.smooth(rng, wide), 0, None)
     f0 = rng.uniform(0.45, 0.98)
     beckmann = bool(rng.random() < 0.4)
     ratio = _log_uniform(rng, 1, 3) if rng.random() < 0.2 and ask.alpha is None else 1.0
-    bounces = ask.bounces if ask.bounces is not None else int(3 * (rng.random() < 0.7))
-    bounce = np.column_stack(
-        [(np.arange(bounces) + rng.random(bounces)) / max(bounces, 1), rng.random(bounces)]
-    ).astype(np.float32)
 
+    # its pictures
     as32 = {name: np.ascontiguousarray(value, np.float32) for name, value in lights.items()}
-    image = scene.render(
-        points, normals, mask, np.array([0, 0, camera], np.float32),
-        as32["position"], as32["axis"], as32["lobe"], as32["power"],
+    eye = np.array([0, 0, camera], np.float32)
+    image, strength = scene.render(
+        points, normals, mask, eye, as32["position"], as32["axis"], as32["lobe"], as32["power"],
         camera / 420 * rng.uniform(0, 4), alpha, ratio, rng.uniform(0, np.pi),
-        beckmann, np.float32(f0), diffuse, scene.horizon(points), bounce,
+        beckmann, np.float32(f0), diffuse, scene.horizon(points), margin,
     )  # fmt: skip
+    image = np.ascontiguousarray(image[inner])
+    rays = ask.rays if ask.rays is not None else int(6 * (rng.random() < 0.85))
+    if rays > 0:
+        mirrored = bounces.bounced(
+            points, normals, mask, eye, as32["position"], strength, alpha, beckmann,
+            np.float32(f0), index_of_reflectance(f0), diffuse,
+            rng.random((wide, wide, 2), dtype=np.float32), rays, LONGEST_PATH, margin,
+        )  # fmt: skip
+        image += scene.blur(mirrored, 0.5, 0.25)
     if rng.random() < 0.7:
         sigma2 = rng.uniform(0.05, 0.8) ** 2  # px²
         image = scene.blur(image, 1 - sigma2, sigma2 / 2)
+    X, Y, normals, mask, height, alpha, log_depth, base_log_depth = (
+        np.ascontiguousarray(each[inner])
+        for each in (X, Y, normals, mask, height, alpha, log_depth, base_log_depth)
+    )
 
     # the sensor
     hdr = rng.random() < 0.45

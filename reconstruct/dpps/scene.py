@@ -1,9 +1,9 @@
 """Fast approximate pictures of a height field under near lights, for training.
 
 GGX or Beckmann microfacets (Walter et al. 2007) with Schlick's Fresnel term and Smith's shadowing,
-anisotropy, a diffuse share, near lights with cos^m lobes, soft cast shadows by a horizon map, and
-one bounce of inter-reflection along sampled mirror facets. Layout: pixels × lights, float32;
-one thread, since samples are made in processes of their own.
+anisotropy, a diffuse share, near lights with cos^m lobes and soft cast shadows by a horizon map;
+what the part reflects onto itself is added by `reconstruct.dpps.bounces`. Layout: pixels × lights,
+float32; one thread, since samples are made in processes of their own.
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator,assignment"
@@ -80,7 +80,7 @@ def _exp_minus(x):
 
 
 @njit(fastmath=True, error_model="numpy", inline="always")
-def _brdf(
+def brdf(
     nx, ny, nz, tx, ty, tz, lx, ly, lz, vx, vy, vz, nv, ax2, ay2, beckmann, f0, kd
 ):  # fmt: skip
     """f_r times max(0, n·l), for n·v > 0 given as `nv`; without branches over lights."""
@@ -112,7 +112,7 @@ def _brdf(
 
 
 @njit(fastmath=True, error_model="numpy", inline="always")
-def _view(centre, px, py, pz):
+def view_of(centre, px, py, pz):
     vx, vy, vz = centre[0] - px, centre[1] - py, centre[2] - pz
     inv = np.float32(1.0) / math.sqrt(vx * vx + vy * vy + vz * vz)
     return vx * inv, vy * inv, vz * inv
@@ -122,13 +122,14 @@ def _view(centre, px, py, pz):
 def render(
     points: F32, normals: F32, lit: NDArray[np.bool_], centre: F32, position: F32, axis: F32,
     lobe: F32, power: F32, radius: float, alpha: F32, ratio: float, grain: float,
-    beckmann: bool, f0: float, diffuse: F32, shade: F32, bounce: F32,
-) -> F32:  # fmt: skip
-    """(H, W, N) radiance.
+    beckmann: bool, f0: float, diffuse: F32, shade: F32, margin: int,
+) -> tuple[F32, F32]:  # fmt: skip
+    """(H, W, N) radiance, and the lights' strength at each pixel: power times lobe and visibility
+    over the square of the distance.
 
     `lit` marks the part (elsewhere black), `alpha` and `diffuse` are (H, W), `ratio` the
     anisotropy αx/αy along azimuth `grain`, `radius` the LEDs' radius in mm, `shade` the horizon
-    map, `bounce` (S, 2) uniform samples for inter-reflection (S = 0: none).
+    map. Radiance is left out (zero) in a frame of `margin` pixels.
     """
     height, width, _ = points.shape
     count = position.shape[0]
@@ -156,7 +157,7 @@ def render(
                 continue
             px, py, pz = points[row, column, 0], points[row, column, 1], points[row, column, 2]
             nx, ny, nz = normals[row, column, 0], normals[row, column, 1], normals[row, column, 2]
-            vx, vy, vz = _view(centre, px, py, pz)
+            vx, vy, vz = view_of(centre, px, py, pz)
             nv = nx * vx + ny * vy + nz * vz
             for k in range(count):
                 x, y, z = qx[k] - px, qy[k] - py, qz[k] - pz
@@ -194,7 +195,8 @@ def render(
                 gap = (lz[k] - tangent * run) / math.sqrt(one + tangent * tangent)
                 soft = disc * near[k] * np.float32(2.0) + np.float32(0.01)
                 strength[k] *= min(max(gap / soft + np.float32(0.5), zero), one)
-            if nv <= np.float32(1e-3):
+            inner = margin <= row < height - margin and margin <= column < width - margin
+            if nv <= np.float32(1e-3) or not inner:
                 here[:] = zero
                 continue
             # the grain's direction within the surface
@@ -209,94 +211,11 @@ def render(
             for k in range(count):
                 # an LED's disc widens the lobe: alpha² + (half-vector spread)²
                 spread = np.float32(0.25) * disc * near[k]
-                here[k] = strength[k] * _brdf(
+                here[k] = strength[k] * brdf(
                     nx, ny, nz, tx, ty, tz, lx[k], ly[k], lz[k], vx, vy, vz, nv,
                     ax * ax + spread * spread, ay * ay + spread * spread, beckmann, f0, kd,
                 )  # fmt: skip
-    samples = bounce.shape[0]
-    if samples == 0:
-        return direct
-    pixel = points[height // 2, width // 2 + 1, 0] - points[height // 2, width // 2, 0]
-    top = points[0, 0, 2]
-    for row in range(height):
-        for column in range(width):
-            top = max(top, points[row, column, 2])
-    for row in range(height):
-        for column in range(width):
-            if not lit[row, column]:
-                continue
-            px, py, pz = points[row, column, 0], points[row, column, 1], points[row, column, 2]
-            nx, ny, nz = normals[row, column, 0], normals[row, column, 1], normals[row, column, 2]
-            if nz > np.float32(0.97):  # nearly level: its mirror sees the sky
-                continue
-            here = direct[row, column]
-            vx, vy, vz = _view(centre, px, py, pz)
-            # frame around the normal
-            s = one + nz
-            ux, uy, uz = one - nx * nx / s, -nx * ny / s, -nx
-            wx, wy, wz = -nx * ny / s, one - ny * ny / s, -ny
-            a = alpha[row, column]
-            for i in range(samples):
-                u = bounce[i, 0]
-                if beckmann:
-                    tan2 = -a * a * math.log(one - u)
-                else:
-                    tan2 = a * a * u / (one - u + np.float32(1e-4))
-                mz = one / math.sqrt(one + tan2)
-                sine = math.sqrt(max(one - mz * mz, zero))
-                phi = np.float32(2 * math.pi) * bounce[i, 1]
-                mx, my = sine * math.cos(phi), sine * math.sin(phi)
-                hx = mx * ux + my * wx + mz * nx
-                hy = mx * uy + my * wy + mz * ny
-                hz = mx * uz + my * wz + mz * nz
-                vh = vx * hx + vy * hy + vz * hz
-                if vh <= 0:
-                    continue
-                twice = vh + vh
-                rx, ry, rz = twice * hx - vx, twice * hy - vy, twice * hz - vz
-                if rx * nx + ry * ny + rz * nz <= np.float32(0.02):
-                    continue
-                run = math.sqrt(rx * rx + ry * ry)
-                if run < np.float32(0.3) and rz > 0:
-                    continue
-                ux2, uy2 = rx / run, ry / run
-                climb = rz / run * pixel
-                step = np.float32(1.5)
-                hit = False
-                hr, hc = 0, 0
-                while step < width + height:
-                    hc = int(column + ux2 * step + np.float32(0.5))
-                    hr = int(row - uy2 * step + np.float32(0.5))
-                    if hc < 0 or hr < 0 or hc >= width or hr >= height:
-                        break
-                    z = pz + climb * step
-                    if z < points[hr, hc, 2]:
-                        hit = True
-                        break
-                    if climb > 0 and z > top:
-                        break
-                    step = step * np.float32(1.05) + np.float32(0.3)
-                if not hit or not lit[hr, hc]:
-                    continue
-                mx, my, mz = normals[hr, hc, 0], normals[hr, hc, 1], normals[hr, hc, 2]
-                nv = -(rx * mx + ry * my + rz * mz)
-                if nv <= np.float32(0.02):
-                    continue
-                m = one - vh
-                weight = (f0 + (one - f0) * m * m * m * m * m) / np.float32(samples)
-                px2, py2, pz2 = points[hr, hc, 0], points[hr, hc, 1], points[hr, hc, 2]
-                # widen the second lobe: few samples stand for the first one
-                b2 = alpha[hr, hc] * alpha[hr, hc] + np.float32(0.5) * a * a + np.float32(0.0025)
-                kd = diffuse[hr, hc]
-                strength = irradiance[hr, hc]
-                for k in range(count):
-                    x, y, z = qx[k] - px2, qy[k] - py2, qz[k] - pz2
-                    inv = one / math.sqrt(x * x + y * y + z * z)
-                    here[k] += weight * strength[k] * _brdf(
-                        mx, my, mz, one, zero, zero, x * inv, y * inv, z * inv,
-                        -rx, -ry, -rz, nv, b2, b2, beckmann, f0, kd,
-                    )  # fmt: skip
-    return direct
+    return direct, irradiance
 
 
 @njit(fastmath=True, error_model="numpy", cache=True)

@@ -38,7 +38,7 @@ _INV_PI, _TAU = F(1 / np.pi), F(2 * np.pi)
 
 
 @njit(cache=True)
-def _frame(n, t):
+def frame_of(n, t):
     """Rows of the local frame: tangent made orthogonal, bitangent, normal."""
     along = t[0] * n[0] + t[1] * n[1] + t[2] * n[2]
     tx, ty, tz = t[0] - along * n[0], t[1] - along * n[1], t[2] - along * n[2]
@@ -79,7 +79,7 @@ def _visible_normal(vx, vy, vz, ax, ay, u1, u2):
 
 
 @njit(cache=True)
-def _drawn_direction(vx, vy, vz, ax, ay, n, k, distribution, u1, u2):
+def drawn_direction(vx, vy, vz, ax, ay, n, k, distribution, u1, u2):
     """Mirrored direction in the local frame and the sample's weight f cos / pdf."""
     if distribution == GGX:
         mx, my, mz = _visible_normal(vx, vy, vz, ax, ay, u1, u2)
@@ -134,7 +134,7 @@ def _add_direct(out, gain, point, normal, tangent, ox, oy, oz, seen, position, a
     n_o = normal[0] * ox + normal[1] * oy + normal[2] * oz
     if not n_o > _ZERO:
         return
-    tx, ty, tz, bx, by, bz = _frame(normal, tangent)
+    tx, ty, tz, bx, by, bz = frame_of(normal, tangent)
     o_t, o_b = tx * ox + ty * oy + tz * oz, bx * ox + by * oy + bz * oz
     px, py, pz = point[0], point[1], point[2]
     nx, ny, nz = normal[0], normal[1], normal[2]
@@ -208,7 +208,7 @@ def _trace(out, w, z0, focal, points, normals, tangents, centre, basis, seen, po
                 gain = share
                 for _ in range(bounces):
                     normal = normals[r, c]
-                    tx, ty, tz, bx, by, bz = _frame(normal, tangents[r, c])
+                    tx, ty, tz, bx, by, bz = frame_of(normal, tangents[r, c])
                     vx, vy = tx * ox + ty * oy + tz * oz, bx * ox + by * oy + bz * oz
                     vz = normal[0] * ox + normal[1] * oy + normal[2] * oz
                     if vz <= _ZERO:
@@ -224,7 +224,7 @@ def _trace(out, w, z0, focal, points, normals, tangents, centre, basis, seen, po
                         pick -= weight[r, c, chosen]
                         chosen += 1
                     if chosen < lobes:
-                        lx, ly, lz, factor = _drawn_direction(
+                        lx, ly, lz, factor = drawn_direction(
                             vx, vy, vz, alpha[r, c, chosen], across[r, c, chosen],
                             index[chosen, 0], index[chosen, 1], distribution[chosen], u1, u2,
                         )  # fmt: skip

@@ -294,7 +294,7 @@ def test_mirror_images_are_those_of_the_problem(which: int) -> None:
 
 
 def test_a_masked_part_in_a_large_picture() -> None:
-    stack, camera, lights, truth = a_capture(10)
+    stack, camera, lights, truth = a_capture(21)
     mask = np.zeros(stack.shape, bool)
     mask[20:50, 10:60] = True
     surface = predict(stack, camera, lights, mask, float(truth[mask].mean()))

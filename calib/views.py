@@ -114,8 +114,8 @@ def where_balls_can_be(
         height = next(float(s.centre_mm[2]) for s in spheres if s not in good)
         where = f"{abs(height):.0f} mm {'above' if height > 0 else 'below'} the stage"
         raise NoSphereError(
-            f"{name}: a ball of {2 * radius_mm:g} mm would lie {where} to look this big: give its "
-            "diameter in mm, and the camera.json of these pictures"
+            f"{name}: a ball of {2 * radius_mm:g} mm would lie {where} to look this big: is its "
+            "diameter right, and does camera.json belong to these pictures of a ball?"
         )
     return good
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,16 @@ def measurement_table(found: Measurement) -> str:
         ("points", f"{np.count_nonzero(found.surface.mask)}, {found.surface.step_mm:.4g} mm apart"),
     ]
     for parameter in found.parameters:
-        sigma = "" if parameter.sigma is None else f" ± {parameter.sigma:.2g}"
         unit = f" {parameter.unit}" if parameter.unit else ""
-        rows.append((parameter.name, f"{parameter.value:.5g}{sigma}{unit}"))
+        rows.append((parameter.name, f"{with_sigma(parameter.value, parameter.sigma)}{unit}"))
     return table(rows)
+
+
+def with_sigma(value: float, sigma: float | None) -> str:
+    """``9330 ± 120``: the uncertainty with two digits, the value with as many as that leaves."""
+    if sigma is None or not sigma > 0 or not math.isfinite(sigma):
+        return f"{value:.5g}"
+    sigma = float(f"{sigma:.1e}")  # two digits: 0.0996 becomes 0.10
+    places = 1 - math.floor(math.log10(sigma))
+    shown = max(places, 0)
+    return f"{round(value, places):.{shown}f} ± {sigma:.{shown}f}"

@@ -13,6 +13,7 @@ from calib.camera import Camera
 from reconstruct.export.results import write_results
 from reconstruct.surface import Surface
 from rig.cli import app, main
+from rig.figures import with_sigma
 
 
 def make(folder: Path, bump_mm: float = 0.0) -> Path:
@@ -131,3 +132,21 @@ def test_a_typo_in_a_training_configuration(tmp_path: Path) -> None:
     done = run("train", "--config", tmp_path / "train.yaml")
     assert getattr(done.exception, "exit_code", None) == 2
     assert "no key 'outt'; did you mean 'out'?" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("value", "sigma", "text"),
+    [
+        (9326.1, 123.4, "9330 ± 120"),
+        (722.69, 0.2, "722.69 ± 0.20"),
+        (-0.75655, 0.00251, "-0.7566 ± 0.0025"),
+        (5.83, 0.0996, "5.83 ± 0.10"),
+        (29.97, 9.96, "30 ± 10"),
+        (1.234567, None, "1.2346"),
+        (1.234567, 0.0, "1.2346"),
+    ],
+)
+def test_an_uncertainty_has_two_digits_and_its_value_as_many_as_that_leaves(
+    value: float, sigma: float | None, text: str
+) -> None:
+    assert with_sigma(value, sigma) == text

@@ -13,8 +13,14 @@ from scipy.ndimage import find_objects, gaussian_filter, label, maximum_filter
 Array = NDArray[np.float64]
 
 CANDIDATES = 5
+COUNTS = 1.7
+"""Height of the least blob, smoothed, in steps of quantisation."""
 SIGMA_FLOOR_PX = 0.02
 """Standard error no centroid is better than (undersampling, lens, form of the LED)."""
+
+
+SMALL_CORE_PX = 4.0
+"""Depth of a clipped core up to which it is located by its brightness, not by its form."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,12 @@ def _half_width(image: Array, row: int, column: int) -> float:
     return float(np.sqrt(max(area, 1) / np.pi) / 1.177)
 
 
+def counting_step(values: Array) -> float:
+    """Difference of neighbouring counts in quantised pixels; next to 0 in others."""
+    levels = np.unique(np.round(values, 7))
+    return float(np.diff(levels).min()) if len(levels) > 1 else 0.0
+
+
 def find_blobs(
     image: NDArray[Any],
     inside: NDArray[np.bool_],
@@ -102,6 +114,9 @@ def find_blobs(
         return []
     middle = float(np.median(known))
     noise = max(1.4826 * float(np.median(np.abs(known - middle))), 1e-4)
+    # Where most pixels hold the same count, their scatter says nothing of the few that hold
+    # another one; the counts themselves do.
+    least = max(6 * noise, COUNTS * counting_step(known))
     smooth = gaussian_filter(values, 0.7)
     blobs: list[Blob] = []
     if clipped is not None and np.any(clipped & inside):
@@ -122,9 +137,16 @@ def find_blobs(
             x, y = float(columns @ weight) / total, float(rows @ weight) / total
             across = float(depth[rows, columns].max())
             flux = float(values[rows, columns].sum()) * (1 + across)
-            blobs.append(Blob(x, y, float(np.hypot(0.1, 0.08 * across)), flux, True))
+            error = float(np.hypot(0.1, 0.08 * across))
+            if across <= SMALL_CORE_PX:
+                # Its slopes still tell more than its form.
+                width = float(np.clip(np.sqrt(len(rows) / np.pi) / 1.177, 0.8, 12.0))
+                u, v, scatter, _ = _centroid(values, noise, x, y, width)
+                if np.hypot(u - x, v - y) < 1.0 and np.isfinite(scatter):
+                    x, y, error = u, v, float(np.hypot(scatter, 0.05))
+            blobs.append(Blob(x, y, error, flux, True))
     peak = (smooth == maximum_filter(smooth, size=5)) & inside
-    peak &= smooth > middle + 6 * noise
+    peak &= smooth > middle + least
     rows, columns = np.nonzero(peak)
     order = np.argsort(smooth[rows, columns])[::-1][: 3 * most]
     for row, column in zip(rows[order], columns[order], strict=True):

@@ -184,9 +184,10 @@ def _blobs(
     window: tuple[int, int, int, int],
     inside: NDArray[np.bool_],
 ) -> Iterator[tuple[int, tuple[Blob, ...]]]:
-    # What shines in most pictures is another lamp, not the light.
+    # What shines in most pictures is another lamp, not the light. The lower median, so that whole
+    # counts are left.
     many = len(stack) >= 5
-    static = np.median(stack, axis=0) if many else np.float32(0)
+    static = np.quantile(stack, 0.5, axis=0, method="lower") if many else np.float32(0)
     always = mask.mean(axis=0) > 0.5 if many else np.zeros(mask.shape[1:], dtype=bool)
     with ThreadPoolExecutor(WORKERS) as pool:
         results = pool.map(

@@ -152,6 +152,36 @@ def test_clipped_core_with_a_starburst() -> None:
     assert np.hypot(*(plain - [61.3, 57.8])) > 3  # what a plain centroid would say
 
 
+@pytest.mark.parametrize("noise", [0.1, 0.3, 0.5, 2.0])
+def test_there_is_no_blob_in_the_noise_of_counts(noise: float) -> None:
+    """With little noise most pixels hold the same count; those next to it are no highlights."""
+    rng = np.random.default_rng(2)
+    for _ in range(5):
+        counts = np.rint(rng.normal(1.2, noise, (120, 120)))
+        assert find_blobs(counts / 255, np.ones(counts.shape, dtype=bool)) == []
+        y, x = np.mgrid[0:120, 0:120]
+        spot = 40 * np.exp(-0.5 * ((x - 50.3) ** 2 + (y - 61.8) ** 2) / 0.8**2)
+        found = find_blobs(np.rint(counts + spot) / 255, np.ones(counts.shape, dtype=bool))
+        assert len(found) == 1
+        assert np.hypot(found[0].x - 50.3, found[0].y - 61.8) < 0.15
+
+
+def test_a_small_clipped_core_to_sub_pixels() -> None:
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[0:60, 0:60]
+    errors = []
+    for _ in range(20):
+        cx, cy = rng.uniform(25, 35, 2)
+        distance2 = (x - cx) ** 2 + (y - cy) ** 2
+        image = np.clip(
+            30 * np.exp(-0.5 * distance2 / 0.8**2) + 0.1 * np.exp(-distance2 / 50), 0, 1
+        )
+        blob = find_blobs(image, np.ones(x.shape, dtype=bool), image >= 1)[0]
+        assert blob.clipped
+        errors.append((blob.x - cx, blob.y - cy))
+    assert np.sqrt(np.mean(np.square(errors))) < 0.05
+
+
 def test_a_ball_that_fills_a_large_picture() -> None:
     """The edge filter widens with the ball; it must fit into the band that is searched last."""
     K = np.array([[4000.0, 0, 900], [0, 4000, 850], [0, 0, 1]])

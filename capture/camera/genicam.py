@@ -64,7 +64,11 @@ def _harvester(producers: Sequence[str]) -> Harvester:
                     "from that file's folder)"
                 ) from None
             except OSError as error:
-                raise DeviceError(f"the GenTL producer {path} cannot be loaded: {error}") from None
+                reason = str(error).removeprefix(f"{path}: ")
+                raise DeviceError(
+                    f"the GenTL producer {path} cannot be loaded ({reason}): install the camera "
+                    "maker's 64-bit software again, or correct camera: producer in rig.yaml"
+                ) from None
         try:
             harvester.update()
         except Exception as error:  # genicam's exceptions share no public base

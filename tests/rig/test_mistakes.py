@@ -129,6 +129,12 @@ def test_in_what_is_no_configuration(rig: Rig, content: bytes, says: str) -> Non
     refused(rig("capture", "--part", "A12"), USAGE, says)
 
 
+def test_a_producer_that_is_none(rig: Rig) -> None:
+    Path("maker.cti").write_text("no library")
+    answer = rig("devices", "--cti", "maker.cti")
+    refused(answer, DEVICE, "maker.cti cannot be loaded (", "install the camera maker's")
+
+
 def test_a_folder_where_a_file_should_be(rig: Rig) -> None:
     Path("rig.yaml").mkdir()
     refused(rig("capture", "--part", "A12"), DATA, "rig.yaml", "a file is expected")

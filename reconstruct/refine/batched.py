@@ -57,7 +57,8 @@ class Batched:
 
     def _rows(
         self, first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-        indirect_step, obs, scale, epsilon, material, model, brush, robust, width, local,
+        indirect_step, obs, scale, epsilon, material, model, brush, robust, width,
+        doubt, local,
         normal=None,
     ) -> Rows:  # fmt: skip
         """Residuals and Jacobian of some rows; with another normal if one is given, (P, 3)."""
@@ -90,12 +91,13 @@ class Batched:
             (code >> 2).float() * scale, 1.0 - ((code & SHADOW_BIT) >> 1).float(),
             (code & CLIPPED_BIT).float() if scale > 0 else torch.zeros_like(table[0]),
             float(epsilon), self._tensor(material), own, model, robust, float(width),
+            float(doubt),
         )  # fmt: skip
 
     def system_rows(
         self, first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-        indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width, local,
-        sums, cross, loss, with_cross,
+        indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width,
+        doubt, local, sums, cross, loss, with_cross,
     ) -> NDArray[np.float64]:  # fmt: skip
         """As `kernel.system_rows`."""
         _, width_px, n = obs.shape
@@ -103,7 +105,8 @@ class Batched:
         for top, end in self._bands(first, last, width_px * n):
             rows = self._rows(
                 top, end, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-                indirect_step, obs, scale, epsilon, material, model, brush, robust, width, local,
+                indirect_step, obs, scale, epsilon, material, model, brush, robust, width,
+                doubt, local,
             )  # fmt: skip
             pw = self._tensor(weight[top:end]).reshape(-1)
             shape = (end - top, width_px)
@@ -136,7 +139,7 @@ class Batched:
         for top, end in self._bands(first, last, width_px * n):
             rows = self._rows(
                 top, end, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-                indirect_step, obs, 0.0, 1e-9, material, model, brush, HUBER, 1e9, local,
+                indirect_step, obs, 0.0, 1e-9, material, model, brush, HUBER, 1e9, 0.0, local,
             )  # fmt: skip
             images = torch.square(rows.residual).reshape(end - top, width_px, n)
             images *= (self._tensor(weight[top:end]) > 0)[..., None]
@@ -144,8 +147,8 @@ class Batched:
 
     def lens_rows(
         self, first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-        indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width, local,
-        change,
+        indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width,
+        doubt, local, change,
     ) -> NDArray[np.float64]:  # fmt: skip
         """As `kernel.lens_rows`."""
         _, width_px, n = obs.shape
@@ -154,7 +157,8 @@ class Batched:
         for top, end in self._bands(first, last, width_px * n):
             rows = self._rows(
                 top, end, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-                indirect_step, obs, scale, epsilon, material, model, brush, robust, width, local,
+                indirect_step, obs, scale, epsilon, material, model, brush, robust, width,
+                doubt, local,
             )  # fmt: skip
             pw = self._tensor(weight[top:end]).reshape(-1)
             by_change = rows.columns[OFFSET] * self._tensor(
@@ -170,15 +174,16 @@ class Batched:
 
     def local_rows(
         self, first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-        indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width, local,
-        terms, loss,
+        indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width,
+        doubt, local, terms, loss,
     ) -> None:  # fmt: skip
         """As `kernel.local_rows`."""
         _, width_px, n = obs.shape
         for top, end in self._bands(first, last, width_px * n):
             rows = self._rows(
                 top, end, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-                indirect_step, obs, scale, epsilon, material, model, brush, robust, width, local,
+                indirect_step, obs, scale, epsilon, material, model, brush, robust, width,
+                doubt, local,
             )  # fmt: skip
             pw = self._tensor(weight[top:end]).reshape(-1)
             columns = rows.columns[[KS, KD]]
@@ -193,8 +198,8 @@ class Batched:
 
     def search_rows(
         self, first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-        indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width, local,
-        wanted, normals, spacing, best, loss,
+        indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width,
+        doubt, local, wanted, normals, spacing, best, loss,
     ) -> None:  # fmt: skip
         """As `kernel.search_rows`."""
         _, width_px, n = obs.shape
@@ -212,7 +217,7 @@ class Batched:
                 rows = self._rows(
                     top, end, u, xy, jacobians, rotation, centre, lights, flat, flat_step,
                     indirect, indirect_step, obs, scale, epsilon, material, model, brush, robust,
-                    width, local, tried @ turn.T,
+                    width, doubt, local, tried @ turn.T,
                 )  # fmt: skip
                 return torch.where(facing < LEAST_FACING, torch.inf, rows.loss.sum(-1))
 

@@ -138,7 +138,7 @@ def distribution(
 def pixel_rows(
     at: Geometry, tangent: Tensor, lights: Tensor, light: Tensor, indirect: Tensor, target: Tensor,
     seen: Tensor, clipped: Tensor, epsilon: float, material: Tensor, local: Tensor, model: int,
-    robust: int, width: float,
+    robust: int, width: float, doubt: float,
 ) -> Rows:  # fmt: skip
     """Weighted residual and Jacobian of P pixels under N lights; see `kernel.pixel_rows`.
 
@@ -214,6 +214,9 @@ def pixel_rows(
     else:
         root_weight = width * width / (width * width + r * r)
         loss = r * r * root_weight
+    trust = 1.0 / (1.0 + torch.square(doubt * indirect / root_m))
+    loss = loss * trust
+    root_weight = root_weight * torch.sqrt(trust)
     half = torch.where(r != 0, 0.5 / root_m * root_weight, 0.0)
     # by u: distance, incidence, half vector, lobe
     axis = lights[3:6]

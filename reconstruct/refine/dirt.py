@@ -43,7 +43,7 @@ def local_equations(
             problem.table, problem.flat, float(problem.flat_step), problem.indirect,
             float(problem.indirect_step), problem.pictures.code, problem.pictures.scale,
             problem.pictures.epsilon, problem.weight, vector, MODELS[material.model], brush,
-            loss.code, loss.width, problem.local, terms, per_pixel,
+            loss.code, loss.width, problem.doubt, problem.local, terms, per_pixel,
         )  # fmt: skip
 
     with ThreadPoolExecutor(problem.threads) as pool:

@@ -83,7 +83,8 @@ def render_rows(
                 work[CLIPPED + k] = np.float32(0.0)
             pixel_rows(
                 geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
-                tangent, n, np.float32(1e-9), mat, model, HUBER, np.float32(1e9), work,
+                tangent, n, np.float32(1e-9), mat, model, HUBER, np.float32(1e9),
+                np.float32(0.0), work,
             )  # fmt: skip
             for k in range(n):
                 root = work[RESIDUAL + k]
@@ -93,8 +94,8 @@ def render_rows(
 @njit(**JIT)
 def lens_rows(
     first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-    indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width, local,
-    change,
+    indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width,
+    doubt, local, change,
 ):  # fmt: skip
     """Normal equations of a change of all pictures and of the material, slopes eliminated.
 
@@ -132,7 +133,8 @@ def lens_rows(
             )  # fmt: skip
             pixel_rows(
                 geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
-                tangent, n, np.float32(epsilon), mat, model, robust, np.float32(width), work,
+                tangent, n, np.float32(epsilon), mat, model, robust, np.float32(width),
+                np.float32(doubt), work,
             )  # fmt: skip
             # Light added to a picture acts as the offset does; the column of u is free for it.
             for k in range(n):
@@ -167,8 +169,8 @@ def lens_rows(
 @njit(**JIT)
 def local_rows(
     first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-    indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width, local,
-    terms, loss,
+    indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width,
+    doubt, local, terms, loss,
 ):  # fmt: skip
     """Normal equations of each pixel's own ln(ks) and kd, its slopes eliminated; see `system_rows`.
 
@@ -201,7 +203,8 @@ def local_rows(
             )  # fmt: skip
             pixel_rows(
                 geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
-                tangent, n, np.float32(epsilon), mat, model, robust, np.float32(width), work,
+                tangent, n, np.float32(epsilon), mat, model, robust, np.float32(width),
+                np.float32(doubt), work,
             )  # fmt: skip
             acc = np.float32(0.0)
             for k in range(n):
@@ -231,8 +234,8 @@ def local_rows(
 @njit(**JIT)
 def system_rows(
     first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-    indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width, local,
-    sums, cross, loss, with_cross,
+    indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width,
+    doubt, local, sums, cross, loss, with_cross,
 ):  # fmt: skip
     """Gradient, Gauss-Newton matrix and material products of image rows first…last−1.
 
@@ -281,7 +284,8 @@ def system_rows(
             )  # fmt: skip
             pixel_rows(
                 geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
-                tangent, n, np.float32(epsilon), mat, model, robust, np.float32(width), work,
+                tangent, n, np.float32(epsilon), mat, model, robust, np.float32(width),
+                np.float32(doubt), work,
             )  # fmt: skip
             pw = weight[r, c]
             acc = np.float32(0.0)

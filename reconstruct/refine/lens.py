@@ -131,7 +131,7 @@ class Lens:
                 problem.table, problem.flat, float(problem.flat_step), problem.indirect,
                 float(problem.indirect_step), problem.pictures.code, problem.pictures.scale,
                 problem.pictures.epsilon, _placed(edge, problem.shape, first), vector,
-                MODELS[material.model], brush, loss.code, loss.width, problem.local,
+                MODELS[material.model], brush, loss.code, loss.width, problem.doubt, problem.local,
                 np.ascontiguousarray(change),
             )  # fmt: skip
 

@@ -139,7 +139,8 @@ def sample(grid, row, column, step, offset, work):
 
 @njit(**JIT)
 def pixel_rows(
-    position, normal, d_p, d_q, w, v, tangent, n, epsilon, material, model, robust, width, work
+    position, normal, d_p, d_q, w, v, tangent, n, epsilon, material, model, robust, width, doubt,
+    work,
 ):  # fmt: skip
     """Weighted residual and Jacobian of one pixel, per light.
 
@@ -151,6 +152,7 @@ def pixel_rows(
     v : (3,) unit vector to the camera
     tangent : (3,) unit direction of the brushing marks (any, if isotropic)
     n : number of lights
+    doubt : error of the inter-reflected light as a share of it, over twice the noise of √-pictures
     work : in: lights, irradiance, indirect, target, seen, clipped; out: weighted residual, loss,
         weighted Jacobian columns
     """
@@ -276,6 +278,11 @@ def pixel_rows(
             q = width * width / (width * width + r * r)
             loss = r * r * q
             weight = q * q
+        # Noise and the error of the inter-reflected light add up.
+        unsure = doubt * work[INDIRECT + k] / root_m
+        trust = one / (one + unsure * unsure)
+        loss *= trust
+        weight *= trust
         used = r != zero
         half = np.float32(0.5) / root_m * math.sqrt(weight) if used else zero
         sw = math.sqrt(weight)

@@ -46,6 +46,9 @@ def kernel_on(device: str) -> Kernel:
     return Batched(device)
 
 
+# Traced light is this far off: the tracer's noise, the part beyond the picture, and the surface,
+# which moves on while the light is held. Of averaged pixels the model is not better than the floor.
+INDIRECT_ERROR, NOISE_FLOOR = 0.2, 0.004
 MODELS = {"ggx": pixel.GGX, "beckmann": pixel.BECKMANN}
 
 
@@ -172,6 +175,11 @@ class Problem:
         return self.pictures.shape
 
     @property
+    def doubt(self) -> float:
+        """See `pixel.pixel_rows`."""
+        return INDIRECT_ERROR / (2 * max(self.pictures.noise, NOISE_FLOOR))
+
+    @property
     def count(self) -> float:
         """Pixel-lights that count."""
         return float(self.weight.sum(dtype=np.float64)) * len(self.pictures)
@@ -202,7 +210,8 @@ class Problem:
                 self.table, self.flat, float(self.flat_step), self.indirect,
                 float(self.indirect_step), self.pictures.code, self.pictures.scale,
                 self.pictures.epsilon, self.weight, vector, MODELS[material.model], brush,
-                loss.code, loss.width, self.local, sums, cross, per_pixel, with_material,
+                loss.code, loss.width, self.doubt, self.local, sums, cross, per_pixel,
+                with_material,
             )  # fmt: skip
 
         bands = self.bands()

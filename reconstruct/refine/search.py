@@ -68,8 +68,8 @@ def best_normals(
             table, flat, float(problem.flat_step), indirect,
             float(problem.indirect_step), code, problem.pictures.scale,
             problem.pictures.epsilon, problem.weight, vector, MODELS[material.model], brush,
-            loss.code, loss.width, problem.local, wanted, normals, float(np.radians(SPACING_DEG)),
-            best, least,
+            loss.code, loss.width, problem.doubt, problem.local, wanted, normals,
+            float(np.radians(SPACING_DEG)), best, least,
         )  # fmt: skip
 
     with ThreadPoolExecutor(problem.threads) as pool:

@@ -22,7 +22,7 @@ from reconstruct.refine.pixel import (
 
 @njit(**JIT)
 def _loss_of(
-    normal, x, y, rotation, geometry, tangent, n, epsilon, mat, model, robust, width, work
+    normal, x, y, rotation, geometry, tangent, n, epsilon, mat, model, robust, width, doubt, work
 ):
     """Loss of the prepared pixel if its normal (camera frame) were this one; −1 if turned away."""
     if -(normal[2] + x * normal[0] + y * normal[1]) < LEAST_FACING:
@@ -33,7 +33,7 @@ def _loss_of(
         )
     pixel_rows(
         geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
-        tangent, n, epsilon, mat, model, robust, width, work,
+        tangent, n, epsilon, mat, model, robust, width, doubt, work,
     )  # fmt: skip
     total = np.float32(0.0)
     for k in range(n):
@@ -44,8 +44,8 @@ def _loss_of(
 @njit(**JIT)
 def search_rows(
     first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-    indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width, local,
-    wanted, normals, spacing, best, loss,
+    indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width,
+    doubt, local, wanted, normals, spacing, best, loss,
 ):  # fmt: skip
     """The normal of least loss at pixels that are wanted, their points held.
 
@@ -70,7 +70,7 @@ def search_rows(
     mat = np.empty(N_MATERIAL, np.float32)
     jac = np.empty(4)
     trial, kept, centre_of_ring = np.empty(3), np.empty(3), np.empty(3)
-    eps, wide = np.float32(epsilon), np.float32(width)
+    eps, wide, unsure = np.float32(epsilon), np.float32(width), np.float32(doubt)
     for r in range(first, last):
         for c in range(width_px):
             if weight[r, c] == 0.0 or not wanted[r, c]:
@@ -85,8 +85,9 @@ def search_rows(
                 for i in range(3):
                     trial[i] = normals[candidate, i]
                 value = _loss_of(
-                    trial, x, y, rotation, geometry, tangent, n, eps, mat, model, robust, wide, work
-                )
+                    trial, x, y, rotation, geometry, tangent, n, eps, mat, model, robust, wide,
+                    unsure, work,
+                )  # fmt: skip
                 if 0.0 <= value < least:
                     least = value
                     kept[:] = trial
@@ -98,7 +99,7 @@ def search_rows(
                     ring_normal(centre_of_ring, step, turn, trial)
                     value = _loss_of(
                         trial, x, y, rotation, geometry, tangent, n, eps, mat, model, robust, wide,
-                        work,
+                        unsure, work,
                     )  # fmt: skip
                     if 0.0 <= value < least:
                         least = value

@@ -31,6 +31,8 @@ from calib.views import SphereView, directions_from
 Array = NDArray[np.float64]
 
 NOMINAL_SIGMA_MM = 5.0
+WELL_PX = 0.2
+"""Possible widening of an outline up to which it tells more of the distance than a plate does."""
 
 
 def _gather(tracks: Sequence[Track], index: dict[int, int]) -> Highlights:
@@ -57,7 +59,7 @@ def _scale(adjustment: Adjustment, state: Unknowns) -> float:
     Two per highlight, less three unknowns per light and two per sphere, whose share is taken out
     by the degrees of freedom.
     """
-    whitened, _, _ = adjustment.highlight_residuals(state)
+    error, _, _ = adjustment.highlight_residuals(state)
     seen = adjustment.highlights
     count = np.bincount(seen.light, minlength=len(state.position_mm))
     shared = len(state.centres_mm) / max(len(seen), 1)
@@ -67,7 +69,7 @@ def _scale(adjustment: Adjustment, state: Unknowns) -> float:
         enough = count[seen.light] >= 2
     if np.count_nonzero(enough) < 6:
         return 1.0
-    squared = np.sum(whitened[enough] ** 2, axis=1) / free[enough]
+    squared = np.sum(error[enough] ** 2, axis=1) / free[enough]
     keep = squared < OUTLIER**2 * np.median(squared)
     # Mean over the core of two squared normal coordinates is 2.
     return float(np.sqrt(max(np.mean(squared[keep]) / 2, 1e-4)))
@@ -190,9 +192,13 @@ def _pose_problem(
     outlines = block_diag(*(view.sphere.covariance for view in views))
     widening = np.array([view.sphere.widening_mm for view in views])
     if plate is not None:
-        # A plate tells how far the balls are. Highlights alone tell it through differences of a
-        # few hundredths of a pixel, which have other causes, too: what outlines say then stays.
-        outlines = outlines + np.outer(widening, widening)
+        # A plate tells how far the balls are, through differences of a few hundredths of a pixel
+        # between highlights, which have other causes, too: outlines that look well are believed,
+        # and highlights without a plate never are.
+        widest = np.array([view.sphere.widening_px for view in views])
+        doubt = np.sqrt(np.clip(1 - (WELL_PX / np.maximum(widest, WELL_PX)) ** 2, 0, 1))
+        doubtful = (widening * doubt[:, None]).ravel()
+        outlines = outlines + np.outer(doubtful, doubtful)
     axis = -position / np.linalg.norm(position, axis=1, keepdims=True)
     rough = np.zeros(len(solved)) if plate is None else rough_log_power(plate, position)
     return Adjustment(

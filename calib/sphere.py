@@ -47,6 +47,7 @@ class Sphere:
     contrast : median strength of the edges used, in units of the picture
     widening_mm : (3,) how far off the centre is if the outline is too wide by one sigma of what
         uneven brightness beside it, alike in all pictures of a set, may do; not in `covariance`
+    widening_px : that sigma, px
     """
 
     centre_mm: Array
@@ -56,6 +57,7 @@ class Sphere:
     coverage: float
     contrast: float = 0.0
     widening_mm: Array = field(default_factory=lambda: np.zeros(3))
+    widening_px: float = 0.0
 
 
 def assumed_camera(shape: tuple[int, int], focal_px: float | None = None) -> Camera:
@@ -236,10 +238,17 @@ def fit_sphere(
     shift = float(np.median(blurred)) - float(np.median(error[near])) if len(blurred) else 1.0
     whole = inverse @ J.sum(axis=0)
     covariance = inverse * max(rms, 0.02) ** 2 * 3 + EDGE_BIAS_PX**2 * np.outer(whole, whole)
-    widening = whole * UNEVEN * shift
+    widening_px = UNEVEN * abs(shift)
     contrast = float(np.median(strength[near]))
     return Sphere(
-        centre, np.asarray(covariance), points[near], rms, float(coverage), contrast, widening
+        centre,
+        np.asarray(covariance),
+        points[near],
+        rms,
+        float(coverage),
+        contrast,
+        whole * widening_px,
+        widening_px,
     )
 
 

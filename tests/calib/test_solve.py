@@ -174,6 +174,7 @@ def test_outlines_that_are_all_too_wide(plate: bool) -> None:
             view.sphere,
             centre_mm=view.sphere.centre_mm - 3.0 * towards,
             widening_mm=2.0 * towards,
+            widening_px=0.5,
         )
         views.append(replace(view, sphere=sphere))
     data = plate_of(rng, camera, lights) if plate else None

@@ -122,8 +122,8 @@ class Refinement:
         """Gauss-Newton with shadows and inter-reflection brought up to date between rounds."""
         for turn in range(3):
             update_shadows(problem, state.u)
-            if turn > 0:
-                update_indirect(problem, state.u, state.material, samples=32)
+            # From the first step on: a good start is lost where walls light each other else.
+            update_indirect(problem, state.u, state.material, samples=32, seed=turn)
             state = gauss_newton(
                 problem, replace(state, history=[]), HUBER, self.options.height_mm,
                 rounds=12 if turn == 0 else 6, pcg_iterations=30, stop=3e-3,

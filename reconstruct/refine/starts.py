@@ -51,11 +51,13 @@ def first_surfaces(
 
 def _learned(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Array | None:
     """The network's surface as log-depth at corners, or None if there is no network here."""
-    if "dpps" not in available():
+    if "dpps" not in available() and options.start != "dpps":
         return None
     try:
         surface = find("dpps")(stack, camera, lights, options)
-    except Exception as error:  # a start is a help, never a condition
+    except Exception as error:  # among others a start is a help, never a condition
+        if options.start == "dpps":
+            raise
         options.say(f"no learned start: {error}")
         return None
     return integrate_normals(surface.normals, camera, options.height_mm, options.mask)

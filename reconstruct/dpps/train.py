@@ -341,7 +341,7 @@ def export_weights(checkpoint: Path, path: Path, confidence_parts: int = 24) -> 
     The factors of the predicted errors are measured on `confidence_parts` held-out parts.
     """
     from reconstruct.dpps.confidence import sigma_scales
-    from reconstruct.dpps.weights import write_weights
+    from reconstruct.dpps.weights import read_weights, write_weights
 
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     model = AnyRigNet(Shape.from_json(json.loads(state["shape"])) if "shape" in state else Shape())
@@ -353,6 +353,8 @@ def export_weights(checkpoint: Path, path: Path, confidence_parts: int = 24) -> 
         "minutes": round(state["seconds"] / 60, 1),
         "size_px": config["size"],
     }
+    if config["init"] and Path(config["init"]).is_file():
+        facts["begun_from"] = read_weights(Path(config["init"]))[1]
     if confidence_parts:
         facts |= sigma_scales(model.eval(), confidence_parts)
     write_weights(model, path, facts)

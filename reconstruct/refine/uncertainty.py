@@ -36,7 +36,7 @@ DRAWS, LIGHT_DRAWS = 12, 6
 # Standard deviations in pixels of the patches over which errors are shared; 0 is independent.
 PATCHES_PX = (0.0, 1.5, 6.0, 24.0)
 PATCH_VARIANCES = (6.5, 0.8, 0.16, 0.03)
-MODEL_FACTOR = 1.0
+MODEL_FACTOR = 0.9
 # Relative error of the traced light from place to place: of all of it, and from patch to patch.
 INDIRECT_COMMON, INDIRECT_PATCHES, INDIRECT_PATCH_PX = 0.2, 0.4, 8.0
 SMOOTH_PX = 4.0

@@ -26,7 +26,7 @@ from reconstruct.refine.search import searched
 from reconstruct.refine.selfcalibrate import with_lights
 from reconstruct.refine.solve import State, fit_material, gauss_newton
 from reconstruct.refine.starts import first_materials, first_surfaces
-from reconstruct.refine.transport import update_indirect, update_shadows
+from reconstruct.refine.transport import update_indirect, update_reflectance, update_shadows
 from reconstruct.refine.uncertainty import estimate, quality
 from reconstruct.stack import Stack
 from reconstruct.surface import Flag, Surface
@@ -128,6 +128,7 @@ class Refinement:
                 problem, replace(state, history=[]), HUBER, self.options.height_mm,
                 rounds=12 if turn == 0 else 6, pcg_iterations=30, stop=3e-3,
             )  # fmt: skip
+            update_reflectance(problem, state.u, state.material, FINAL.width)
         return state
 
     # levels ----------------------------------------------------------------------------------
@@ -152,6 +153,7 @@ class Refinement:
                 state = State(u, state.material)
                 if previous is not None:
                     problem.indirect = previous.indirect
+                    problem.reflectance = previous.reflectance
                     problem.indirect_step = previous.indirect_step * (before / factor)
             before = factor
             with self.clock.stage(f"level 1/{factor}"):

@@ -49,6 +49,7 @@ def kernel_on(device: str) -> Kernel:
 # Traced light is this far off: the tracer's noise, the part beyond the picture, and the surface,
 # which moves on while the light is held. Of averaged pixels the model is not better than the floor.
 INDIRECT_ERROR, NOISE_FLOOR = 0.2, 0.004
+TYPICAL_REFLECTANCE = 0.65
 MODELS = {"ggx": pixel.GGX, "beckmann": pixel.BECKMANN}
 
 
@@ -146,6 +147,8 @@ class Problem:
     flat : (gh, gw, N) factors on the irradiance, one cell per `flat_step` px; (1, 1, N) for none
     indirect : (gh, gw, N) inter-reflected radiance likewise; (1, 1, N) for none
     local : (2, H, W) per-pixel ln(ks) and kd, added to the material's; (2, 1, 1) for none
+    reflectance : of the metal at normal incidence, for light between its places where the lights'
+        intensity is not known
     kernel : what evaluates it, on the CPU or a GPU
     """
 
@@ -158,6 +161,7 @@ class Problem:
     indirect: NDArray[np.float32] = field(init=False)
     indirect_step: float = 1.0
     local: NDArray[np.float32] = field(init=False)
+    reflectance: float = TYPICAL_REFLECTANCE
     threads: int = 0
     kernel: Kernel = field(default_factory=lambda: kernel_on("cpu"))
 

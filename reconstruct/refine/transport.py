@@ -24,9 +24,9 @@ from reconstruct.refine.pixel import SHADOW_BIT
 from reconstruct.refine.problem import Material, Problem
 
 Array = NDArray[np.float64]
-# Metals reflect about this much where the lights' intensity is not known.
-TYPICAL_REFLECTANCE = 0.65
 LIGHTS_AT_ONCE = 8
+# Bounds of a metal's reflectance, and the largest change of it at once.
+LEAST_REFLECTANCE, MOST_REFLECTANCE, REFLECTANCE_STEP = 0.3, 0.97, 0.25
 # Share of the longer side by which the surface is continued.
 BEYOND_TRACED, BEYOND_SHADOWS = 0.22, 0.1
 
@@ -100,7 +100,7 @@ def update_shadows(problem: Problem, u: Array) -> float:
 def optics_material(problem: Problem, material: Material) -> tuple[OpticsMaterial, float]:
     """The material for the tracer, and the factor its light is to be scaled by."""
     known = problem.lights.intensity is not None
-    reflectance = float(np.clip(material.ks, 0.2, 0.98)) if known else TYPICAL_REFLECTANCE
+    reflectance = float(np.clip(material.ks, 0.2, 0.98)) if known else problem.reflectance
     n, k = index_of_reflectance(reflectance)
     across = material.alpha_y if material.anisotropic else None
     lobe = Lobe(material.alpha_x, across, n, k, 1.0, material.model)  # type: ignore[arg-type]
@@ -134,3 +134,32 @@ def update_indirect(
     problem.indirect = np.ascontiguousarray(np.moveaxis(images, 0, -1), np.float32)
     problem.indirect_step = float(factor)
     return float(problem.indirect.mean())
+
+
+def update_reflectance(problem: Problem, u: Array, material: Material, width: float) -> float:
+    """Learn the metal's reflectance from the light between its places, where no intensity tells it.
+
+    Without the lights' intensity pictures give ks, which is reflectance times intensity; light
+    that came by another place was reflected once more. One robust Gauss-Newton step (`width` of
+    Geman-McClure's loss) of a factor on the traced light, over the pixel-lights that have most of
+    theirs from it. The new value is for the next trace.
+    """
+    traced = problem.indirect
+    if problem.lights.intensity is not None or traced.shape[:2] != problem.shape:
+        return problem.reflectance
+    model = np.maximum(problem.render_rows(u, material, 0, problem.shape[0]), 1e-6)
+    pictures = problem.pictures
+    root = np.sqrt(model + pictures.epsilon)
+    used = (problem.weight > 0)[..., None] & ~pictures.clipped & (traced > 0.5 * model)
+    residual = (pictures.root() - root)[used]
+    by_factor = (traced / (2 * root))[used]
+    trust = 1 / (1 + np.square(2 * problem.doubt * by_factor))
+    weight = trust / np.square(1 + np.square(residual / width))
+    information = float((weight * by_factor**2).sum())
+    if information > 0 and used.sum() > 0.01 * problem.count:
+        step = float((weight * residual * by_factor).sum()) / information
+        factor = 1 + np.clip(step, -REFLECTANCE_STEP, REFLECTANCE_STEP)
+        problem.reflectance = float(
+            np.clip(problem.reflectance * factor, LEAST_REFLECTANCE, MOST_REFLECTANCE)
+        )
+    return problem.reflectance

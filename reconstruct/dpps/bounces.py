@@ -86,11 +86,11 @@ def bounced(
                 u2 = np.float32(i) * np.float32(0.754877666) + jitter[row, column, 1]
                 u2 -= math.floor(u2)
                 r, c = row, column
+                n = normals[r, c]
+                tx, ty, tz, bx, by, bz = frame_of(n, east)
                 ox, oy, oz = view_of(centre, points[r, c, 0], points[r, c, 1], points[r, c, 2])
                 gain = share
                 for _ in range(longest):
-                    n = normals[r, c]
-                    tx, ty, tz, bx, by, bz = frame_of(n, east)
                     vz = n[0] * ox + n[1] * oy + n[2] * oz
                     if vz <= np.float32(0.02):
                         break
@@ -108,9 +108,9 @@ def bounced(
                     r, c = _met(points, normals, lit, top, pixel, r, c, dx, dy, dz)
                     if r < 0:
                         break
-                    m = normals[r, c]
-                    tx, ty, tz, _, _, _ = frame_of(m, east)
-                    nv = -(dx * m[0] + dy * m[1] + dz * m[2])
+                    n = normals[r, c]
+                    tx, ty, tz, bx, by, bz = frame_of(n, east)
+                    nv = -(dx * n[0] + dy * n[1] + dz * n[2])
                     px, py, pz = points[r, c, 0], points[r, c, 1], points[r, c, 2]
                     a2 = alpha[r, c] * alpha[r, c] + WIDER
                     kd, seen = diffuse[r, c], strength[r, c]
@@ -118,7 +118,7 @@ def bounced(
                         x, y, z = qx[k] - px, qy[k] - py, qz[k] - pz
                         inv = one / math.sqrt(x * x + y * y + z * z)
                         here[k] += gain * seen[k] * brdf(
-                            m[0], m[1], m[2], tx, ty, tz, x * inv, y * inv, z * inv,
+                            n[0], n[1], n[2], tx, ty, tz, x * inv, y * inv, z * inv,
                             -dx, -dy, -dz, nv, a2, a2, beckmann, f0, kd,
                         )  # fmt: skip
                     ox, oy, oz = -dx, -dy, -dz

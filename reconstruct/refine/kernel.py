@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from reconstruct.refine.inputs import prepare, scratch
 from reconstruct.refine.pixel import (
     BY_AX,
     BY_KD,
@@ -23,15 +24,12 @@ from reconstruct.refine.pixel import (
     CLIPPED,
     HUBER,
     JIT,
-    LIGHT_ROWS,
     LOSS,
     N_MATERIAL,
     N_SUMS,
     RESIDUAL,
     STRIDE,
-    WORK,
     pixel_rows,
-    prepare,
 )
 from reconstruct.refine.search_kernel import search_rows
 
@@ -59,15 +57,7 @@ def render_rows(
     Shadow bits of `obs` are heeded, its pictures are not.
     """
     _, width_px, n = obs.shape
-    geometry64 = np.empty((6, 3))
-    geometry = np.empty((6, 3), np.float32)
-    tangent = np.empty(3, np.float32)
-    work = np.zeros(WORK, np.float32)
-    for i in range(LIGHT_ROWS):
-        for k in range(n):
-            work[i * STRIDE + k] = lights[i, k]
-    mat = np.empty(N_MATERIAL, np.float32)
-    jac = np.empty(4)
+    geometry64, geometry, tangent, jac, mat, work = scratch(lights)
     for r in range(first, last):
         for c in range(width_px):
             if weight[r, c] == 0.0:
@@ -111,15 +101,7 @@ def lens_rows(
     _, width_px, n = obs.shape
     size = N_MATERIAL + 1
     total = np.zeros(size * size + size)
-    geometry64 = np.empty((6, 3))
-    geometry = np.empty((6, 3), np.float32)
-    tangent = np.empty(3, np.float32)
-    work = np.zeros(WORK, np.float32)
-    for i in range(LIGHT_ROWS):
-        for k in range(n):
-            work[i * STRIDE + k] = lights[i, k]
-    mat = np.empty(N_MATERIAL, np.float32)
-    jac = np.empty(4)
+    geometry64, geometry, tangent, jac, mat, work = scratch(lights)
     by_p = np.empty(size)
     by_q = np.empty(size)
     for r in range(first, last):
@@ -180,15 +162,7 @@ def local_rows(
     loss : (H, W) out
     """
     _, width_px, n = obs.shape
-    geometry64 = np.empty((6, 3))
-    geometry = np.empty((6, 3), np.float32)
-    tangent = np.empty(3, np.float32)
-    work = np.zeros(WORK, np.float32)
-    for i in range(LIGHT_ROWS):
-        for k in range(n):
-            work[i * STRIDE + k] = lights[i, k]
-    mat = np.empty(N_MATERIAL, np.float32)
-    jac = np.empty(4)
+    geometry64, geometry, tangent, jac, mat, work = scratch(lights)
     for r in range(first, last):
         for c in range(width_px):
             pw = weight[r, c]
@@ -258,15 +232,7 @@ def system_rows(
     _, width_px, n = obs.shape
     k_material = N_MATERIAL
     total = np.zeros(k_material + k_material * k_material)
-    geometry64 = np.empty((6, 3))
-    geometry = np.empty((6, 3), np.float32)
-    tangent = np.empty(3, np.float32)
-    work = np.zeros(WORK, np.float32)
-    for i in range(LIGHT_ROWS):
-        for k in range(n):
-            work[i * STRIDE + k] = lights[i, k]
-    mat = np.empty(k_material, np.float32)
-    jac = np.empty(4)
+    geometry64, geometry, tangent, jac, mat, work = scratch(lights)
     for r in range(first, last):
         for c in range(width_px):
             if weight[r, c] == 0.0:

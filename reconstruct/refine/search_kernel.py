@@ -7,26 +7,26 @@ import math
 import numpy as np
 from numba import njit
 
+from reconstruct.refine.inputs import prepare, scratch
 from reconstruct.refine.pixel import (
     JIT,
     LEAST_FACING,
-    LIGHT_ROWS,
     LOSS,
-    N_MATERIAL,
-    STRIDE,
-    WORK,
     pixel_rows,
-    prepare,
 )
 
 
 @njit(**JIT)
-def _loss_of(
-    normal, x, y, rotation, geometry, tangent, n, epsilon, mat, model, robust, width, doubt, work
-):
-    """Loss of the prepared pixel if its normal (camera frame) were this one; −1 if turned away."""
+def _tried(
+    normal, kept, least, x, y, rotation, geometry, tangent, n, epsilon, mat, model, robust, width,
+    doubt, work,
+):  # fmt: skip
+    """The least loss of the prepared pixel so far; a normal (camera frame) that has less is kept.
+
+    Normals that are turned away are passed over.
+    """
     if -(normal[2] + x * normal[0] + y * normal[1]) < LEAST_FACING:
-        return np.float32(-1.0)
+        return least
     for i in range(3):
         geometry[1, i] = (
             rotation[i, 0] * normal[0] + rotation[i, 1] * normal[1] + rotation[i, 2] * normal[2]
@@ -38,7 +38,10 @@ def _loss_of(
     total = np.float32(0.0)
     for k in range(n):
         total += work[LOSS + k]
-    return total
+    if total < least:
+        kept[:] = normal
+        return total
+    return least
 
 
 @njit(**JIT)
@@ -60,15 +63,7 @@ def search_rows(
     loss : (H, W) float32 out
     """
     _, width_px, n = obs.shape
-    geometry64 = np.empty((6, 3))
-    geometry = np.empty((6, 3), np.float32)
-    tangent = np.empty(3, np.float32)
-    work = np.zeros(WORK, np.float32)
-    for i in range(LIGHT_ROWS):
-        for k in range(n):
-            work[i * STRIDE + k] = lights[i, k]
-    mat = np.empty(N_MATERIAL, np.float32)
-    jac = np.empty(4)
+    geometry64, geometry, tangent, jac, mat, work = scratch(lights)
     trial, kept, centre_of_ring = np.empty(3), np.empty(3), np.empty(3)
     eps, wide, unsure = np.float32(epsilon), np.float32(width), np.float32(doubt)
     for r in range(first, last):
@@ -84,26 +79,20 @@ def search_rows(
             for candidate in range(normals.shape[0]):
                 for i in range(3):
                     trial[i] = normals[candidate, i]
-                value = _loss_of(
-                    trial, x, y, rotation, geometry, tangent, n, eps, mat, model, robust, wide,
-                    unsure, work,
+                least = _tried(
+                    trial, kept, least, x, y, rotation, geometry, tangent, n, eps, mat, model,
+                    robust, wide, unsure, work,
                 )  # fmt: skip
-                if 0.0 <= value < least:
-                    least = value
-                    kept[:] = trial
             step = spacing
             for _ in range(3):
                 step *= 0.5
                 centre_of_ring[:] = kept
                 for turn in range(8):
                     ring_normal(centre_of_ring, step, turn, trial)
-                    value = _loss_of(
-                        trial, x, y, rotation, geometry, tangent, n, eps, mat, model, robust, wide,
-                        unsure, work,
+                    least = _tried(
+                        trial, kept, least, x, y, rotation, geometry, tangent, n, eps, mat, model,
+                        robust, wide, unsure, work,
                     )  # fmt: skip
-                    if 0.0 <= value < least:
-                        least = value
-                        kept[:] = trial
             for i in range(3):
                 best[i, r, c] = kept[i]
             loss[r, c] = least * weight[r, c]

@@ -136,7 +136,7 @@ def update_indirect(
     return float(problem.indirect.mean())
 
 
-def update_reflectance(problem: Problem, u: Array, material: Material, width: float) -> float:
+def update_reflectance(problem: Problem, u: Array, material: Material, width: float) -> None:
     """Learn the metal's reflectance from the light between its places, where no intensity tells it.
 
     Without the lights' intensity pictures give ks, which is reflectance times intensity; light
@@ -146,7 +146,7 @@ def update_reflectance(problem: Problem, u: Array, material: Material, width: fl
     """
     traced = problem.indirect
     if problem.lights.intensity is not None or traced.shape[:2] != problem.shape:
-        return problem.reflectance
+        return
     model = np.maximum(problem.render_rows(u, material, 0, problem.shape[0]), 1e-6)
     pictures = problem.pictures
     root = np.sqrt(model + pictures.epsilon)
@@ -162,4 +162,3 @@ def update_reflectance(problem: Problem, u: Array, material: Material, width: fl
         problem.reflectance = float(
             np.clip(problem.reflectance * factor, LEAST_REFLECTANCE, MOST_REFLECTANCE)
         )
-    return problem.reflectance

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from reconstruct.dpps.samples import Ask
 
 # what "mixed" draws from; the layouts "panel" and "spiral" are kept for tests
-MIXED = {"dome96": 0.5, "dome": 0.17, "rings": 0.1, "random": 0.1, "sheet": 0.08, "arcs": 0.05}
+MIXED = {
+    "dome96": 0.36, "dome": 0.17, "rings": 0.08, "random": 0.12, "sheet": 0.12, "arcs": 0.05,
+    "boards": 0.1,
+}  # fmt: skip
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -90,6 +93,21 @@ def random_lights(
         reach = reach * rng.uniform(0.6, 1.3) * camera_mm
         above = rng.uniform(0.3, 0.9) * camera_mm * np.exp(rng.normal(0, 0.02, count))
         position = np.stack([reach * np.cos(azimuth), reach * np.sin(azimuth), above], -1)
+    elif kind == "boards":  # some flat boards of LEDs around the part, each facing it
+        boards = int(rng.integers(3, 9))
+        low = np.sqrt(1 - rng.uniform(0.4, 0.98, boards) ** 2)
+        around = 2 * np.pi * np.arange(boards) / boards + rng.normal(0, 0.4, boards) + turn
+        away = np.maximum(camera_mm * rng.uniform(0.45, 1.2, boards), 1.1 * field_mm)
+        facing = np.stack([low * np.cos(around), low * np.sin(around), np.sqrt(1 - low**2)], -1)
+        side = np.stack([-np.sin(around), np.cos(around), np.zeros(boards)], -1)
+        board = index % boards
+        offset = rng.uniform(-1, 1, (count, 2)) * rng.uniform(0.1, 0.4, (boards, 1))[board]
+        position = (
+            facing[board]
+            + offset[:, :1] * side[board]
+            + offset[:, 1:] * np.cross(facing, side)[board]
+        ) * away[board, None]
+        position[:, 2] = np.maximum(position[:, 2], 0.1 * away[board])
     elif kind == "panel":
         side = int(np.ceil(np.sqrt(count)))
         gx, gy = np.meshgrid(np.linspace(-1, 1, side), np.linspace(-1, 1, side))
@@ -99,7 +117,7 @@ def random_lights(
         position = position + rng.normal(0, 0.01 * camera_mm, position.shape)
     else:
         raise ValueError(f"no rig layout '{kind}'")
-    if kind not in ("panel", "sheet"):
+    if kind not in ("panel", "sheet", "boards"):
         cosine = np.sqrt(1 - sine**2)
         direction = np.stack([cosine * np.cos(azimuth), cosine * np.sin(azimuth), sine], -1)
         spread = rng.normal(0, rng.uniform(0, 0.05), (count, 1))

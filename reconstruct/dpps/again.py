@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from reconstruct.dpps.network import AnyRigNet, Shape
+from reconstruct.dpps.network import AnyRigNet, Shape, ready
 from reconstruct.dpps.predict import Estimate, filled, joined
 from reconstruct.dpps.samples import UNIT_PX, Sample
 from reconstruct.dpps.view import view_of_sample
@@ -39,15 +39,14 @@ class FirstPass:
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
             model = AnyRigNet(Shape.from_json(json.loads(state["shape"])))
             model.load_state_dict(state["average"])
-            self.model = model.eval()
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.model = ready(model, torch.bfloat16)
             self.saved = saved
         return True
 
     def estimate(self, sample: Sample) -> Estimate:
         """What the network says over the sample's base, in bfloat16, which is exact enough."""
         assert self.model is not None, "ask ready() first"
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad():
             x = torch.from_numpy(sample.channels)[None].to(memory_format=torch.channels_last)
             y = self.model(x)
         scale = UNIT_PX * sample.pixel_angle

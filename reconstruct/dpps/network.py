@@ -7,6 +7,7 @@ shadows, inter-reflections and the height of the part itself ask for.
 
 from __future__ import annotations
 
+import copy
 import itertools
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from reconstruct.dpps.encoding import CHANNELS, ENCODING
 
@@ -100,7 +102,7 @@ class AnyRigNet(nn.Module):
 
     def forward(self, x: Tensor) -> Prediction:
         hint = x[:, 15:17] / 3  # mean half vector at power 1
-        point = self.pixel(x)
+        point = self.pixel(x.to(self.stem[0].weight.dtype))
         features = [self.stem(point)]
         for down in self.down:
             features.append(down(features[-1]))
@@ -108,11 +110,32 @@ class AnyRigNet(nn.Module):
         for up in self.up:
             y = F.interpolate(y, scale_factor=2.0, mode="nearest")
             y = up(torch.cat([features.pop(), y], 1))
-        out = self.head(torch.cat([y, point], 1)).float()
+        out = self.head(torch.cat([y, point], 1).to(self.head.weight.dtype)).float()
         a = out[:, :2] + hint
         square = (a * a).sum(1, keepdim=True)
         normals = torch.cat([2 * a, 1 - square], 1) / (1 + square)
         return Prediction(normals, out[:, 2], out[:, 3].clamp(-8, 3), out[:, 4].clamp(-8, 3))
+
+
+def ready(model: AnyRigNet, precision: torch.dtype = torch.float32) -> AnyRigNet:
+    """A copy to predict with: batch norms folded into the filters, channels last in memory.
+
+    All but the head works in `precision`; the head stays in float32, since it says degrees.
+    """
+
+    def fold(module: nn.Module) -> None:
+        for name, child in module.named_children():
+            if isinstance(child, nn.Sequential) and isinstance(child[1], nn.BatchNorm2d):
+                merged = fuse_conv_bn_eval(child[0], child[1])
+                module.add_module(name, nn.Sequential(merged, *child[2:]))
+            else:
+                fold(child)
+
+    model = copy.deepcopy(model).eval()
+    fold(model)
+    model.to(precision, memory_format=torch.channels_last)
+    model.head.float()
+    return model.requires_grad_(False)
 
 
 @dataclass

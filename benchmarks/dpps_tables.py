@@ -23,6 +23,7 @@ from reconstruct import methods
 from reconstruct.dpps import fusion, predict
 from reconstruct.dpps.captured import Captured, captured_in
 from reconstruct.dpps.dataset import PUBLISHED_RIG, published_pair
+from reconstruct.dpps.network import ready
 from reconstruct.dpps.published import PublishedNet, read_published
 from reconstruct.dpps.samples import Ask, draw
 from reconstruct.dpps.view import view_of_sample
@@ -260,6 +261,7 @@ def main() -> None:
     )  # fmt: skip
     options = parser.parse_args()
     model, facts = read_weights(options.weights)
+    model = ready(model)
     print(f"weights: {facts}\n")
     gentle = replace(STEEP, slope_deg=(5, 15))
     rows = {

@@ -39,12 +39,12 @@ class FirstPass:
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
             model = AnyRigNet(Shape.from_json(json.loads(state["shape"])))
             model.load_state_dict(state["average"])
-            self.model = ready(model, torch.bfloat16)
+            self.model = ready(model)
             self.saved = saved
         return True
 
     def estimate(self, sample: Sample) -> Estimate:
-        """What the network says over the sample's base, in bfloat16, which is exact enough."""
+        """What the network says over the sample's base."""
         assert self.model is not None, "ask ready() first"
         with torch.no_grad():
             x = torch.from_numpy(sample.channels)[None].to(memory_format=torch.channels_last)

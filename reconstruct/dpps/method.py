@@ -33,5 +33,5 @@ def dpps(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Surf
             )  # fmt: skip
             radiance[k] = stack.radiance[k] / np.maximum(factor, 1e-3)
         stack = replace(stack, radiance=radiance)
-    network = Network(weights=options.weights)
+    network = Network(weights=options.weights, device=options.device)
     return predict(stack, camera, lights, options.mask, options.height_mm, network)

@@ -91,17 +91,15 @@ def _averaged(model: Any, x: NDArray[np.float32], symmetries: int) -> Array:
     """(6, H, W) normal, height and log errors, averaged over mirror images of the problem."""
     import torch
 
+    device = next(model.parameters()).device
     total = np.zeros((6, *x.shape[1:]))
     for flip_x, flip_y, swap in SYMMETRIES[:symmetries]:
+        turned = torch.from_numpy(_mirrored(x, flip_x, flip_y, swap)[None])
         with torch.no_grad():
-            y = model(
-                torch.from_numpy(_mirrored(x, flip_x, flip_y, swap)[None]).to(
-                    memory_format=torch.channels_last
-                )
-            )
+            y = model(turned.to(device, memory_format=torch.channels_last))
         one = torch.cat(
             [y.normals[0], torch.stack([y.delta[0], y.log_normal_error[0], y.log_delta_error[0]])]
-        ).numpy()
+        ).numpy(force=True)
         if swap:
             one = one.transpose(0, 2, 1)[[1, 0, 2, 3, 4, 5]]
             one[:2] *= -1
@@ -166,15 +164,18 @@ class Options:
     ----------
     coarse_px : longer side of the first pass, near the size it was trained at
     screen : weight λ of the height head in the fusion, at 64 px; falls with the square of size
-    coarse_symmetries, fine_symmetries : mirror images and turns averaged in each pass, 1 to 8
+    coarse_symmetries : mirror images and turns averaged in the first pass, 1 to 8
+    fine_pixels : the same in the fine pass, as many as fit into so many pixels, but 2 at least
     weights : another weights file than the shipped one
+    device : torch's name of where the network runs
     """
 
     coarse_px: int = 64
     screen: float = 0.003
     coarse_symmetries: int = 8
-    fine_symmetries: int = 2
+    fine_pixels: int = 1 << 18
     weights: Path | None = None
+    device: str = "cpu"
 
 
 def predict_view(
@@ -197,7 +198,8 @@ def predict_view(
     if not np.isfinite(first).any():
         raise ReconstructError("the mask is too small for the network; use another method")
     rough = _upsampled(first, view.mask.shape)
-    guess = infer(model, view, rough, options.fine_symmetries)
+    symmetries = int(np.clip(options.fine_pixels // view.mask.size, 2, len(SYMMETRIES)))
+    guess = infer(model, view, rough, symmetries)
     # the fine pass cannot know how wrong the coarse shape under it is: errors add
     unsure = cv2.resize(wide.depth_error, view.mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
     guess.depth_error = np.hypot(guess.depth_error, unsure)
@@ -224,10 +226,12 @@ def predict(
     ------
     ReconstructError : pictures, camera and lights do not belong together, or no weights
     """
+    from reconstruct.dpps.network import ready
     from reconstruct.dpps.weights import read_weights
 
     start = time.perf_counter()
     model, facts = read_weights(options.weights)
+    model = ready(model, options.device)
     loaded = time.perf_counter()
     surface = predict_with(model, facts, stack, camera, lights, mask, mean_height_mm, options)
     surface.summary["seconds"] = {

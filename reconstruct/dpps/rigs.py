@@ -99,13 +99,13 @@ def random_lights(
         around = 2 * np.pi * np.arange(boards) / boards + rng.normal(0, 0.4, boards) + turn
         away = np.maximum(camera_mm * rng.uniform(0.45, 1.2, boards), 1.1 * field_mm)
         facing = np.stack([low * np.cos(around), low * np.sin(around), np.sqrt(1 - low**2)], -1)
-        side = np.stack([-np.sin(around), np.cos(around), np.zeros(boards)], -1)
+        along = np.stack([-np.sin(around), np.cos(around), np.zeros(boards)], -1)
         board = index % boards
         offset = rng.uniform(-1, 1, (count, 2)) * rng.uniform(0.1, 0.4, (boards, 1))[board]
         position = (
             facing[board]
-            + offset[:, :1] * side[board]
-            + offset[:, 1:] * np.cross(facing, side)[board]
+            + offset[:, :1] * along[board]
+            + offset[:, 1:] * np.cross(facing, along)[board]
         ) * away[board, None]
         position[:, 2] = np.maximum(position[:, 2], 0.1 * away[board])
     elif kind == "panel":

@@ -17,6 +17,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numba
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -113,8 +114,8 @@ def build(config: TrainConfig) -> nn.Module:
 
 def _worker_start(_: int) -> None:
     torch.set_num_threads(1)
+    numba.set_num_threads(1)  # idle threads spin, and cost the trainer its core
     raise_malloc_thresholds()
-    os.environ["NUMBA_NUM_THREADS"] = "1"
 
 
 class Trainer:

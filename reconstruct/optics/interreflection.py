@@ -171,7 +171,7 @@ def _add_direct(out, gain, point, normal, tangent, ox, oy, oz, seen, position, a
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def _trace(out, w, z0, focal, points, normals, tangents, centre, basis, seen, position, axis,
+def _trace(out, w, z0, focal, points, shown, normals, tangents, centre, basis, seen, position, axis,
            power, exponent, alpha, across, weight, diffuse, index, distribution, samples,
            bounces, jitter):  # fmt: skip
     """Indirect radiance (h, w, N) of a grid; see `indirect`.
@@ -206,8 +206,8 @@ def _trace(out, w, z0, focal, points, normals, tangents, centre, basis, seen, po
                 inv = _ONE / np.sqrt(ox * ox + oy * oy + oz * oz)
                 ox, oy, oz = ox * inv, oy * inv, oz * inv
                 gain = share
-                for _ in range(bounces):
-                    normal = normals[r, c]
+                for bounce in range(bounces):
+                    normal = shown[y, x] if bounce == 0 else normals[r, c]
                     tx, ty, tz, bx, by, bz = frame_of(normal, tangents[r, c])
                     vx, vy = tx * ox + ty * oy + tz * oz, bx * ox + by * oy + bz * oz
                     vz = normal[0] * ox + normal[1] * oy + normal[2] * oz
@@ -294,6 +294,7 @@ def indirect(
     bounces: int = 3,
     seed: int = 0,
     smooth: float = 0.7,
+    shown: NDArray[Any] | None = None,
 ) -> Map:
     """Radiance of each light that the camera sees after one or more bounces on the part.
 
@@ -304,6 +305,8 @@ def indirect(
     samples : rays per grid pixel
     bounces : longest path, counted in places the light comes by before the last
     smooth : Gaussian blur (grid pixels) of the result, against the noise of sampling
+    shown : (h, w, 3) other normals of the places that the camera sees, on the coarse grid; what
+        they mirror keeps its own
 
     Returns
     -------
@@ -349,6 +352,7 @@ def indirect(
         np.float32(z0),
         np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]], dtype=np.float32),
         points.astype(np.float32),
+        (mean_normals if shown is None else shown).astype(np.float32),
         mean_normals.astype(np.float32),
         tangents,
         coarse.centre_mm.astype(np.float32),

@@ -22,6 +22,7 @@ from reconstruct.refine.batched_pixel import (
     Eliminated,
     Rows,
     geometry_of,
+    indirect_at,
     irradiance,
     pixel_rows,
     ring_normals,
@@ -78,7 +79,12 @@ class Batched:
         if flat.shape[0] > 1 or flat.shape[1] > 1:
             field = sampled(self._tensor(flat), rows, width_px, flat_step)
         bounced: Tensor = torch.zeros((), device=self.device)
-        if indirect.shape[0] > 1:
+        by_slopes: Tensor = torch.zeros(2, device=self.device)
+        if indirect.shape[2] > n:
+            bounced, by_slopes = indirect_at(
+                self._tensor(indirect[first:last]).reshape(-1, 3 * n + 2), at.slopes
+            )
+        elif indirect.shape[0] > 1:
             bounced = sampled(self._tensor(indirect), rows, width_px, indirect_step)
         code = torch.as_tensor(obs[first:last].view(np.int16)).to(self.device, torch.int32)
         code = (code & 0xFFFF).reshape(-1, n)
@@ -87,7 +93,7 @@ class Batched:
             own = self._tensor(local[:, first:last]).reshape(2, -1, 1)
         return pixel_rows(
             at, tangents(brush.tolist(), at.point), table,
-            irradiance(at.point, table, field), bounced,
+            irradiance(at.point, table, field), bounced, by_slopes,
             (code >> 2).float() * scale, 1.0 - ((code & SHADOW_BIT) >> 1).float(),
             (code & CLIPPED_BIT).float() if scale > 0 else torch.zeros_like(table[0]),
             float(epsilon), self._tensor(material), own, model, robust, float(width),

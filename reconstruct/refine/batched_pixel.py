@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reconstruct.refine.pixel import GGX, HUBER, N_MATERIAL
+from reconstruct.refine.pixel import GGX, HUBER, LINEAR, N_MATERIAL
 
 # Columns of the Jacobian.
 U, P, Q, ALPHA_X, ALPHA_Y, KS, G, KD, OFFSET = range(3 + N_MATERIAL)
@@ -17,7 +17,10 @@ U, P, Q, ALPHA_X, ALPHA_Y, KS, G, KD, OFFSET = range(3 + N_MATERIAL)
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """Points and normals of P pixels and their derivatives, (P, 3) each, world frame."""
+    """Points and normals of P pixels and their derivatives, (P, 3) each, world frame.
+
+    `slopes` is (P, 2): p and q.
+    """
 
     point: Tensor
     normal: Tensor
@@ -25,10 +28,11 @@ class Geometry:
     d_q: Tensor
     w: Tensor
     v: Tensor
+    slopes: Tensor
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        return self.point, self.normal, self.d_p, self.d_q, self.w, self.v
+        return self.point, self.normal, self.d_p, self.d_q, self.w, self.v, self.slopes
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +67,8 @@ def geometry_of(
     d_p = (by_p - normal * (normal * by_p).sum(-1, keepdim=True)) / length
     d_q = (by_q - normal * (normal * by_q).sum(-1, keepdim=True)) / length
     v = -ray / torch.linalg.vector_norm(ray, dim=-1, keepdim=True)
-    parts = (centre + w, normal, d_p, d_q, w, v)
-    return Geometry(*(part.reshape(-1, 3).float() for part in parts))
+    parts = (centre + w, normal, d_p, d_q, w, v, torch.stack([p, q], -1))
+    return Geometry(*(part.flatten(0, 1).float() for part in parts))
 
 
 def tangents(brush: Sequence[float], points: Tensor) -> Tensor:
@@ -92,6 +96,22 @@ def sampled(grid: Tensor, rows: Tensor, width: int, step: float) -> Tensor:
     top = grid[r0][:, c0] * (1 - fx) + grid[r0][:, c1] * fx
     low = grid[r1][:, c0] * (1 - fx) + grid[r1][:, c1] * fx
     return (top * (1 - fy) + low * fy).reshape(-1, grid.shape[2])
+
+
+def indirect_at(traced: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+    """(P, N) indirect light at the slopes (P, 2) and its derivatives (2, P, N).
+
+    `traced` is that of `Problem.traced`, (P, 3 N + 2).
+    """
+    base = traced[:, -2:]
+    change = slopes - base
+    reach = float(LINEAR) * (1.0 + (base * base).sum(-1))
+    farthest = change.abs().amax(-1).clamp(min=1e-9)
+    change = change * (reach / farthest).clamp(max=1.0)[:, None]
+    value, by_p, by_q = traced[:, :-2].reshape(len(traced), 3, -1).unbind(1)
+    value = value + change[:, :1] * by_p + change[:, 1:] * by_q
+    lit = value > 0
+    return value * lit, torch.stack([by_p * lit, by_q * lit])
 
 
 def irradiance(points: Tensor, lights: Tensor, flat: Tensor) -> Tensor:
@@ -136,15 +156,16 @@ def distribution(
 
 
 def pixel_rows(
-    at: Geometry, tangent: Tensor, lights: Tensor, light: Tensor, indirect: Tensor, target: Tensor,
-    seen: Tensor, clipped: Tensor, epsilon: float, material: Tensor, local: Tensor, model: int,
-    robust: int, width: float, doubt: float,
+    at: Geometry, tangent: Tensor, lights: Tensor, light: Tensor, indirect: Tensor,
+    by_slopes: Tensor, target: Tensor, seen: Tensor, clipped: Tensor, epsilon: float,
+    material: Tensor, local: Tensor, model: int, robust: int, width: float, doubt: float,
 ) -> Rows:  # fmt: skip
     """Weighted residual and Jacobian of P pixels under N lights; see `kernel.pixel_rows`.
 
     Parameters
     ----------
     light : (P, N) irradiance times d²
+    by_slopes : (2, P, N) derivatives of the indirect light, or (2,) zeros
     local : (2, P, 1) addition to ln(ks) and to kd
     """
 
@@ -229,8 +250,12 @@ def pixel_rows(
     # by p and q: normal
     ht_p = -(nt * it) * ah - hn * at_t + ht * nt * it * at_t
     ht_q = -(nt * it) * bh - hn * bt + ht * nt * it * bt
-    columns[P] = half * (spec * (dh * ah + dt * ht_p + dg1l * al + dview * av) + ekd * al)
-    columns[Q] = half * (spec * (dh * bh + dt * ht_q + dg1l * bl + dview * bv) + ekd * bl)
+    columns[P] = half * (
+        spec * (dh * ah + dt * ht_p + dg1l * al + dview * av) + ekd * al + by_slopes[0]
+    )
+    columns[Q] = half * (
+        spec * (dh * bh + dt * ht_q + dg1l * bl + dview * bv) + ekd * bl + by_slopes[1]
+    )
     # by the material
     columns[ALPHA_X] = half * spec * (-2.0 * dln_slope * ht * ht * iax2 - 1.0)
     columns[ALPHA_Y] = half * spec * (-2.0 * dln_slope * (1.0 - hn * hn - ht * ht) * iay2 - 1.0)

@@ -40,7 +40,7 @@ def local_equations(
     def rows(band: tuple[int, int]) -> None:
         problem.kernel.local_rows(
             band[0], band[1], u, problem.xy, problem.jacobians, problem.rotation, problem.centre,
-            problem.table, problem.flat, float(problem.flat_step), problem.indirect,
+            problem.table, problem.flat, float(problem.flat_step), problem.traced,
             float(problem.indirect_step), problem.pictures.code, problem.pictures.scale,
             problem.pictures.epsilon, problem.weight, vector, MODELS[material.model], brush,
             loss.code, loss.width, problem.doubt, problem.local, terms, per_pixel,

@@ -11,8 +11,11 @@ from reconstruct.refine.pixel import (
     CLIPPED,
     CLIPPED_BIT,
     INDIRECT,
+    INDIRECT_P,
+    INDIRECT_Q,
     JIT,
     LIGHT_ROWS,
+    LINEAR,
     N_MATERIAL,
     SEEN,
     SHADOW_BIT,
@@ -90,6 +93,23 @@ def tangent_at(kind, angle, cx, cy, point, out):
 
 
 @njit(**JIT)
+def indirect_at(traced, p, q, n, work):
+    """Indirect light at the slopes (p, q) and its derivatives from `Problem.traced` of a pixel."""
+    zero, one = np.float32(0.0), np.float32(1.0)
+    p0, q0 = traced[3 * n], traced[3 * n + 1]
+    reach = LINEAR * (one + p0 * p0 + q0 * q0)
+    farthest = max(max(abs(p - p0), abs(q - q0)), np.float32(1e-9))
+    held = min(one, reach / farthest)
+    dp, dq = (p - p0) * held, (q - q0) * held
+    for k in range(n):
+        value = traced[k] + dp * traced[n + k] + dq * traced[2 * n + k]
+        lit = one if value > zero else zero
+        work[INDIRECT + k] = value * lit
+        work[INDIRECT_P + k] = traced[n + k] * lit
+        work[INDIRECT_Q + k] = traced[2 * n + k] * lit
+
+
+@njit(**JIT)
 def prepare(
     r, c, u, xy, jacobians, rotation, centre, flat, flat_step, indirect, indirect_step, obs, scale,
     material, brush, local, geometry64, geometry, tangent, jac, mat, work,
@@ -99,7 +119,7 @@ def prepare(
     whole = jacobians.shape[1] > 1
     for i in range(4):
         jac[i] = jacobians[i, r, c] if whole else jacobians[i, 0, 0]
-    pixel_geometry(u, r, c, xy[0, r, c], xy[1, r, c], jac, rotation, centre, geometry64)
+    _, p, q = pixel_geometry(u, r, c, xy[0, r, c], xy[1, r, c], jac, rotation, centre, geometry64)
     for i in range(6):
         for j in range(3):
             geometry[i, j] = geometry64[i, j]
@@ -108,7 +128,9 @@ def prepare(
         geometry[0, 0], geometry[0, 1], geometry[0, 2], n, flat,
         np.float32(r), np.float32(c), np.float32(flat_step), work,
     )  # fmt: skip
-    if indirect.shape[0] > 1:
+    if indirect.shape[2] > n:
+        indirect_at(indirect[r, c], np.float32(p), np.float32(q), n, work)
+    elif indirect.shape[0] > 1:
         sample(indirect, np.float32(r), np.float32(c), np.float32(indirect_step), INDIRECT, work)
     for k in range(n):
         code = obs[r, c, k]

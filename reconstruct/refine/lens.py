@@ -128,7 +128,7 @@ class Lens:
             edge = cv2.erode(self.inside[around], np.ones((5, 5)))[here]
             return problem.kernel.lens_rows(
                 first, last, u, problem.xy, problem.jacobians, problem.rotation, problem.centre,
-                problem.table, problem.flat, float(problem.flat_step), problem.indirect,
+                problem.table, problem.flat, float(problem.flat_step), problem.traced,
                 float(problem.indirect_step), problem.pictures.code, problem.pictures.scale,
                 problem.pictures.epsilon, _placed(edge, problem.shape, first), vector,
                 MODELS[material.model], brush, loss.code, loss.width, problem.doubt, problem.local,

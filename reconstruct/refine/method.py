@@ -26,7 +26,12 @@ from reconstruct.refine.search import searched
 from reconstruct.refine.selfcalibrate import with_lights
 from reconstruct.refine.solve import State, fit_material, gauss_newton
 from reconstruct.refine.starts import first_materials, first_surfaces
-from reconstruct.refine.transport import update_indirect, update_reflectance, update_shadows
+from reconstruct.refine.transport import (
+    mirrored_share,
+    update_indirect,
+    update_reflectance,
+    update_shadows,
+)
 from reconstruct.refine.uncertainty import estimate, quality
 from reconstruct.stack import Stack
 from reconstruct.surface import Flag, Surface
@@ -41,6 +46,9 @@ LENS_ROUNDS, LENS_TRIAL, LENS_GAIN, LENS_GOES_ON = 8, 1, 0.93, 0.98
 # so that the first step towards it comes out short.
 MIN_SIGMA_PX, FIRST_SIGMA_PX = 0.2, 0.5
 RECONSIDER_GAIN = 0.97
+# From this share of the part on, lit by its other places, steps follow that light: so many turns at
+# most, each from a surface moved on by a share of the last turn's step, while they gain.
+FOLLOWED_SHARE, FOLLOWED, AHEAD, FOLLOWED_GAIN = 0.03, 32, 0.4, 0.995
 # Share of the residual that places with a material of their own must leave.
 DIRT_GAIN = 0.85
 
@@ -69,6 +77,7 @@ class Refinement:
         self.kernel = kernel_on(options.device)
         self.notes: dict[str, Any] = {}
         self.odd: NDArray[np.bool_] | None = None  # places with a material of their own
+        self.follows = False  # whether steps take light between places as moving with the surface
         with self.clock.stage("encode"):
             self.pictures = encode(stack)
 
@@ -102,7 +111,7 @@ class Refinement:
                     best = state
         assert best is not None
         self.notes["starts"] = tried
-        return self.with_lay(problem, best, tried)
+        return self.followed(problem, self.with_lay(problem, best, tried))
 
     def with_lay(self, problem: Problem, state: State, tried: dict[str, float]) -> State:
         """The same with a directed finish, where that explains the pictures much better."""
@@ -131,6 +140,38 @@ class Refinement:
             update_reflectance(problem, state.u, state.material, FINAL.width)
         return state
 
+    def followed(self, problem: Problem, state: State) -> State:
+        """On with light between places that moves with the surface, where much of it does.
+
+        A wall that only other walls light is told by what it mirrors. With that light held, any
+        slope of it fits as well as any other.
+        """
+        if mirrored_share(problem, state.u, state.material) < FOLLOWED_SHARE:
+            return state
+        best, now, before = state, state, state.u
+        gained = 0
+        for turn in range(FOLLOWED):
+            ahead = now.u + AHEAD * (now.u - before) if turn > 1 else now.u
+            before = now.u
+            update_shadows(problem, ahead)
+            update_indirect(
+                problem, ahead, now.material, samples=32, seed=turn, by_slopes=True
+            )  # fmt: skip
+            now = gauss_newton(
+                problem, replace(now, u=ahead, history=[]), HUBER, self.options.height_mm, 6,
+                pcg_iterations=30, stop=3e-3, firmness=0.1,
+            )  # fmt: skip
+            if now.cost < FOLLOWED_GAIN * best.cost:
+                gained = turn
+            if now.cost < best.cost:
+                best = now
+                update_reflectance(problem, now.u, now.material, FINAL.width)
+            if turn - gained >= 4:
+                break
+        self.notes["followed"] = turn + 1
+        self.follows = True
+        return best
+
     # levels ----------------------------------------------------------------------------------
     def run(self) -> tuple[Problem, State]:
         """All levels from coarse to fine."""
@@ -152,7 +193,7 @@ class Refinement:
                 )
                 state = State(u, state.material)
                 if previous is not None:
-                    problem.indirect = previous.indirect
+                    problem.traced = np.ascontiguousarray(previous.indirect)
                     problem.reflectance = previous.reflectance
                     problem.indirect_step = previous.indirect_step * (before / factor)
             before = factor
@@ -180,7 +221,7 @@ class Refinement:
         with self.clock.stage("shadows"):
             update_shadows(problem, state.u)
         with self.clock.stage("inter-reflection"):
-            update_indirect(problem, state.u, state.material)
+            update_indirect(problem, state.u, state.material, by_slopes=self.follows)
         if not last:
             return solve(state, HUBER, 4)
         with self.clock.stage("search"):
@@ -192,7 +233,9 @@ class Refinement:
             state = self.with_dirt(problem, state)
         state = solve(state, FINAL, 6)
         with self.clock.stage("inter-reflection"):
-            update_indirect(problem, state.u, state.material, samples=128, seed=1)
+            update_indirect(
+                problem, state.u, state.material, samples=128, seed=1, by_slopes=self.follows
+            )
         state = solve(state, FINAL, 6)
         state = self.sharpened(problem, state)
         if self.options.self_calibrate:
@@ -275,7 +318,10 @@ class Refinement:
                 if turn == 1:
                     state = self.reconsidered(problem, state)
                 if turn == 2:
-                    update_indirect(problem, state.u, state.material, samples=128, seed=2)
+                    update_indirect(
+                        problem, state.u, state.material, samples=128, seed=2,
+                        by_slopes=self.follows,
+                    )  # fmt: skip
                 state = gauss_newton(
                     problem, replace(state, history=[]), FINAL, self.options.height_mm, 3,
                     pcg_iterations=30, stop=3e-3,

@@ -43,6 +43,8 @@ CLIPPED_BIT, SHADOW_BIT = 1, 2
 # Least cosine between a normal and the ray for it to be tried.
 LEAST_FACING = 0.2
 LEVELS = 16383
+# Change of the slopes, over 1 + p² + q², up to which indirect light is taken as linear in them.
+LINEAR = np.float32(0.15)
 # All that the loops over lights touch lies in one buffer, at offsets known when it is compiled:
 # LLVM then proves without run-time checks that nothing overlaps, and vectorises. The stride is
 # not a power of two, so that rows do not compete for the same cache sets.
@@ -50,7 +52,9 @@ STRIDE = 1040
 MAX_LIGHTS = 1024
 IRRADIANCE, INDIRECT, TARGET, SEEN, CLIPPED = (STRIDE * i for i in range(8, 13))
 RESIDUAL, LOSS = STRIDE * 13, STRIDE * 14
-COLUMNS = STRIDE * 15
+# Derivatives of the indirect light by the slopes p and q.
+INDIRECT_P, INDIRECT_Q = STRIDE * 15, STRIDE * 16
+COLUMNS = STRIDE * 17
 WORK = COLUMNS + STRIDE * N_COLUMNS
 _X, _Y, _Z, _AX, _AY, _AZ, _STRENGTH, _LOBE = (STRIDE * i for i in range(8))
 BY_U, BY_P, BY_Q, BY_AX, BY_AY, BY_KS, BY_G, BY_KD, BY_OFFSET = (
@@ -153,8 +157,8 @@ def pixel_rows(
     tangent : (3,) unit direction of the brushing marks (any, if isotropic)
     n : number of lights
     doubt : error of the inter-reflected light as a share of it, over twice the noise of √-pictures
-    work : in: lights, irradiance, indirect, target, seen, clipped; out: weighted residual, loss,
-        weighted Jacobian columns
+    work : in: lights, irradiance, indirect and its derivatives, target, seen, clipped; out:
+        weighted residual, loss, weighted Jacobian columns
     """
     one = np.float32(1.0)
     zero = np.float32(0.0)
@@ -299,9 +303,9 @@ def pixel_rows(
         ht_p = -(nt * it) * ah - hn * at + ht * nt * it * at
         ht_q = -(nt * it) * bh - hn * bt + ht * nt * it * bt
         by_p = dh * ah + dt * ht_p + dg1l * al + dview * av
-        work[BY_P + k] = half * (spec * by_p + ekd * al)
+        work[BY_P + k] = half * (spec * by_p + ekd * al + work[INDIRECT_P + k])
         by_q = dh * bh + dt * ht_q + dg1l * bl + dview * bv
-        work[BY_Q + k] = half * (spec * by_q + ekd * bl)
+        work[BY_Q + k] = half * (spec * by_q + ekd * bl + work[INDIRECT_Q + k])
         # by the material
         sx = -np.float32(2.0) * ht * ht * iax2
         sy = -np.float32(2.0) * (one - hn2 - ht * ht) * iay2

@@ -145,7 +145,8 @@ class Problem:
     ----------
     weight : (H, W) float32, 0 outside the mask
     flat : (gh, gw, N) factors on the irradiance, one cell per `flat_step` px; (1, 1, N) for none
-    indirect : (gh, gw, N) inter-reflected radiance likewise; (1, 1, N) for none
+    traced : (gh, gw, N) inter-reflected radiance likewise, (1, 1, N) for none; or (H, W, 3 N + 2):
+        it, its derivatives by the slopes p and q, and the slopes at which it holds
     local : (2, H, W) per-pixel ln(ks) and kd, added to the material's; (2, 1, 1) for none
     reflectance : of the metal at normal incidence, for light between its places where the lights'
         intensity is not known
@@ -158,7 +159,7 @@ class Problem:
     weight: NDArray[np.float32]
     flat: NDArray[np.float32]
     flat_step: float = 1.0
-    indirect: NDArray[np.float32] = field(init=False)
+    traced: NDArray[np.float32] = field(init=False)
     indirect_step: float = 1.0
     local: NDArray[np.float32] = field(init=False)
     reflectance: float = TYPICAL_REFLECTANCE
@@ -168,11 +169,16 @@ class Problem:
     def __post_init__(self) -> None:
         self.xy, self.jacobians = image_coordinates(self.camera)
         self.table = light_table(self.lights, self.pictures.reference)
-        self.indirect = np.zeros((1, 1, len(self.pictures)), np.float32)
+        self.traced = np.zeros((1, 1, len(self.pictures)), np.float32)
         self.local = np.zeros((2, 1, 1), np.float32)
         self.threads = self.threads or os.cpu_count() or 1
         self.rotation = np.ascontiguousarray(self.camera.R.T)
         self.centre = np.ascontiguousarray(self.camera.centre_mm)
+
+    @property
+    def indirect(self) -> NDArray[np.float32]:
+        """(gh, gw, N) inter-reflected radiance alone."""
+        return self.traced[..., : len(self.pictures)]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -211,7 +217,7 @@ class Problem:
         def rows(band: tuple[int, int]) -> Array:
             return self.kernel.system_rows(
                 band[0], band[1], u, self.xy, self.jacobians, self.rotation, self.centre,
-                self.table, self.flat, float(self.flat_step), self.indirect,
+                self.table, self.flat, float(self.flat_step), self.traced,
                 float(self.indirect_step), self.pictures.code, self.pictures.scale,
                 self.pictures.epsilon, self.weight, vector, MODELS[material.model], brush,
                 loss.code, loss.width, self.doubt, self.local, sums, cross, per_pixel,
@@ -242,7 +248,7 @@ class Problem:
         out = np.empty((last - first, self.shape[1], len(self.pictures)), np.float32)
         self.kernel.render_rows(
             first, last, u, self.xy, self.jacobians, self.rotation, self.centre,
-            self.table, self.flat, float(self.flat_step), self.indirect,
+            self.table, self.flat, float(self.flat_step), self.traced,
             float(self.indirect_step), self.pictures.code, self.weight,
             material.vector().astype(np.float32), MODELS[material.model],
             np.asarray(material.brush, np.float64), self.local, out,

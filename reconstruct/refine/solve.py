@@ -55,8 +55,13 @@ class Linearised:
         return conjugate_gradients(self.apply, right, self.precondition, tolerance, iterations)[0]
 
 
-def linearise(problem: Problem, system: System, damping: float = 0.0) -> Linearised:
-    """Assemble Aᵀ H A; the mean of the surface is pinned, since its height is an input."""
+def linearise(
+    problem: Problem, system: System, damping: float = 0.0, firmness: float = 1.0
+) -> Linearised:
+    """Assemble Aᵀ H A; the mean of the surface is pinned, since its height is an input.
+
+    `firmness` scales the damping of slopes that pictures say little about.
+    """
     height, width = problem.shape
     sums, jacobians = system.sums, problem.jacobians
     inside = max(float(problem.weight.mean()), 1e-6)
@@ -66,8 +71,8 @@ def linearise(problem: Problem, system: System, damping: float = 0.0) -> Lineari
     k_cc = pp * float((j[0] ** 2).mean()) + qq * float((j[2] ** 2).mean())
     k_rr = pp * float((j[1] ** 2).mean()) + qq * float((j[3] ** 2).mean())
     # These damp the step; the gradient does not know of them, so they leave no bias.
-    floor = FLOOR * 0.5 * (pp + qq)
-    smooth = SMOOTH * 0.5 * (k_cc + k_rr)
+    floor = firmness * FLOOR * 0.5 * (pp + qq)
+    smooth = firmness * SMOOTH * 0.5 * (k_cc + k_rr)
     twist = TWIST * 0.5 * (k_cc + k_rr)
     stencil = np.empty((5, height + 1, width + 1))
     assemble(sums, jacobians, damping, smooth, twist, floor, stencil)
@@ -97,9 +102,10 @@ def joint_step(
     fixed: tuple[int, ...] = (),
     tolerance: float = 1e-2,
     iterations: int = 60,
+    firmness: float = 1.0,
 ) -> tuple[Array, Array]:
     """Gauss-Newton step of (log-depth at corners, material vector)."""
-    lin = linearise(problem, system, damping)
+    lin = linearise(problem, system, damping, firmness)
     free = free_entries(material, fixed)
     k = len(free)
     shape = lin.pin.shape
@@ -210,6 +216,7 @@ def gauss_newton(
     fixed: tuple[int, ...] = (),
     on_step: Callable[[State], None] | None = None,
     pcg_iterations: int = 60,
+    firmness: float = 1.0,
 ) -> State:
     """Damped joint Gauss-Newton until the cost falls by less than `stop`, relative."""
     mask = problem.weight > 0
@@ -220,7 +227,13 @@ def gauss_newton(
     history = [*state.history, cost / problem.count]
     for _ in range(rounds):
         step_u, step_m = joint_step(
-            problem, system, material, damping, fixed, iterations=pcg_iterations
+            problem,
+            system,
+            material,
+            damping,
+            fixed,
+            iterations=pcg_iterations,
+            firmness=firmness,
         )
         accepted = False
         for shorter in (1.0, 0.3, 0.1):

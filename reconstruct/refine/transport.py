@@ -8,7 +8,9 @@ that the picture does not show. Leaving that out cost a steep part half of its e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,6 +27,8 @@ from reconstruct.refine.problem import Material, Problem
 
 Array = NDArray[np.float64]
 LIGHTS_AT_ONCE = 8
+# Change of a slope, over 1 + p² + q², by which light between places is differentiated.
+SLOPE_STEP = 0.04
 # Bounds of a metal's reflectance, and the largest change of it at once.
 LEAST_REFLECTANCE, MOST_REFLECTANCE, REFLECTANCE_STEP = 0.3, 0.97, 0.25
 # Share of the longer side by which the surface is continued.
@@ -40,7 +44,22 @@ class Continued:
     normals: Array
     border: int
 
-    def inner(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def slopes(self) -> tuple[Array, Array, Callable[[Any, Any], Array]]:
+        """(h, w) ∂u/∂x and ∂u/∂y, and the unit normals (h, w, 3) at those plus some more."""
+        x, y, z = np.moveaxis(self.points @ self.camera.R.T + self.camera.t, -1, 0)
+        x, y = x / z, y / z
+        n = np.moveaxis(self.normals @ self.camera.R.T, -1, 0)
+        facing = -(n[2] + x * n[0] + y * n[1])
+        p, q = n[0] / facing, n[1] / facing
+
+        def turned(more_p: Any, more_q: Any) -> Array:
+            a, b = p + more_p, q + more_q
+            m = np.stack([a, b, -(1 + x * a + y * b)], -1)
+            return np.asarray(m / np.linalg.norm(m, axis=-1, keepdims=True) @ self.camera.R)
+
+        return p, q, turned
+
+    def inner(self, images: NDArray[Any]) -> NDArray[Any]:
         """What of (N, h, w) images lies in the picture."""
         b = self.border
         return images[:, b : images.shape[1] - b, b : images.shape[2] - b]
@@ -119,21 +138,51 @@ def update_indirect(
     grid: int = 128,
     samples: int = 64,
     seed: int = 0,
-) -> float:
-    """Trace inter-reflection at the surface; returns its mean relative to the pictures' peak."""
+    by_slopes: bool = False,
+) -> None:
+    """Trace inter-reflection at the surface.
+
+    With `by_slopes` also its derivatives by the slopes of the places that it leaves for the camera
+    (differences of traces along the same rays), if the grid is that of the pictures.
+    """
     factor = max(1, max(problem.shape) // grid)
     around = continued(problem, u, factor, BEYOND_TRACED)
     lights = replace(problem.lights, power=problem.table[6].astype(np.float64), intensity=1.0)
     traced, scale = optics_material(problem, material)
-    images = indirect(
-        around.points, around.normals, around.camera, lights, traced,
-        grid=max(around.camera.shape), samples=samples, seed=seed, smooth=0.0,
-    )  # fmt: skip
-    images = np.nan_to_num(around.inner(images)) * np.float32(scale)
-    images = np.stack([cv2.GaussianBlur(image, (0, 0), 0.7) for image in images])
-    problem.indirect = np.ascontiguousarray(np.moveaxis(images, 0, -1), np.float32)
+
+    def seen(shown: Array | None) -> NDArray[np.float32]:
+        images = indirect(
+            around.points, around.normals, around.camera, lights, traced,
+            grid=max(around.camera.shape), samples=samples, seed=seed, smooth=0.0, shown=shown,
+        )  # fmt: skip
+        images = np.nan_to_num(around.inner(images)) * np.float32(scale)
+        return np.stack([cv2.GaussianBlur(image, (0, 0), 0.7) for image in images])
+
+    images = seen(None)
+    if by_slopes and factor == 1:
+        p, q, turned = around.slopes()
+        step = SLOPE_STEP * (1 + p * p + q * q)
+        across = 2 * around.inner(step[None]).astype(np.float32)
+        images = np.concatenate(
+            [
+                images,
+                (seen(turned(step, 0)) - seen(turned(-step, 0))) / across,
+                (seen(turned(0, step)) - seen(turned(0, -step))) / across,
+                around.inner(np.stack([p, q])),
+            ]
+        )
+        images = np.nan_to_num(images)
+    problem.traced = np.ascontiguousarray(np.moveaxis(images, 0, -1), np.float32)
     problem.indirect_step = float(factor)
-    return float(problem.indirect.mean())
+
+
+def mirrored_share(problem: Problem, u: Array, material: Material) -> float:
+    """Share of the part whose pixels have more than half of their light from its other places."""
+    if problem.indirect.shape[:2] != problem.shape:
+        return 0.0
+    model = problem.render_rows(u, material, 0, problem.shape[0]).sum(-1)
+    inside = problem.weight > 0
+    return float((problem.indirect.sum(-1) > 0.5 * model)[inside].mean())
 
 
 def update_reflectance(problem: Problem, u: Array, material: Material, width: float) -> None:

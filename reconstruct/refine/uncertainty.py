@@ -215,16 +215,16 @@ def estimate(
             steps.append(lin.solve(right, iterations=PCG_ITERATIONS))
         problem.table = table
         gather("lights", steps)
-    if problem.indirect.shape[0] > 1:
-        traced, steps = problem.indirect, []
+    if problem.traced.shape[0] > 1:
+        traced, steps = problem.traced, []
         for _ in range(LIGHT_DRAWS):
             patches = _field(rng, traced.shape[:2], INDIRECT_PATCH_PX)
             factor = 1 + INDIRECT_COMMON * rng.standard_normal() + INDIRECT_PATCHES * patches
-            problem.indirect = np.ascontiguousarray(traced * factor[..., None], np.float32)
+            problem.traced = np.ascontiguousarray(traced * factor[..., None], np.float32)
             moved = problem.evaluate(state.u, state.material, loss, False)
             right = before - problem.gradient(moved.sums)
             steps.append(lin.solve(right, iterations=PCG_ITERATIONS))
-        problem.indirect = traced
+        problem.traced = traced
         gather("inter-reflection", steps)
     bend = 0.0
     if height_sigma_mm > 0:

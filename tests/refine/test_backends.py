@@ -9,7 +9,7 @@ import pytest
 from simulated_parts import part, pictures
 
 from reconstruct.errors import ReconstructError
-from reconstruct.integrate import integrate_normals
+from reconstruct.integrate import integrate_normals, slopes
 from reconstruct.methods import device_named
 from reconstruct.refine.batched import Batched
 from reconstruct.refine.data import encode
@@ -38,7 +38,7 @@ def problem(size: int = 24, lights: int = 40) -> tuple[Problem, np.ndarray]:
         scene.rig.camera, scene.rig.lights, encode(stack), weight, flat, size / 5, threads=1
     )
     made.pictures.code |= (rng.random(made.pictures.code.shape) < 0.1) * np.uint16(SHADOW_BIT)
-    made.indirect = rng.uniform(0, 0.02, (6, 6, lights)).astype(np.float32)
+    made.traced = rng.uniform(0, 0.02, (6, 6, lights)).astype(np.float32)
     made.indirect_step = size / 6
     made.local = np.zeros((2, size, size), np.float32)
     made.local[:, 10:14] = rng.uniform(-0.2, 0.0, (2, 4, size))
@@ -82,6 +82,50 @@ def test_numba_and_torch_agree(material: Material, loss: Loss) -> None:
     for a, b in zip(terms[0][0], terms[1][0], strict=True):
         close(a, b)
     assert sizes[0] == pytest.approx(sizes[1], abs=1e-3)
+
+
+def by_slopes(fit: Problem, u: np.ndarray) -> np.ndarray:
+    """Traced light with derivatives, some of it so that it would fall below zero."""
+    rng = np.random.default_rng(5)
+    shape, n = fit.shape, len(fit.pictures)
+    p, q = slopes(u, fit.jacobians)
+    traced = np.zeros((*shape, 3 * n + 2), np.float32)
+    traced[..., :n] = rng.uniform(0, 0.02, (*shape, n))
+    traced[..., n : 3 * n] = rng.normal(0, 0.05, (*shape, 2 * n))
+    traced[..., 3 * n] = p + rng.normal(0, 0.1, shape)
+    traced[..., 3 * n + 1] = q + rng.normal(0, 0.1, shape)
+    return traced
+
+
+@pytest.mark.parametrize("material", [SHINY, TURNED])
+def test_both_take_light_between_places_by_slopes(material: Material) -> None:
+    fit, u = problem()
+    fit.traced = by_slopes(fit, u)
+    loss = Loss("huber", 0.02)
+    systems = []
+    for kernel in (kernel_on("cpu"), Batched("cpu")):
+        fit.kernel = kernel
+        systems.append(fit.evaluate(u, material, loss))
+    close(systems[0].loss, systems[1].loss)
+    for a, b in zip(layers(systems[0].sums), layers(systems[1].sums), strict=True):
+        close(a, b)
+
+
+def test_the_gradient_holds_light_between_places() -> None:
+    fit, u = problem()
+    fit.local = np.zeros((2, 1, 1), np.float32)
+    fit.traced = by_slopes(fit, u)
+    n = len(fit.pictures)
+    fit.traced[..., :n] += 0.1  # away from zero, where it has a kink
+    fit.pictures = replace(fit.pictures, noise=1e3)  # weights move with that light otherwise
+    p, q = slopes(u, fit.jacobians)
+    fit.traced[..., 3 * n], fit.traced[..., 3 * n + 1] = p, q
+    loss = Loss("geman", 0.5)
+    step = 3e-3 * np.random.default_rng(6).standard_normal(u.shape) * fit.camera.pixel_mm(0.0) / 420
+    ahead, behind = (fit.evaluate(u + sign * step, SHINY, loss).cost for sign in (1, -1))
+    slope = float(np.vdot(2 * fit.gradient(fit.evaluate(u, SHINY, loss).sums), step))
+    trusted = (ahead - behind) / 2
+    assert slope == pytest.approx(trusted, rel=0.05)
 
 
 def test_both_find_the_same_normals() -> None:

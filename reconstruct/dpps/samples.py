@@ -36,6 +36,7 @@ class Ask:
     slope_deg : range of the median slope
     alpha : range of the microfacet width
     rig : "mixed", "dome96", or the held-out layouts "panel" and "spiral"
+    preset_camera : the 96-LED dome's distance and field of view, whatever the rig
     rig_seed : draw the lights from this seed instead: the same rig in every sample
     lights : number of lights
     zoom : share of samples as the second pass sees them: most of them windows of the field, over
@@ -49,6 +50,7 @@ class Ask:
     slope_deg: tuple[float, float] | None = None
     alpha: tuple[float, float] | None = None
     rig: str = "mixed"
+    preset_camera: bool = False
     rig_seed: int | None = None
     lights: int | None = None
     zoom: float = 0.3
@@ -128,8 +130,9 @@ def draw(seed: int, ask: Ask = Ask(), split: str = "train", keep_radiance: bool 
     rng = np.random.default_rng([SPLITS[split], seed])
     n = ask.size
     zoom = rng.random() < ask.zoom
-    camera = 420.0 if ask.rig == "dome96" else 420.0 * _log_uniform(rng, 0.5, 2.0)
-    angle = 110.0 / 420.0 * (_log_uniform(rng, 0.5, 1.9) if ask.rig != "dome96" else 1.0)
+    preset = ask.preset_camera or ask.rig == "dome96"
+    camera = 420.0 * (1.0 if preset else _log_uniform(rng, 0.5, 2.0))
+    angle = 110.0 / 420.0 * (1.0 if preset else _log_uniform(rng, 0.5, 1.9))
     whole_mm = camera * angle
     rig_rng = rng if ask.rig_seed is None else np.random.default_rng(ask.rig_seed)
     lights = random_lights(rig_rng, ask, camera, whole_mm)

@@ -20,7 +20,7 @@ from reconstruct.refine.data import binned, encode
 from reconstruct.refine.dirt import odd_places, update_local
 from reconstruct.refine.lay import find_lay, narrowed, sampled
 from reconstruct.refine.lens import Lens
-from reconstruct.refine.problem import Loss, Problem, kernel_on
+from reconstruct.refine.problem import TYPICAL_REFLECTANCE, Loss, Problem, kernel_on
 from reconstruct.refine.pyramid import binned_weight, binning_factors, upsampled
 from reconstruct.refine.search import searched
 from reconstruct.refine.selfcalibrate import with_lights
@@ -47,8 +47,10 @@ LENS_ROUNDS, LENS_TRIAL, LENS_GAIN, LENS_GOES_ON = 8, 1, 0.93, 0.98
 MIN_SIGMA_PX, FIRST_SIGMA_PX = 0.2, 0.5
 RECONSIDER_GAIN = 0.97
 # From this share of the part on, lit by its other places, steps follow that light: so many turns at
-# most, each from a surface moved on by a share of the last turn's step, while they gain.
-FOLLOWED_SHARE, FOLLOWED, AHEAD, FOLLOWED_GAIN = 0.03, 32, 0.4, 0.995
+# most, each from a surface moved on by a share of the last turn's step, until so many gain nothing.
+FOLLOWED_SHARE, FOLLOWED, AHEAD, FOLLOWED_GAIN, IDLE = 0.02, 32, 0.4, 0.995, 3
+# There the slopes of walls without light of their own are damped less.
+FIRMNESS = 0.1
 # Share of the residual that places with a material of their own must leave.
 DIRT_GAIN = 0.85
 
@@ -105,10 +107,8 @@ class Refinement:
         for name, u in first_surfaces(problem, self.ids, self.lights, self.options):
             update_shadows(problem, u)
             for material in first_materials(problem, u, HUBER):
-                state = self.descend(problem, State(u, material))
-                tried[f"{name}/{material.model}"] = state.cost / problem.count
-                if best is None or state.cost < best.cost:
-                    best = state
+                found = f"{name}/{material.model}"
+                best = self.lower(problem, best, State(u, material), found, tried)
         assert best is not None
         self.notes["starts"] = tried
         return self.followed(problem, self.with_lay(problem, best, tried))
@@ -121,10 +121,19 @@ class Refinement:
             return state
         for model in ("ggx", "beckmann"):
             first, _ = fit_material(problem, state.u, replace(lay, model=model), HUBER)
-            found = self.descend(problem, State(state.u, first))
-            tried[f"lay/{model}"] = found.cost / problem.count
-            if found.cost < best.cost:
-                best = found
+            best = self.lower(problem, best, State(state.u, first), f"lay/{model}", tried)
+        return best
+
+    def lower(
+        self, problem: Problem, best: State | None, start: State, name: str, tried: dict[str, float]
+    ) -> State:
+        """The best state so far or where a start descends to, with the reflectance of it."""
+        learned, problem.reflectance = problem.reflectance, TYPICAL_REFLECTANCE
+        found = self.descend(problem, start)
+        tried[name] = found.cost / problem.count
+        if best is None or found.cost < best.cost:
+            return found
+        problem.reflectance = learned
         return best
 
     def descend(self, problem: Problem, state: State) -> State:
@@ -148,28 +157,24 @@ class Refinement:
         """
         if mirrored_share(problem, state.u, state.material) < FOLLOWED_SHARE:
             return state
-        best, now, before = state, state, state.u
-        gained = 0
+        best, before, idle = state, state.u, 0
         for turn in range(FOLLOWED):
-            ahead = now.u + AHEAD * (now.u - before) if turn > 1 else now.u
-            before = now.u
+            ahead = best.u + (AHEAD * (best.u - before) if idle == 0 else 0.0)
             update_shadows(problem, ahead)
-            update_indirect(
-                problem, ahead, now.material, samples=32, seed=turn, by_slopes=True
-            )  # fmt: skip
+            update_indirect(problem, ahead, best.material, samples=32, seed=turn, by_slopes=True)
             now = gauss_newton(
-                problem, replace(now, u=ahead, history=[]), HUBER, self.options.height_mm, 6,
-                pcg_iterations=30, stop=3e-3, firmness=0.1,
+                problem, replace(best, u=ahead, history=[]), HUBER, self.options.height_mm, 6,
+                pcg_iterations=30, stop=3e-3, firmness=FIRMNESS,
             )  # fmt: skip
-            if now.cost < FOLLOWED_GAIN * best.cost:
-                gained = turn
+            idle = 0 if now.cost < FOLLOWED_GAIN * best.cost else idle + 1
             if now.cost < best.cost:
-                best = now
-                update_reflectance(problem, now.u, now.material, FINAL.width)
-            if turn - gained >= 4:
+                before, best = best.u, now
+                update_reflectance(problem, best.u, best.material, FINAL.width)
+            if idle > IDLE:
                 break
         self.notes["followed"] = turn + 1
         self.follows = True
+        update_indirect(problem, best.u, best.material, by_slopes=True)
         return best
 
     # levels ----------------------------------------------------------------------------------

@@ -177,12 +177,12 @@ def update_indirect(
 
 
 def mirrored_share(problem: Problem, u: Array, material: Material) -> float:
-    """Share of the part whose pixels have more than half of their light from its other places."""
+    """Share of the part that gets three tenths of its light or more from its other places."""
     if problem.indirect.shape[:2] != problem.shape:
         return 0.0
     model = problem.render_rows(u, material, 0, problem.shape[0]).sum(-1)
     inside = problem.weight > 0
-    return float((problem.indirect.sum(-1) > 0.5 * model)[inside].mean())
+    return float((problem.indirect.sum(-1) > 0.3 * model)[inside].mean())
 
 
 def update_reflectance(problem: Problem, u: Array, material: Material, width: float) -> None:

@@ -16,7 +16,7 @@ from calib.lights import Lights
 from reconstruct import methods
 from reconstruct.dpps import fusion
 from reconstruct.dpps.encoding import CHANNELS
-from reconstruct.dpps.network import AnyRigNet, Shape, loss_of
+from reconstruct.dpps.network import AnyRigNet, Shape, loss_of, ready
 from reconstruct.dpps.predict import Options, predict
 from reconstruct.dpps.samples import Ask, draw
 from reconstruct.dpps.view import view_of, view_of_sample
@@ -231,6 +231,24 @@ def test_shipped_weights_fit_and_are_small() -> None:
     assert SHIPPED.stat().st_size < 20e6
     assert facts["samples"] > 1000
     assert sum(p.numel() for p in net.parameters()) > 1e6
+
+
+@pytest.mark.parametrize(
+    ("precision", "gap"), [(torch.float32, 1e-4), (torch.bfloat16, 0.02), (None, 0.02)]
+)
+def test_the_copy_to_predict_with_says_the_same(precision: torch.dtype | None, gap: float) -> None:
+    model, _ = read_weights()
+    x = torch.from_numpy(draw(3, DOME, "test").channels)[None]
+    quick = ready(model, "cpu", precision)
+    with torch.no_grad():
+        before, after = model(x), quick(x)
+    for name in ("normals", "delta"):
+        one, other = getattr(before, name), getattr(after, name)
+        assert other.dtype == torch.float32
+        assert float((one - other).abs().quantile(0.99)) < gap
+    # It is a copy: training goes on with the model as it was.
+    assert next(model.parameters()).requires_grad
+    assert any(isinstance(part, torch.nn.BatchNorm2d) for part in model.modules())
 
 
 def test_dpps_finds_a_gentle_relief() -> None:

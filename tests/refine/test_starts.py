@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from simulated_parts import part, pictures
 
+from reconstruct.dpps.captured import read_captured
 from reconstruct.errors import ReconstructError
-from reconstruct.integrate import integrate_normals
+from reconstruct.integrate import integrate_normals, slopes
 from reconstruct.methods import Options, reconstruct
+from reconstruct.optics.interreflection import indirect
 from reconstruct.refine.method import HUBER, Refinement
+from reconstruct.refine.problem import Material
 from reconstruct.refine.search import best_normals
 from reconstruct.refine.solve import fit_material
 from reconstruct.refine.starts import first_materials
+from reconstruct.refine.transport import (
+    BEYOND_TRACED,
+    SLOPE_STEP,
+    continued,
+    optics_material,
+    update_indirect,
+)
+
+CAPTURES = Path(__file__).resolve().parents[2].parent / "shared" / "captures"
 
 
 def test_a_learned_start_without_weights_is_refused_only_where_it_is_asked_for() -> None:
@@ -32,6 +45,60 @@ def test_a_learned_start_without_weights_is_refused_only_where_it_is_asked_for()
         else:
             reconstruct("refine", pictures(scene), scene.rig.camera, scene.rig.lights, options)
             assert any("no learned start" in line for line in said)
+
+
+def test_light_between_places_is_known_at_other_slopes() -> None:
+    scene = part("field-3", 64)
+    height_mm = float(scene.points_mm[..., 2].mean())
+    run = Refinement(
+        pictures(scene), scene.rig.camera, scene.rig.lights, Options(height_mm=height_mm)
+    )
+    problem = run.problem(1)
+    # A pit: the part turned upside down and made three times as deep.
+    u = integrate_normals(scene.normals, problem.camera, height_mm, np.ones((64, 64), bool))
+    u = u.mean() - 3 * (u - u.mean())
+    metal = Material("ggx", 0.3, 0.3, ks=0.8)
+    update_indirect(problem, u, metal, samples=256, by_slopes=True)
+    n = len(problem.pictures)
+    assert problem.traced.shape == (64, 64, 3 * n + 2)
+    assert problem.indirect.max() > 0
+    p, q = slopes(u, problem.jacobians)
+    for place, slope in enumerate((p, q)):  # the tracer's are differences over two pixels
+        assert np.median(np.abs(problem.traced[..., 3 * n + place] - slope)) < 0.06
+    # Half a step of the slopes ahead the light is what its derivative says, noise aside.
+    around = continued(problem, u, 1, BEYOND_TRACED)
+    along, across, turned = around.slopes()
+    np.testing.assert_allclose(turned(0.0, 0.0), around.normals, atol=1e-9)
+    step = 0.5 * SLOPE_STEP * (1 + along**2 + across**2)
+    lights = replace(problem.lights, power=problem.table[6].astype(float), intensity=1.0)
+    traced, scale = optics_material(problem, metal)
+    ahead = scale * around.inner(
+        indirect(
+            around.points, around.normals, around.camera, lights, traced, grid=256, samples=256,
+            smooth=0.7, shown=turned(step, 0.0),
+        )
+    )  # fmt: skip
+    ahead = np.moveaxis(ahead, 0, -1)
+    change = around.inner(step[None])[0][..., None] * problem.traced[..., n : 2 * n]
+    lit = problem.indirect > 0.2 * problem.indirect.max()
+    assert lit.sum() > 100
+    known = np.abs(problem.indirect + change - ahead)[lit].mean()
+    assert known < 0.7 * np.abs(problem.indirect - ahead)[lit].mean()
+
+
+@pytest.mark.slow
+@pytest.mark.captures
+@pytest.mark.skipif(not CAPTURES.is_dir(), reason="no captures beside the repository")
+@pytest.mark.parametrize("start", ["halfvector", "dpps"])
+def test_a_steep_part_ends_in_one_place_from_either_start(start: str) -> None:
+    capture = read_captured(CAPTURES / "steep")
+    options = Options(
+        height_mm=capture.mean_height_mm, mask=capture.mask, start=start, uncertainty=False
+    )
+    surface = reconstruct("refine", capture.stack, capture.camera, capture.lights, options)
+    degrees, height_mm = capture.errors(surface)
+    assert height_mm < 0.06
+    assert degrees < 0.13
 
 
 def test_the_search_finds_slopes_that_descent_would_not() -> None:

@@ -20,7 +20,7 @@ from reconstruct.refine.data import binned, encode
 from reconstruct.refine.dirt import odd_places, update_local
 from reconstruct.refine.lay import find_lay, narrowed, sampled
 from reconstruct.refine.lens import Lens
-from reconstruct.refine.problem import TYPICAL_REFLECTANCE, Loss, Problem, kernel_on
+from reconstruct.refine.problem import Loss, Problem, kernel_on
 from reconstruct.refine.pyramid import binned_weight, binning_factors, upsampled
 from reconstruct.refine.search import searched
 from reconstruct.refine.selfcalibrate import with_lights
@@ -127,13 +127,13 @@ class Refinement:
     def lower(
         self, problem: Problem, best: State | None, start: State, name: str, tried: dict[str, float]
     ) -> State:
-        """The best state so far or where a start descends to, with the reflectance of it."""
-        learned, problem.reflectance = problem.reflectance, TYPICAL_REFLECTANCE
+        """The best state so far or where a start descends to, with its reflectance."""
+        learned, problem.mirroring = problem.mirroring, 1.0
         found = self.descend(problem, start)
         tried[name] = found.cost / problem.count
         if best is None or found.cost < best.cost:
             return found
-        problem.reflectance = learned
+        problem.mirroring = learned
         return best
 
     def descend(self, problem: Problem, state: State) -> State:
@@ -199,7 +199,7 @@ class Refinement:
                 state = State(u, state.material)
                 if previous is not None:
                     problem.traced = np.ascontiguousarray(previous.indirect)
-                    problem.reflectance = previous.reflectance
+                    problem.mirroring = previous.mirroring
                     problem.indirect_step = previous.indirect_step * (before / factor)
             before = factor
             with self.clock.stage(f"level 1/{factor}"):

@@ -148,8 +148,7 @@ class Problem:
     traced : (gh, gw, N) inter-reflected radiance likewise, (1, 1, N) for none; or (H, W, 3 N + 2):
         it, its derivatives by the slopes p and q, and the slopes at which it holds
     local : (2, H, W) per-pixel ln(ks) and kd, added to the material's; (2, 1, 1) for none
-    reflectance : of the metal at normal incidence, for light between its places where the lights'
-        intensity is not known
+    mirroring : learned factor on the metal's reflectance, for light between its places
     kernel : what evaluates it, on the CPU or a GPU
     """
 
@@ -162,7 +161,7 @@ class Problem:
     traced: NDArray[np.float32] = field(init=False)
     indirect_step: float = 1.0
     local: NDArray[np.float32] = field(init=False)
-    reflectance: float = TYPICAL_REFLECTANCE
+    mirroring: float = 1.0
     threads: int = 0
     kernel: Kernel = field(default_factory=lambda: kernel_on("cpu"))
 

@@ -23,14 +23,15 @@ from reconstruct.optics.interreflection import indirect
 from reconstruct.optics.material import Lobe, Tangents, circular_lay, index_of_reflectance
 from reconstruct.optics.material import Material as OpticsMaterial
 from reconstruct.refine.pixel import SHADOW_BIT
-from reconstruct.refine.problem import Material, Problem
+from reconstruct.refine.problem import TYPICAL_REFLECTANCE, Material, Problem
 
 Array = NDArray[np.float64]
 LIGHTS_AT_ONCE = 8
 # Change of a slope, over 1 + p² + q², by which light between places is differentiated.
 SLOPE_STEP = 0.04
-# Bounds of a metal's reflectance, and the largest change of it at once.
-LEAST_REFLECTANCE, MOST_REFLECTANCE, REFLECTANCE_STEP = 0.3, 0.97, 0.25
+# Bounds of the factor on a metal's reflectance, where the lights' intensity is known and where not,
+# and the largest change of it at once.
+KNOWN_MIRRORING, MIRRORING, REFLECTANCE_STEP = (0.8, 1.25), (0.46, 1.5), 0.25
 # Share of the longer side by which the surface is continued.
 BEYOND_TRACED, BEYOND_SHADOWS = 0.22, 0.1
 
@@ -119,7 +120,8 @@ def update_shadows(problem: Problem, u: Array) -> float:
 def optics_material(problem: Problem, material: Material) -> tuple[OpticsMaterial, float]:
     """The material for the tracer, and the factor its light is to be scaled by."""
     known = problem.lights.intensity is not None
-    reflectance = float(np.clip(material.ks, 0.2, 0.98)) if known else problem.reflectance
+    reflectance = material.ks if known else TYPICAL_REFLECTANCE
+    reflectance = float(np.clip(reflectance * problem.mirroring, 0.2, 0.98))
     n, k = index_of_reflectance(reflectance)
     across = material.alpha_y if material.anisotropic else None
     lobe = Lobe(material.alpha_x, across, n, k, 1.0, material.model)  # type: ignore[arg-type]
@@ -186,15 +188,16 @@ def mirrored_share(problem: Problem, u: Array, material: Material) -> float:
 
 
 def update_reflectance(problem: Problem, u: Array, material: Material, width: float) -> None:
-    """Learn the metal's reflectance from the light between its places, where no intensity tells it.
+    """Learn the metal's reflectance from the light between its places.
 
     Without the lights' intensity pictures give ks, which is reflectance times intensity; light
-    that came by another place was reflected once more. One robust Gauss-Newton step (`width` of
-    Geman-McClure's loss) of a factor on the traced light, over the pixel-lights that have most of
-    theirs from it. The new value is for the next trace.
+    that came by another place was reflected once more. With it, what the tracer leaves out (longer
+    paths, walls beyond the picture) still asks for a few per cent. One robust Gauss-Newton step
+    (`width` of Geman-McClure's loss) of a factor on the traced light, over the pixel-lights that
+    have most of theirs from it. The new value is for the next trace.
     """
     traced = problem.indirect
-    if problem.lights.intensity is not None or traced.shape[:2] != problem.shape:
+    if traced.shape[:2] != problem.shape:
         return
     model = np.maximum(problem.render_rows(u, material, 0, problem.shape[0]), 1e-6)
     pictures = problem.pictures
@@ -208,6 +211,7 @@ def update_reflectance(problem: Problem, u: Array, material: Material, width: fl
     if information > 0 and used.sum() > 0.01 * problem.count:
         step = float((weight * residual * by_factor).sum()) / information
         factor = 1 + np.clip(step, -REFLECTANCE_STEP, REFLECTANCE_STEP)
-        problem.reflectance = float(
-            np.clip(problem.reflectance * factor, LEAST_REFLECTANCE, MOST_REFLECTANCE)
+        known = problem.lights.intensity is not None
+        problem.mirroring = float(
+            np.clip(problem.mirroring * factor, *(KNOWN_MIRRORING if known else MIRRORING))
         )

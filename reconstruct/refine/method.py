@@ -155,6 +155,7 @@ class Refinement:
         A wall that only other walls light is told by what it mirrors. With that light held, any
         slope of it fits as well as any other.
         """
+        update_indirect(problem, state.u, state.material, samples=32)  # the last start's until now
         if mirrored_share(problem, state.u, state.material) < FOLLOWED_SHARE:
             return state
         best, before, idle = state, state.u, 0

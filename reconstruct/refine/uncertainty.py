@@ -220,7 +220,8 @@ def estimate(
         for _ in range(LIGHT_DRAWS):
             patches = _field(rng, traced.shape[:2], INDIRECT_PATCH_PX)
             factor = 1 + INDIRECT_COMMON * rng.standard_normal() + INDIRECT_PATCHES * patches
-            problem.traced = np.ascontiguousarray(traced * factor[..., None], np.float32)
+            problem.traced = traced.copy()  # the light and its derivatives, not their slopes
+            problem.traced[..., : 3 * len(problem.pictures)] *= factor[..., None]
             moved = problem.evaluate(state.u, state.material, loss, False)
             right = before - problem.gradient(moved.sums)
             steps.append(lin.solve(right, iterations=PCG_ITERATIONS))

@@ -133,12 +133,16 @@ def height_of(u: Array, camera: Camera, xy: NDArray) -> Array:
     return np.asarray(camera.centre_mm[2] + np.exp(centre_values(u)) * ray_z)
 
 
-def normals_of(u: Array, camera: Camera, xy: NDArray, jacobians: NDArray) -> Array:
-    """(H, W, 3) unit normals in the world frame, from log-depth at corners."""
-    p, q = slopes(u, jacobians)
+def normals_at(p: Array, q: Array, camera: Camera, xy: NDArray) -> Array:
+    """(H, W, 3) unit normals in the world frame, from slopes of log-depth."""
     m = np.stack([p, q, -(1.0 + xy[0] * p + xy[1] * q)], axis=-1)
     m /= np.linalg.norm(m, axis=-1, keepdims=True)
     return np.asarray(m @ camera.R)
+
+
+def normals_of(u: Array, camera: Camera, xy: NDArray, jacobians: NDArray) -> Array:
+    """(H, W, 3) unit normals in the world frame, from log-depth at corners."""
+    return normals_at(*slopes(u, jacobians), camera, xy)
 
 
 def log_depth_at(height_mm: float, camera: Camera) -> Array:

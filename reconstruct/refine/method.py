@@ -107,8 +107,8 @@ class Refinement:
         for name, u in first_surfaces(problem, self.ids, self.lights, self.options):
             update_shadows(problem, u)
             for material in first_materials(problem, u, HUBER):
-                found = f"{name}/{material.model}"
-                best = self.lower(problem, best, State(u, material), found, tried)
+                start = f"{name}/{material.model}"
+                best = self.lower(problem, best, State(u, material), start, tried)
         assert best is not None
         self.notes["starts"] = tried
         return self.followed(problem, self.with_lay(problem, best, tried))

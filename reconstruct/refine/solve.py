@@ -227,14 +227,8 @@ def gauss_newton(
     history = [*state.history, cost / problem.count]
     for _ in range(rounds):
         step_u, step_m = joint_step(
-            problem,
-            system,
-            material,
-            damping,
-            fixed,
-            iterations=pcg_iterations,
-            firmness=firmness,
-        )
+            problem, system, material, damping, fixed, iterations=pcg_iterations, firmness=firmness,
+        )  # fmt: skip
         accepted = False
         for shorter in (1.0, 0.3, 0.1):
             trial_u = at_mean_height(

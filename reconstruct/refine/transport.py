@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.camera import Camera
-from reconstruct.integrate import centre_values
+from reconstruct.integrate import centre_values, image_coordinates, normals_at, slopes_of
 from reconstruct.optics import shadows
 from reconstruct.optics.interreflection import indirect
 from reconstruct.optics.material import Lobe, Tangents, circular_lay, index_of_reflectance
@@ -47,18 +47,9 @@ class Continued:
 
     def slopes(self) -> tuple[Array, Array, Callable[[Any, Any], Array]]:
         """(h, w) ∂u/∂x and ∂u/∂y, and the unit normals (h, w, 3) at those plus some more."""
-        x, y, z = np.moveaxis(self.points @ self.camera.R.T + self.camera.t, -1, 0)
-        x, y = x / z, y / z
-        n = np.moveaxis(self.normals @ self.camera.R.T, -1, 0)
-        facing = -(n[2] + x * n[0] + y * n[1])
-        p, q = n[0] / facing, n[1] / facing
-
-        def turned(more_p: Any, more_q: Any) -> Array:
-            a, b = p + more_p, q + more_q
-            m = np.stack([a, b, -(1 + x * a + y * b)], -1)
-            return np.asarray(m / np.linalg.norm(m, axis=-1, keepdims=True) @ self.camera.R)
-
-        return p, q, turned
+        xy, _ = image_coordinates(self.camera)
+        p, q = slopes_of(self.normals, xy, self.camera.R.T)
+        return p, q, lambda more_p, more_q: normals_at(p + more_p, q + more_q, self.camera, xy)
 
     def inner(self, images: NDArray[Any]) -> NDArray[Any]:
         """What of (N, h, w) images lies in the picture."""

@@ -15,7 +15,7 @@ from reconstruct.integrate import integrate_normals, slopes
 from reconstruct.methods import Options, reconstruct
 from reconstruct.optics.interreflection import indirect
 from reconstruct.refine.method import HUBER, Refinement
-from reconstruct.refine.problem import Material
+from reconstruct.refine.problem import Material, Problem
 from reconstruct.refine.search import best_normals
 from reconstruct.refine.solve import fit_material
 from reconstruct.refine.starts import first_materials
@@ -26,8 +26,21 @@ from reconstruct.refine.transport import (
     optics_material,
     update_indirect,
 )
+from rig.simulate import RenderedScene
 
 CAPTURES = Path(__file__).resolve().parents[2].parent / "shared" / "captures"
+
+
+def at_the_truth() -> tuple[RenderedScene, Problem, np.ndarray]:
+    """A part, the fit to its pictures, and its true surface as log-depth."""
+    scene = part("field-3", 64)
+    height_mm = float(scene.points_mm[..., 2].mean())
+    run = Refinement(
+        pictures(scene), scene.rig.camera, scene.rig.lights, Options(height_mm=height_mm)
+    )
+    problem = run.problem(1)
+    u = integrate_normals(scene.normals, problem.camera, height_mm, np.ones((64, 64), bool))
+    return scene, problem, u
 
 
 def test_a_learned_start_without_weights_is_refused_only_where_it_is_asked_for() -> None:
@@ -48,14 +61,8 @@ def test_a_learned_start_without_weights_is_refused_only_where_it_is_asked_for()
 
 
 def test_light_between_places_is_known_at_other_slopes() -> None:
-    scene = part("field-3", 64)
-    height_mm = float(scene.points_mm[..., 2].mean())
-    run = Refinement(
-        pictures(scene), scene.rig.camera, scene.rig.lights, Options(height_mm=height_mm)
-    )
-    problem = run.problem(1)
+    _, problem, u = at_the_truth()
     # A pit: the part turned upside down and made three times as deep.
-    u = integrate_normals(scene.normals, problem.camera, height_mm, np.ones((64, 64), bool))
     u = u.mean() - 3 * (u - u.mean())
     metal = Material("ggx", 0.3, 0.3, ks=0.8)
     update_indirect(problem, u, metal, samples=256, by_slopes=True)
@@ -102,13 +109,7 @@ def test_a_steep_part_ends_in_one_place_from_either_start(start: str) -> None:
 
 
 def test_the_search_finds_slopes_that_descent_would_not() -> None:
-    scene = part("field-3", 64)
-    height_mm = float(scene.points_mm[..., 2].mean())
-    run = Refinement(
-        pictures(scene), scene.rig.camera, scene.rig.lights, Options(height_mm=height_mm)
-    )
-    problem = run.problem(1)
-    u = integrate_normals(scene.normals, problem.camera, height_mm, np.ones((64, 64), bool))
+    scene, problem, u = at_the_truth()
     material, _ = fit_material(problem, u, first_materials(problem, u, HUBER)[0], HUBER)
     # A bump that is not there: slopes off by up to 30°.
     rows, columns = np.mgrid[0:65, 0:65] - 32.0

@@ -57,11 +57,11 @@ class FirstPass:
             scale * np.exp(y.log_delta_error[0].float().numpy()),
         )
 
-    def seen_again(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """The same pictures over the surface found in them, as coarse as a first pass leaves it."""
+    def seen_again(self, sample: Sample, blur_px: float) -> Sample:
+        """The same pictures over the surface found in them, blurred as a first pass is coarse."""
         view = view_of_sample(sample)
         found = joined(view, self.estimate(sample), SCREEN, TOLERANCE)
-        base = gaussian_filter(filled(found, np.isfinite(found)), rng.uniform(0.3, 2.0))
+        base = gaussian_filter(filled(found, np.isfinite(found)), blur_px)
         return replace(
             sample,
             channels=view.channels(base),

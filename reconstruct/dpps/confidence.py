@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from reconstruct.dpps import fusion
+from reconstruct.dpps.drawing import Ask
 from reconstruct.dpps.predict import predict_view
-from reconstruct.dpps.samples import Ask, draw
+from reconstruct.dpps.samples import draw
 from reconstruct.dpps.view import view_of_sample
 
 ASK = Ask(size=128, rig="mixed", zoom=0.0)

@@ -34,7 +34,7 @@ class TrainConfig:
     captures : folder of exchange folders with a truth.npz each, looked at in every validation
     init : weights file of any-rig to begin from
     size : image side of training samples, px
-    rig, zoom : see `samples.Ask`
+    rig, zoom : see `drawing.Ask`
     again : share of samples over the surface that the run's own last checkpoint finds in them, as
         the second pass sees them
     seed : first sample and initial weights

@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from reconstruct.dpps.drawing import SPLITS, Ask, scene_of
 from reconstruct.dpps.encoding import ENCODING
-from reconstruct.dpps.samples import SPLITS, Ask, Sample, draw
+from reconstruct.dpps.samples import Sample, draw
 from reconstruct.errors import ReconstructError
 
 if TYPE_CHECKING:
     from reconstruct.dpps.again import FirstPass
+    from reconstruct.dpps.batched import Batch
     from reconstruct.dpps.config import TrainConfig
 
 FORMAT = "rig-dataset/1"
@@ -45,6 +47,20 @@ def published_pair(sample: Sample) -> Pair:
     return np.ascontiguousarray(np.moveaxis(grey, -1, 0), np.float32), target
 
 
+def _training_ask(config: TrainConfig, index: int) -> tuple[int, Ask]:
+    """Seed of training sample `index` of a run, and what kind of sample it is."""
+    seed = config.seed * 1_000_000_007 + (index % config.samples if config.samples else index)
+    if config.network == "published":
+        return seed, Ask(size=config.size, rig="dome96", rig_seed=96, zoom=0.0)
+    return seed, Ask(size=config.size, rig=config.rig, zoom=config.zoom)
+
+
+def _seen_again(config: TrainConfig, seed: int) -> float:
+    """Blur (px) of the surface found first over which a sample is seen, or 0."""
+    rng = np.random.default_rng([seed, 2])
+    return float(rng.uniform(0.3, 2.0)) if rng.random() < config.again else 0.0
+
+
 def training_pair(config: TrainConfig, index: int, first: FirstPass | None = None) -> Pair:
     """Input and target (5, H, W) of training sample `index` of a run.
 
@@ -52,17 +68,26 @@ def training_pair(config: TrainConfig, index: int, first: FirstPass | None = Non
     """
     if config.shards:
         return shard_pair(Path(config.shards), index)
-    seed = config.seed * 1_000_000_007 + (index % config.samples if config.samples else index)
+    seed, ask = _training_ask(config, index)
     if config.network == "published":
-        ask = Ask(size=config.size, rig="dome96", rig_seed=96, zoom=0.0)
         return published_pair(draw(seed, ask, keep_radiance=True))
-    ask = Ask(size=config.size, rig=config.rig, zoom=config.zoom)
-    rng = np.random.default_rng([seed, 2])
-    if first is not None and rng.random() < config.again and first.ready():
-        sample = first.seen_again(draw(seed, ask, keep_radiance=True), rng)
+    blur_px = _seen_again(config, seed) if first is not None and first.ready() else 0.0
+    if first is not None and blur_px:
+        sample = first.seen_again(draw(seed, ask, keep_radiance=True), blur_px)
     else:
         sample = draw(seed, ask)
     return sample.channels, sample.target()
+
+
+def training_scenes(config: TrainConfig, first: int, count: int) -> Batch:
+    """Training samples `first` … `first + count − 1` of a run, whose pairs are made elsewhere."""
+    from reconstruct.dpps.batched import packed
+
+    asked = [_training_ask(config, first + i) for i in range(count)]
+    return packed(
+        [scene_of(seed, ask) for seed, ask in asked],
+        [_seen_again(config, seed) for seed, _ in asked],
+    )
 
 
 def write_dataset(

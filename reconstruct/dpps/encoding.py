@@ -25,7 +25,7 @@ POWERS = (0.0, 0.25, 0.5, 1.0, 1.5, 3.0)
 CHANNELS = 42
 ENCODING = "half-vector-moments/1"  # written into weight files; change when channels change
 
-_SCALE = np.array([3, 3, 10, 10, 10] * len(POWERS) + [1] * 12, dtype=np.float32)
+SCALE = np.array([3, 3, 10, 10, 10] * len(POWERS) + [1] * 12, dtype=np.float32)
 
 
 @njit(fastmath=True, error_model="numpy", parallel=True, cache=True)
@@ -208,7 +208,7 @@ def encode(
     out[..., 39] = 4.0 / math.sqrt(count)
     out[..., 40] = level <= 0
     out[..., 41] = 1.0
-    out *= _SCALE
+    out *= SCALE
     out[~mask] = 0
     return np.ascontiguousarray(np.moveaxis(out, -1, 0))
 

@@ -20,7 +20,8 @@ from scipy.io import loadmat, savemat
 from scipy.io.matlab import MatReadError
 
 from reconstruct.dpps.dataset import Pair, published_pair
-from reconstruct.dpps.samples import Ask, Sample, draw
+from reconstruct.dpps.drawing import Ask
+from reconstruct.dpps.samples import Sample, draw
 from reconstruct.errors import ReconstructError
 
 LIGHTS = 96

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from reconstruct.dpps.samples import Ask
+    from reconstruct.dpps.drawing import Ask
 
 # what "mixed" draws from; the layouts "panel" and "spiral" are kept for tests
 MIXED = {

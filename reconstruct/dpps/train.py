@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numba
 import numpy as np
@@ -24,30 +24,40 @@ from torch import Tensor, nn
 
 from reconstruct.dpps.config import TrainConfig
 from reconstruct.dpps.distributed import Processes, synchronised
-from reconstruct.dpps.network import AnyRigNet, Shape, loss_of
+from reconstruct.dpps.drawing import Ask, scene_of
+from reconstruct.dpps.network import AnyRigNet, Prediction, Shape, loss_of
 from reconstruct.dpps.optimiser import Optimiser
-from reconstruct.dpps.samples import Ask, draw
+from reconstruct.dpps.samples import draw
 from reconstruct.errors import ReconstructError
 
 if TYPE_CHECKING:
     from reconstruct.dpps.again import FirstPass
+    from reconstruct.dpps.batched import Batch
 
 CHECKPOINT = "checkpoint.pt"
 
 
 class Stream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
-    """Endless batches; batch b of the run holds samples b·batch … b·batch + batch − 1."""
+    """Endless batches; batch b of the run holds samples b·batch … b·batch + batch − 1.
 
-    def __init__(self, config: TrainConfig, first_step: int, processes: Processes) -> None:
+    With `scenes` they are scenes, of which the trainer's device makes the pairs.
+    """
+
+    def __init__(
+        self, config: TrainConfig, first_step: int, processes: Processes, scenes: bool = False
+    ) -> None:
         super().__init__()
         self.config, self.first_step, self.processes = config, first_step, processes
+        self.scenes = scenes
         self.first_pass: FirstPass | None = None
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        from reconstruct.dpps.dataset import training_pair
+    def batch(self, step: int) -> tuple[Tensor, Tensor] | Batch:
+        from reconstruct.dpps.dataset import training_pair, training_scenes
 
         share = self.config.batch // self.processes.count
         first = step * self.config.batch + self.processes.rank * share
+        if self.scenes:
+            return training_scenes(self.config, first, share)
         if self.config.again and self.first_pass is None:
             from reconstruct.dpps.again import FirstPass
 
@@ -58,7 +68,7 @@ class Stream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
             torch.from_numpy(np.stack([p[1] for p in pairs])),
         )
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor] | Batch]:
         worker = torch.utils.data.get_worker_info()
         offset, stride = (worker.id, worker.num_workers) if worker else (0, 1)
         step = self.first_step + offset
@@ -132,6 +142,10 @@ class Trainer:
         if config.threads:
             torch.set_num_threads(config.threads)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        # a GPU makes pictures faster than processes do, which then only draw parts and rigs
+        self.makes_pairs = (
+            self.device.type == "cuda" and config.network == "any-rig" and not config.shards
+        )
         self.folder = Path(config.out)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.model = build(config).to(self.device)
@@ -197,10 +211,13 @@ class Trainer:
         return self.config.rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress())))
 
     # steps -------------------------------------------------------------------------------------
-    def _loss(self, x: Tensor, y: Tensor) -> Any:
-        with torch.autocast(
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"
-        ):
+        )
+
+    def _loss(self, x: Tensor, y: Tensor) -> Any:
+        with self._precision():
             out = self.wrapped(x)
         if self.config.network == "published":
             from reconstruct.dpps.published import published_loss
@@ -236,21 +253,40 @@ class Trainer:
             else:
                 mean.copy_(now)
 
+    def _pairs(
+        self, batches: Iterable[tuple[Tensor, Tensor] | Batch]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Channels and targets of what the workers made."""
+        from reconstruct.dpps.batched import Batch, pairs
+
+        for batch in batches:
+            if not isinstance(batch, Batch):
+                yield batch
+                continue
+            first_pass = self._first_pass if self.checkpoint.exists() else None
+            yield pairs(batch.to(self.device), first_pass)
+
+    def _first_pass(self, x: Tensor) -> Prediction:
+        """What the averaged network says."""
+        with self._precision():
+            return cast(Prediction, self.average.eval()(x))
+
     def run(self, say: Any = print) -> None:
         """Train to the end of the budget; Ctrl-C writes a checkpoint first."""
         fresh_steps = self.step // (1 + self.config.replay)
         loader = torch.utils.data.DataLoader(
-            Stream(self.config, fresh_steps, self.processes), batch_size=None,
+            Stream(self.config, fresh_steps, self.processes, self.makes_pairs), batch_size=None,
             num_workers=self.config.workers, worker_init_fn=_worker_start,
             prefetch_factor=3 if self.config.workers else None,
             multiprocessing_context="fork" if self.config.workers else None,
+            pin_memory=self.device.type == "cuda",
         )  # fmt: skip
         log = _Log(self.folder / "log.csv", self.processes.rank == 0)
         clock = saved = shown = validated = time.monotonic()
         seconds = self.seconds
         sums: list[tuple[float, float, float]] = []
         try:
-            for x, y in replayed(loader, self.config, self.processes):
+            for x, y in replayed(self._pairs(loader), self.config, self.processes):
                 loss = self.train_step(x, y)
                 sums.append((loss.total.item(), loss.normal_deg.item(), loss.delta.item()))
                 now = time.monotonic()
@@ -281,6 +317,22 @@ class Trainer:
             self.save()
             raise
 
+    def _held_out(self, ask: Ask) -> Iterator[tuple[Tensor, Tensor]]:
+        """Channels and targets of validation samples, one after the other."""
+        numbers = range(self.config.validation_samples)
+        if self.makes_pairs:
+            from reconstruct.dpps.batched import packed, pairs
+
+            scenes = [scene_of(i, ask, "validation") for i in numbers]
+            yield from zip(*pairs(packed(scenes, [0.0] * len(scenes)).to(self.device)), strict=True)
+            return
+        for i in numbers:
+            sample = draw(i, ask, "validation")
+            yield (
+                torch.from_numpy(sample.channels).to(self.device),
+                torch.from_numpy(sample.target()).to(self.device),
+            )
+
     @torch.no_grad()
     def validate(self) -> dict[str, Any]:
         """Loss, degrees and height error of the averaged weights.
@@ -298,13 +350,9 @@ class Trainer:
         }
         result: dict[str, Any] = {}
         for name, ask in kinds.items():
-            ask = replace(ask, size=self.config.size)
             rows = []
-            for i in range(self.config.validation_samples):
-                sample = draw(i, ask, "validation")
-                x = torch.from_numpy(sample.channels)[None].to(self.device)
-                y = torch.from_numpy(sample.target())[None].to(self.device)
-                out = loss_of(self.average(x), y)
+            for x, y in self._held_out(replace(ask, size=self.config.size)):
+                out = loss_of(self.average(x[None]), y[None])
                 rows.append((out.total.item(), out.normal_deg.item(), out.delta.item()))
             result[name] = np.mean(rows, axis=0)
         if self.config.captures:

@@ -72,7 +72,7 @@ def register(app: typer.Typer) -> None:
         from dataclasses import replace
 
         from reconstruct.dpps.dataset import write_dataset
-        from reconstruct.dpps.samples import SPLITS, Ask
+        from reconstruct.dpps.drawing import SPLITS, Ask
         from rig.exits import UsageError
 
         if rig not in ("mixed", "dome96", "panel", "spiral"):

@@ -15,10 +15,11 @@ from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct import methods
 from reconstruct.dpps import fusion
+from reconstruct.dpps.drawing import Ask
 from reconstruct.dpps.encoding import CHANNELS
 from reconstruct.dpps.network import AnyRigNet, Shape, loss_of, ready
 from reconstruct.dpps.predict import Options, predict
-from reconstruct.dpps.samples import Ask, draw
+from reconstruct.dpps.samples import draw
 from reconstruct.dpps.view import view_of, view_of_sample
 from reconstruct.dpps.weights import SHIPPED, read_weights, write_weights
 from reconstruct.errors import ReconstructError

@@ -9,8 +9,8 @@ import torch
 from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.dpps import bounces, scene, sensor
+from reconstruct.dpps.drawing import Ask
 from reconstruct.dpps.rigs import MIXED, random_lights
-from reconstruct.dpps.samples import Ask
 from reconstruct.optics.brdf import distribution, smith_g1
 from reconstruct.optics.interreflection import indirect
 from reconstruct.optics.material import Lobe, Material, index_of_reflectance

@@ -21,9 +21,9 @@ from typer.testing import CliRunner
 from calib.camera import Camera
 from reconstruct.dpps import dataset
 from reconstruct.dpps.captured import captured_in
+from reconstruct.dpps.drawing import Ask
 from reconstruct.dpps.network import AnyRigNet, Shape
 from reconstruct.dpps.optimiser import Optimiser
-from reconstruct.dpps.samples import Ask
 from reconstruct.dpps.train import Processes, Stream, TrainConfig, Trainer, export_weights, replayed
 from reconstruct.dpps.weights import read_weights, write_weights
 from reconstruct.errors import ReconstructError
@@ -171,7 +171,7 @@ def test_samples_seen_again_lie_over_what_the_run_finds(tmp_path) -> None:
     x, y = stream.batch(0)
     assert float(x[:, 37:39].abs().max()) > 0.01
     sample = dataset.draw(config.seed * 1_000_000_007, Ask(size=32, zoom=0.0), keep_radiance=True)
-    again = stream.first_pass.seen_again(sample, np.random.default_rng(0))
+    again = stream.first_pass.seen_again(sample, 1.0)
     unit = 64 * sample.pixel_angle
     np.testing.assert_allclose(
         again.base_log_depth + unit * again.delta, sample.log_depth, atol=1e-4

@@ -16,6 +16,7 @@ from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.integrate import at_mean_height
 from reconstruct.methods import Options
+from reconstruct.refine import basin
 from reconstruct.refine.data import binned, encode
 from reconstruct.refine.dirt import odd_places, update_local
 from reconstruct.refine.lay import find_lay, narrowed, sampled
@@ -111,7 +112,19 @@ class Refinement:
                 best = self.lower(problem, best, State(u, material), start, tried)
         assert best is not None
         self.notes["starts"] = tried
-        return self.followed(problem, self.with_lay(problem, best, tried))
+        return self.begun_again(
+            problem, self.followed(problem, self.with_lay(problem, best, tried))
+        )
+
+    def begun_again(self, problem: Problem, state: State) -> State:
+        """With misfits led out of their basin."""
+        firmness = FIRMNESS if self.follows else 1.0
+        state, taken = basin.begun_again(
+            problem, state, HUBER, self.options.height_mm, self.follows, firmness
+        )
+        if taken:
+            self.notes["begun_again"] = taken
+        return state
 
     def with_lay(self, problem: Problem, state: State, tried: dict[str, float]) -> State:
         """The same with a directed finish, where that explains the pictures much better."""

@@ -1,0 +1,124 @@
+"""Out of a wrong basin: places that fit badly begin again as their neighbourhood goes on.
+
+A start that takes the mirror image of a wall for the wall leads a whole corner of a part astray,
+and steps do not lead out of there: the pictures say so, since the misfit is many times that of
+the rest. What fits is right far more often than not, and surfaces go on smoothly, so the surface
+next to a misfit is carried into it and fitted from there. Repeated, the part that fits grows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, sparse
+from scipy.sparse.linalg import spsolve
+
+from reconstruct.refine.problem import Loss, Problem
+from reconstruct.refine.solve import State, gauss_newton
+from reconstruct.refine.transport import update_indirect, update_shadows
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+# Misfit, in medians of the part, from which a place begins again; lowered and raised in turn when
+# that gains nothing, so often at most, and so many times in all.
+MISFIT, LOWERED, RAISED, IDLE, TRIES = 3.0, 0.7, 2.0, 3, 12
+# Shares of the part: less is not worth it, more leaves nothing to carry on from.
+LEAST, MOST = 0.005, 0.6
+# A try counts if it leaves this share of the cost.
+GAIN = 0.995
+TURNS, ROUNDS = 3, 6
+
+
+def misfits(loss: NDArray[Any], mask: Mask, factor: float) -> Mask:
+    """(H, W) where the loss, blurred by a pixel, is `factor` times its median over the part.
+
+    Specks are left out, patches widened by a pixel.
+    """
+    inside = mask.astype(np.float64)
+    total = cv2.GaussianBlur(np.where(mask, loss, 0.0).astype(np.float64), (0, 0), 1.0)
+    mean = total / np.maximum(cv2.GaussianBlur(inside, (0, 0), 1.0), 1e-6)
+    bad = mask & (mean > factor * np.median(loss[mask]))
+    bad = ndimage.binary_opening(bad, np.ones((3, 3)))
+    return np.asarray(ndimage.binary_dilation(bad) & mask)
+
+
+def carried_on(u: Array, kept: Mask) -> Array:
+    """Corner values (H + 1, W + 1) of the smoothest surface through the pixels that are kept.
+
+    Corners of a pixel in `kept` (H, W) stay; the others minimise the thin plate's energy, the sum
+    of squared second differences, free at the border.
+    """
+    fixed = np.zeros(u.shape, dtype=bool)
+    height, width = kept.shape
+    for row in (0, 1):
+        for column in (0, 1):
+            fixed[row : row + height, column : column + width] |= kept
+    number = np.arange(u.size).reshape(u.shape)
+    root = np.sqrt(2.0)
+    stencils = (
+        ((1.0, -2.0, 1.0), (number[:-2], number[1:-1], number[2:])),
+        ((1.0, -2.0, 1.0), (number[:, :-2], number[:, 1:-1], number[:, 2:])),
+        ((root, -root, -root, root),
+         (number[:-1, :-1], number[:-1, 1:], number[1:, :-1], number[1:, 1:])),
+    )  # fmt: skip
+    bends = []
+    for weights, corners in stencils:
+        places = np.stack([each.ravel() for each in corners])
+        places = places[:, ~fixed.ravel()[places].all(axis=0)]
+        count = places.shape[1]
+        bends.append(
+            sparse.csr_matrix(
+                (np.repeat(weights, count), (np.tile(np.arange(count), len(places)),
+                                             places.ravel())), (count, u.size),
+            )
+        )  # fmt: skip
+    energy = sparse.vstack(bends).tocsc()
+    free, known = energy[:, ~fixed.ravel()], energy[:, fixed.ravel()]
+    # corners that nothing reaches, off the part, get the mean
+    matrix = free.T @ free + 1e-9 * sparse.identity(free.shape[1])
+    level = float(u[fixed].mean()) if fixed.any() else 0.0
+    out = u.copy()
+    out[~fixed] = level + spsolve(matrix.tocsc(), -free.T @ (known @ (u[fixed] - level)))
+    return out
+
+
+def begun_again(
+    problem: Problem, state: State, loss: Loss, height_mm: float, by_slopes: bool, firmness: float
+) -> tuple[State, int]:
+    """The state with misfits led out of their basin, as far as that lowers the cost.
+
+    Returns it and how many tries were taken over. Shadows and light between places are those of
+    the state.
+    """
+    mask = problem.weight > 0
+    factor, idle, taken = MISFIT, 0, 0
+    for _ in range(TRIES):
+        bad = misfits(problem.evaluate(state.u, state.material, loss, False).loss, mask, factor)
+        if not LEAST <= bad.sum() / mask.sum() <= MOST:
+            break
+        now = replace(state, u=carried_on(state.u, mask & ~bad))
+        for turn in range(TURNS):
+            update_shadows(problem, now.u)
+            update_indirect(
+                problem, now.u, now.material, samples=32, seed=turn, by_slopes=by_slopes
+            )
+            now = gauss_newton(
+                problem, replace(now, history=[]), loss, height_mm, ROUNDS,
+                pcg_iterations=30, stop=3e-3, firmness=firmness,
+            )  # fmt: skip
+        if now.cost < GAIN * state.cost:
+            state, idle, taken = now, 0, taken + 1
+        else:
+            idle += 1
+            factor *= LOWERED if idle % 2 else RAISED
+        if idle == IDLE:
+            break
+        update_shadows(problem, state.u)
+        update_indirect(problem, state.u, state.material, samples=32, by_slopes=by_slopes)
+    update_shadows(problem, state.u)
+    update_indirect(problem, state.u, state.material, by_slopes=by_slopes)
+    return state, taken

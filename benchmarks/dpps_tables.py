@@ -25,12 +25,13 @@ from reconstruct import methods
 from reconstruct.dpps import fusion, predict
 from reconstruct.dpps.captured import Captured, captured_in
 from reconstruct.dpps.dataset import PUBLISHED_RIG, published_pair
+from reconstruct.dpps.drawing import Ask
 from reconstruct.dpps.network import ready
 from reconstruct.dpps.published import PublishedNet, read_published
-from reconstruct.dpps.samples import Ask, draw
+from reconstruct.dpps.samples import draw
 from reconstruct.dpps.view import view_of_sample
 from reconstruct.dpps.weights import read_weights
-from reconstruct.optics.interreflection import indirect, upsampled
+from reconstruct.optics.interreflection import indirect
 from reconstruct.optics.material import Material
 from reconstruct.optics.render import render
 from reconstruct.stack import Stack
@@ -40,7 +41,9 @@ STEEP = Ask(
     size=128, rig="dome96", slope_deg=(40, 50), alpha=(0.09, 0.4), zoom=0, shapes="blobby",
     ideal=True, rays=32,
 )  # fmt: skip
-BEYOND_PX = 8  # by which a simulated part goes on beyond its pictures
+# A simulated part is drawn so much finer, and ends so far within its pictures or goes on so far
+# beyond them.
+FINER, EDGE_PX, BEYOND_PX = 4, 3, 8
 CAPTURES = Path(__file__).resolve().parents[1].parent / "shared" / "captures"
 
 
@@ -188,13 +191,16 @@ def seeds_of(ask: Ask) -> Iterator[int]:
             yield seed
 
 
-def simulated(seed: int, ask: Ask, beyond_px: int = BEYOND_PX) -> Captured:
+def simulated(seed: int, ask: Ask, ends: bool = True) -> Captured:
     """A part under a 96-LED dome by the renderer of `reconstruct.optics`, its lights calibrated.
 
     Cast shadows, up to three bounces between places of the part, LEDs as discs, and a 12-bit
-    sensor of 12,000 electrons; one in 500 values clips. The part goes on beyond the picture.
+    sensor of 12,000 electrons; one in 500 values clips. Drawn and rendered four times finer than
+    the pictures, so that a pixel sees an area and not a point. The part `ends` within the
+    pictures, or goes on beyond them: then walls are lit by what no picture shows.
     """
-    sample = draw(seed, replace(ask, size=ask.size + 2 * beyond_px), "test", keep_radiance=True)
+    wide = replace(ask, size=FINER * (ask.size + 2 * BEYOND_PX), rays=0)
+    sample = draw(seed, wide, "test", keep_radiance=True)
     rng = np.random.default_rng([9, seed])
     n, f, lit = len(sample.mask), 1 / sample.pixel_angle, sample.believed
     camera = Camera(
@@ -205,18 +211,25 @@ def simulated(seed: int, ask: Ask, beyond_px: int = BEYOND_PX) -> Captured:
         Lights.at(lit["position"], lit["power"]), axis=lit["axis"], lobe=lit["lobe"],
         intensity=1.0,
     )  # fmt: skip
-    depth = np.where(sample.mask, np.exp(sample.log_depth), np.nan)
+    mask = sample.mask
+    if ends:
+        edge = FINER * (BEYOND_PX + EDGE_PX)
+        mask = np.pad(mask[edge:-edge, edge:-edge], edge)
+    depth = np.where(mask, np.exp(sample.log_depth), np.nan)
     points = np.dstack([sample.rays * depth[..., None], sample.centre_mm - depth])
-    normals = np.where(sample.mask[..., None], sample.normals, np.nan)
+    normals = np.where(mask[..., None], sample.normals, np.nan)
     material = Material.metal(
         str(rng.choice(["Cr", "Cu", "Al", "Fe"])), sample.facts["alpha"],
         distribution="beckmann" if sample.facts["beckmann"] else "ggx",
     )  # fmt: skip
     image = render(points, normals, camera, lights, material, disc_radius_mm=2.0)
     # Fewer rays leave noise that no camera has, and refinement would be judged by it.
-    bounced = indirect(points, normals, camera, lights, material, grid=n, samples=1024)
-    inner = np.s_[beyond_px : n - beyond_px, beyond_px : n - beyond_px]
-    image = np.nan_to_num(image + upsampled(bounced, camera.shape))[:, *inner]
+    image = image + indirect(
+        points, normals, camera, lights, material, grid=n, samples=128, smooth=0.0
+    )
+    image, height = pooled(image), pooled(sample.centre_mm - depth)
+    normal = np.moveaxis(pooled(np.moveaxis(normals, -1, 0)), 0, -1)
+    seen_part = pooled(mask.astype(float)) > 0.999
     electrons = 12000 / np.quantile(image, 0.998)
     seen = rng.poisson(image * electrons) + rng.normal(0, 3, image.shape)
     seen = np.rint(np.minimum(seen / 12000, 1) * 4095) / 4095
@@ -226,10 +239,17 @@ def simulated(seed: int, ask: Ask, beyond_px: int = BEYOND_PX) -> Captured:
             lights.ids, (seen * 12000 / electrons).astype(np.float32), seen >= 1,
             (3 / electrons) ** 2, 1 / electrons,
         ),
-        camera.cropped(beyond_px, beyond_px, ask.size, ask.size), lights,
-        (sample.centre_mm - depth)[inner], sample.normals[inner].astype(np.float64),
-        sample.mask[inner],
+        camera.binned(FINER).cropped(BEYOND_PX, BEYOND_PX, ask.size, ask.size), lights, height,
+        normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9), seen_part,
     )  # fmt: skip
+
+
+def pooled(images):
+    """The picture's part of fine images (…, H, W), averaged over its pixels; NaN counts as 0."""
+    height, width = (size // FINER for size in images.shape[-2:])
+    shape = (*images.shape[:-2], height, FINER, width, FINER)
+    mean = np.nan_to_num(images).reshape(shape).mean((-3, -1))
+    return mean[..., BEYOND_PX : height - BEYOND_PX, BEYOND_PX : width - BEYOND_PX]
 
 
 def starts(count: int, weights: Path | None) -> None:
@@ -243,7 +263,7 @@ def starts(count: int, weights: Path | None) -> None:
     print("\n| parts | half vector: 1 % / 0.2 % | dpps | lower residual |\n|---|---|---|---|")
     for name, ask in sets.items():
         ends: dict[str, list[float]] = {"halfvector": [], "dpps": [], "best": []}
-        wide = replace(ask, size=ask.size + 2 * BEYOND_PX)
+        wide = replace(ask, size=FINER * (ask.size + 2 * BEYOND_PX))
         for seed in itertools.islice(seeds_of(wide), count):
             part = simulated(seed, ask)
             field_mm = part.camera.width * part.camera.pixel_mm(part.mean_height_mm)

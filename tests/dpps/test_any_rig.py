@@ -15,7 +15,7 @@ from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct import methods
 from reconstruct.dpps import fusion
-from reconstruct.dpps.drawing import Ask
+from reconstruct.dpps.drawing import Ask, scene_of
 from reconstruct.dpps.encoding import CHANNELS
 from reconstruct.dpps.network import AnyRigNet, Shape, loss_of, ready
 from reconstruct.dpps.predict import Options, predict
@@ -32,21 +32,8 @@ def a_capture(seed: int = 9, ask: Ask = DOME) -> tuple[Stack, Camera, Lights, np
     """A training-style sample as a user would bring it, with its true heights."""
     sample = draw(seed, replace(ask, ideal=True), "test", keep_radiance=True)
     assert sample.mask.all(), "choose a part that fills the field"
-    from reconstruct.dpps import samples
-
     n, camera_mm = ask.size, sample.centre_mm
-    seen = {}
-    real = samples.random_lights
-
-    def spy(*arguments, **named):
-        seen.update(real(*arguments, **named))
-        return seen
-
-    samples.random_lights = spy
-    try:
-        draw(seed, replace(ask, ideal=True), "test")
-    finally:
-        samples.random_lights = real
+    seen = scene_of(seed, replace(ask, ideal=True), "test").lights
     f = 1 / sample.pixel_angle
     camera = Camera(
         n, n, np.array([[f, 0, (n - 1) / 2], [0, f, (n - 1) / 2], [0, 0, 1.0]]),

@@ -28,7 +28,7 @@ Mask = NDArray[np.bool_]
 MISFIT, LOWERED, RAISED, IDLE, TRIES = 3.0, 0.7, 2.0, 3, 12
 # Shares of the part: less is not worth it, more leaves nothing to carry on from.
 LEAST, MOST = 0.005, 0.6
-# A try counts if it leaves this share of the cost.
+# A try gained something if it leaves this share of the cost.
 GAIN = 0.995
 TURNS, ROUNDS = 3, 6
 
@@ -110,10 +110,10 @@ def begun_again(
                 problem, replace(now, history=[]), loss, height_mm, ROUNDS,
                 pcg_iterations=30, stop=3e-3, firmness=firmness,
             )  # fmt: skip
-        if now.cost < GAIN * state.cost:
-            state, idle, taken = now, 0, taken + 1
-        else:
-            idle += 1
+        idle = 0 if now.cost < GAIN * state.cost else idle + 1
+        if now.cost < state.cost:  # taken even for little: the next try goes on from there
+            state, taken = now, taken + 1
+        if idle:
             factor *= LOWERED if idle % 2 else RAISED
         if idle == IDLE:
             break

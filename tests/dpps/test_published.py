@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from reconstruct.dpps import layout
 from reconstruct.dpps.dataset import PUBLISHED_RIG, published_pair
-from reconstruct.dpps.published import PublishedNet, read_published
 from reconstruct.dpps.drawing import scene_of
+from reconstruct.dpps.published import PublishedNet, read_published
 from reconstruct.dpps.samples import draw
 from reconstruct.errors import ReconstructError
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from simulated_parts import errors, part, pictures
 
+from reconstruct.integrate import integrate_normals
 from reconstruct.methods import Options, reconstruct
+from reconstruct.refine.method import HUBER, Refinement
+from reconstruct.refine.problem import Material
+from reconstruct.refine.solve import State
+from reconstruct.refine.transport import update_indirect
+from reconstruct.refine.uncertainty import estimate
 from reconstruct.surface import Flag
 
 KINDS = ("field", "turned", "ground", "sphere_cap", "stamped", "coin")
@@ -80,3 +86,34 @@ def test_pixels_outside_the_mask_are_flagged_and_empty() -> None:
     assert (surface.flags[~mask] == int(Flag.OUTSIDE)).all()
     assert np.isnan(surface.sigma_mm[~surface.mask]).all()
     assert np.isfinite(surface.sigma_mm[surface.mask]).all()
+
+
+def test_doubt_about_light_between_places_leaves_the_slopes_where_it_holds() -> None:
+    """Traced light comes with its derivatives by slopes and with those slopes: no light, they."""
+    scene = part("field-3", 32)
+    height_mm = float(scene.points_mm[..., 2].mean())
+    run = Refinement(
+        pictures(scene), scene.rig.camera, scene.rig.lights, Options(height_mm=height_mm)
+    )
+    problem = run.problem(1)
+    inside = problem.weight > 0
+    u = integrate_normals(scene.normals, problem.camera, height_mm, inside)
+    metal = Material("ggx", 0.3, 0.3, ks=0.8)
+    update_indirect(problem, u, metal, by_slopes=True)
+    lights = len(problem.pictures)
+    given = problem.traced.copy()
+    seen = []
+    evaluate = problem.evaluate
+
+    def spy(*arguments):
+        seen.append(problem.traced.copy())
+        return evaluate(*arguments)
+
+    problem.evaluate = spy
+    state = State(u, metal, evaluate(u, metal, HUBER, False).cost)
+    estimate(problem, state, HUBER, height_mm, 0.0)
+    drawn = [t for t in seen if np.abs(t[..., : 3 * lights] - given[..., : 3 * lights]).max() > 0]
+    assert len(drawn) > 3
+    for traced in drawn:
+        np.testing.assert_array_equal(traced[..., 3 * lights :], given[..., 3 * lights :])
+    np.testing.assert_array_equal(problem.traced, given)

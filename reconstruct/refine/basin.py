@@ -30,7 +30,8 @@ MISFIT, LOWERED, RAISED, IDLE, TRIES = 3.0, 0.7, 2.0, 3, 12
 LEAST, MOST = 0.005, 0.6
 # A try gained something if it leaves this share of the cost.
 GAIN = 0.995
-TURNS, ROUNDS = 3, 6
+# Turns of a try at most; it goes on while a turn leaves less than this share of the cost before.
+TURNS, SETTLED, ROUNDS = 10, 0.97, 6
 
 
 def misfits(loss: NDArray[Any], mask: Mask, factor: float) -> Mask:
@@ -101,6 +102,7 @@ def begun_again(
         if not LEAST <= bad.sum() / mask.sum() <= MOST:
             break
         now = replace(state, u=carried_on(state.u, mask & ~bad))
+        before = np.inf
         for turn in range(TURNS):
             update_shadows(problem, now.u)
             update_indirect(
@@ -110,6 +112,9 @@ def begun_again(
                 problem, replace(now, history=[]), loss, height_mm, ROUNDS,
                 pcg_iterations=30, stop=3e-3, firmness=firmness,
             )  # fmt: skip
+            if now.cost > SETTLED * before:
+                break
+            before = now.cost
         idle = 0 if now.cost < GAIN * state.cost else idle + 1
         if now.cost < state.cost:  # taken even for little: the next try goes on from there
             state, taken = now, taken + 1

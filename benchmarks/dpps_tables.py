@@ -44,6 +44,7 @@ STEEP = Ask(
 # A simulated part is drawn so much finer, and ends so far within its pictures or goes on so far
 # beyond them.
 FINER, EDGE_PX, BEYOND_PX = 4, 3, 8
+BLACK = 0.1  # share of a part in no picture, from which on its surface is a guess
 CAPTURES = Path(__file__).resolve().parents[1].parent / "shared" / "captures"
 
 
@@ -252,6 +253,12 @@ def pooled(images):
     return mean[..., BEYOND_PX : height - BEYOND_PX, BEYOND_PX : width - BEYOND_PX]
 
 
+def black_share(part: Captured) -> float:
+    """Share of the part that no picture shows above three sigma of the read noise."""
+    brightest = part.stack.radiance.max(0)
+    return float((brightest < 3 * np.sqrt(part.stack.noise_floor))[part.mask].mean())
+
+
 def starts(count: int, weights: Path | None) -> None:
     """Share of parts that refinement brings within 1 % and 0.2 % of the field, by start."""
     steep = replace(STEEP, size=64)
@@ -260,9 +267,13 @@ def starts(count: int, weights: Path | None) -> None:
         "slopes 45°, α 0.05-0.09": replace(steep, alpha=(0.05, 0.09)),
         "slopes 55°, α 0.09-0.4": replace(steep, slope_deg=(50, 60)),
     }
-    print("\n| parts | half vector: 1 % / 0.2 % | dpps | lower residual |\n|---|---|---|---|")
+    print(
+        "\n| parts | half vector: 1 % / 0.2 % | dpps | lower residual "
+        f"| of parts less than {BLACK:.0%} black |\n|---|---|---|---|---|"
+    )
     for name, ask in sets.items():
         ends: dict[str, list[float]] = {"halfvector": [], "dpps": [], "best": []}
+        seen = []
         wide = replace(ask, size=FINER * (ask.size + 2 * BEYOND_PX))
         for seed in itertools.islice(seeds_of(wide), count):
             part = simulated(seed, ask)
@@ -280,9 +291,11 @@ def starts(count: int, weights: Path | None) -> None:
                 found[start] = (float(surface.summary["residual"]), share)
                 ends[start].append(share)
             ends["best"].append(min(found.values())[1])
+            seen.append(black_share(part) < BLACK)
         cells = [
             f"{(np.array(e) < 0.01).sum()} / {(np.array(e) < 0.002).sum()}" for e in ends.values()
         ]
+        cells.append(f"{(np.array(ends['best'])[seen] < 0.01).sum()} of {sum(seen)}")
         print(f"| {name}, of {count} | {' | '.join(cells)} |", flush=True)
 
 

@@ -6,6 +6,10 @@ from functools import cache
 
 import numpy as np
 
+from reconstruct.integrate import integrate_normals
+from reconstruct.methods import Options
+from reconstruct.refine.method import Refinement
+from reconstruct.refine.problem import Problem
 from reconstruct.stack import Stack
 from reconstruct.surface import Surface
 from rig.simulate import RenderedScene, VirtualRig, scene_of, virtual_rig
@@ -50,3 +54,15 @@ def errors(surface: Surface, scene: RenderedScene, border: int = 6) -> tuple[np.
     height = (surface.height_mm - truth)[mask]
     cosine = (surface.normals * scene.normals).sum(-1)[mask]
     return height - height.mean(), np.degrees(np.arccos(np.clip(cosine, -1, 1))), mask
+
+
+def at_the_truth(size: int = 64) -> tuple[RenderedScene, Problem, np.ndarray]:
+    """A part, the fit to its pictures, and its true surface as log-depth."""
+    scene = part("field-3", size)
+    height_mm = float(scene.points_mm[..., 2].mean())
+    run = Refinement(
+        pictures(scene), scene.rig.camera, scene.rig.lights, Options(height_mm=height_mm)
+    )
+    problem = run.problem(1)
+    inside = problem.weight > 0
+    return scene, problem, integrate_normals(scene.normals, problem.camera, height_mm, inside)

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simulated_parts import part, pictures
+from simulated_parts import at_the_truth, part, pictures
 
 from reconstruct.dpps.captured import read_captured
 from reconstruct.errors import ReconstructError
-from reconstruct.integrate import integrate_normals, slopes
+from reconstruct.integrate import slopes
 from reconstruct.methods import Options, reconstruct
 from reconstruct.optics.interreflection import indirect
-from reconstruct.refine.method import HUBER, Refinement
-from reconstruct.refine.problem import Material, Problem
+from reconstruct.refine.method import HUBER
+from reconstruct.refine.problem import Material
 from reconstruct.refine.search import best_normals
 from reconstruct.refine.solve import fit_material
 from reconstruct.refine.starts import first_materials
@@ -26,21 +26,8 @@ from reconstruct.refine.transport import (
     optics_material,
     update_indirect,
 )
-from rig.simulate import RenderedScene
 
 CAPTURES = Path(__file__).resolve().parents[2].parent / "shared" / "captures"
-
-
-def at_the_truth() -> tuple[RenderedScene, Problem, np.ndarray]:
-    """A part, the fit to its pictures, and its true surface as log-depth."""
-    scene = part("field-3", 64)
-    height_mm = float(scene.points_mm[..., 2].mean())
-    run = Refinement(
-        pictures(scene), scene.rig.camera, scene.rig.lights, Options(height_mm=height_mm)
-    )
-    problem = run.problem(1)
-    u = integrate_normals(scene.normals, problem.camera, height_mm, np.ones((64, 64), bool))
-    return scene, problem, u
 
 
 def test_a_learned_start_without_weights_is_refused_only_where_it_is_asked_for() -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from simulated_parts import errors, part, pictures
+from simulated_parts import at_the_truth, errors, part, pictures
 
-from reconstruct.integrate import integrate_normals
 from reconstruct.methods import Options, reconstruct
-from reconstruct.refine.method import HUBER, Refinement
+from reconstruct.refine.method import HUBER
 from reconstruct.refine.problem import Material
 from reconstruct.refine.solve import State
 from reconstruct.refine.transport import update_indirect
@@ -90,14 +89,8 @@ def test_pixels_outside_the_mask_are_flagged_and_empty() -> None:
 
 def test_doubt_about_light_between_places_leaves_the_slopes_where_it_holds() -> None:
     """Traced light comes with its derivatives by slopes and with those slopes: no light, they."""
-    scene = part("field-3", 32)
+    scene, problem, u = at_the_truth(32)
     height_mm = float(scene.points_mm[..., 2].mean())
-    run = Refinement(
-        pictures(scene), scene.rig.camera, scene.rig.lights, Options(height_mm=height_mm)
-    )
-    problem = run.problem(1)
-    inside = problem.weight > 0
-    u = integrate_normals(scene.normals, problem.camera, height_mm, inside)
     metal = Material("ggx", 0.3, 0.3, ks=0.8)
     update_indirect(problem, u, metal, by_slopes=True)
     lights = len(problem.pictures)

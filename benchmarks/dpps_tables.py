@@ -25,7 +25,7 @@ from reconstruct import methods
 from reconstruct.dpps import fusion, predict
 from reconstruct.dpps.captured import Captured, captured_in
 from reconstruct.dpps.dataset import PUBLISHED_RIG, published_pair
-from reconstruct.dpps.drawing import Ask
+from reconstruct.dpps.drawing import Ask, scene_of
 from reconstruct.dpps.network import ready
 from reconstruct.dpps.published import PublishedNet, read_published
 from reconstruct.dpps.samples import draw
@@ -41,8 +41,8 @@ STEEP = Ask(
     size=128, rig="dome96", slope_deg=(40, 50), alpha=(0.09, 0.4), zoom=0, shapes="blobby",
     ideal=True, rays=32,
 )  # fmt: skip
-# A simulated part is drawn so much finer, and ends so far within its pictures or goes on so far
-# beyond them.
+# A simulated part is drawn so much finer than its pictures, ends so far within them, and is cut out
+# of one that goes on so far beyond.
 FINER, EDGE_PX, BEYOND_PX = 4, 3, 8
 BLACK = 0.1  # share of a part in no picture, from which on its surface is a guess
 CAPTURES = Path(__file__).resolve().parents[1].parent / "shared" / "captures"
@@ -186,49 +186,51 @@ def times(model, net: PublishedNet) -> None:
 def seeds_of(ask: Ask) -> Iterator[int]:
     """Seeds of the parts whose median slope is in the range asked for: not plates with a wall."""
     for seed in itertools.count():
-        sample = draw(seed, replace(ask, rays=0), "test")
-        slope = float(np.degrees(np.arccos(np.median(sample.normals[sample.mask][:, 2]))))
+        scene = scene_of(seed, ask, "test")
+        facing = scene.normals()[scene.inner][scene.mask[scene.inner]][:, 2]
+        slope = float(np.degrees(np.arccos(np.median(facing))))
         if ask.slope_deg is None or ask.slope_deg[0] <= slope <= ask.slope_deg[1]:
             yield seed
 
 
-def simulated(seed: int, ask: Ask, ends: bool = True) -> Captured:
+def simulated(seed: int, ask: Ask) -> Captured:
     """A part under a 96-LED dome by the renderer of `reconstruct.optics`, its lights calibrated.
 
     Cast shadows, up to three bounces between places of the part, LEDs as discs, and a 12-bit
     sensor of 12,000 electrons; one in 500 values clips. Drawn and rendered four times finer than
-    the pictures, so that a pixel sees an area and not a point. The part `ends` within the
-    pictures, or goes on beyond them: then walls are lit by what no picture shows.
+    the pictures, so that a pixel sees an area and not a point. The part is cut to end within the
+    pictures: of one that goes on beyond them, walls are lit by what no picture shows.
     """
-    wide = replace(ask, size=FINER * (ask.size + 2 * BEYOND_PX), rays=0)
-    sample = draw(seed, wide, "test", keep_radiance=True)
+    scene = scene_of(seed, replace(ask, size=FINER * (ask.size + 2 * BEYOND_PX)), "test")
     rng = np.random.default_rng([9, seed])
-    n, f, lit = len(sample.mask), 1 / sample.pixel_angle, sample.believed
+    log_depth, normals, mask, *rays = (
+        each[scene.inner]
+        for each in (scene.log_depth, scene.normals(), scene.mask, *scene.directions())
+    )
+    n, f, lit = len(mask), 1 / scene.pixel_angle, scene.lights
     camera = Camera(
         n, n, np.array([[f, 0, (n - 1) / 2], [0, f, (n - 1) / 2], [0, 0, 1.0]]),
-        t=np.array([0, 0, sample.centre_mm]),
+        t=np.array([0, 0, scene.camera_mm]),
     )  # fmt: skip
     lights = replace(
         Lights.at(lit["position"], lit["power"]), axis=lit["axis"], lobe=lit["lobe"],
         intensity=1.0,
     )  # fmt: skip
-    mask = sample.mask
-    if ends:
-        edge = FINER * (BEYOND_PX + EDGE_PX)
-        mask = np.pad(mask[edge:-edge, edge:-edge], edge)
-    depth = np.where(mask, np.exp(sample.log_depth), np.nan)
-    points = np.dstack([sample.rays * depth[..., None], sample.centre_mm - depth])
-    normals = np.where(mask[..., None], sample.normals, np.nan)
+    edge = FINER * (BEYOND_PX + EDGE_PX)
+    mask = np.pad(mask[edge:-edge, edge:-edge], edge)
+    depth = np.where(mask, np.exp(log_depth), np.nan)
+    points = np.dstack([rays[0] * depth, rays[1] * depth, scene.camera_mm - depth])
+    normals = np.where(mask[..., None], normals, np.nan)
     material = Material.metal(
-        str(rng.choice(["Cr", "Cu", "Al", "Fe"])), sample.facts["alpha"],
-        distribution="beckmann" if sample.facts["beckmann"] else "ggx",
+        str(rng.choice(["Cr", "Cu", "Al", "Fe"])), scene.facts["alpha"],
+        distribution="beckmann" if scene.beckmann else "ggx",
     )  # fmt: skip
     image = render(points, normals, camera, lights, material, disc_radius_mm=2.0)
     # Fewer rays leave noise that no camera has, and refinement would be judged by it.
     image = image + indirect(
         points, normals, camera, lights, material, grid=n, samples=128, smooth=0.0
     )
-    image, height = pooled(image), pooled(sample.centre_mm - depth)
+    image, height = pooled(image), pooled(scene.camera_mm - depth)
     normal = np.moveaxis(pooled(np.moveaxis(normals, -1, 0)), 0, -1)
     seen_part = pooled(mask.astype(float)) > 0.999
     electrons = 12000 / np.quantile(image, 0.998)

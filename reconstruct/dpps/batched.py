@@ -2,7 +2,7 @@
 
 `packed` makes few tensors of many scenes, to be sent to the device whole; `pairs` makes the
 network's channels and targets of them there: what `samples.draw` makes one by one, equal to
-rounding. A worker then only draws parts and rigs, which is a quarter of a sample's cost.
+rounding. A worker then only draws parts and rigs, which is a sixth of a sample's cost.
 """
 
 from __future__ import annotations
@@ -156,13 +156,13 @@ class Darkroom:
         columns, rows = self.slopes(self.map["log_depth"])
         X, Y = self.rays
         n = (columns, -rows, 1 + X * columns - Y * rows)
-        return optics.scaled(n, torch.rsqrt(optics.dot(n, n)))
+        return optics.unit(n)
 
     def radiance(self, points: Vector, normals: Vector) -> Tensor:
         """(B, H, W, N) radiance that reaches the sensor."""
         light, number = self.light, self.number
         position = (light["x"], light["y"], light["z"])
-        spread = tuple(each[:, None] for each in position)
+        spread = optics.columns(position)
         flat = tuple(each.flatten(1)[..., None] for each in points)
         one = {name: value[:, None, None] for name, value in number.items()}
         strength = optics.strengths(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from reconstruct.dpps.batched_scene import Vector, dot, fused, minus, scaled
+from reconstruct.dpps.batched_scene import Vector, columns, dot, fused, to_camera, towards
 from reconstruct.dpps.encoding import CHANNELS, SCALE
 
 
@@ -18,11 +18,8 @@ def _moments(
 
     `radiance` is (B, P, N), points (B, P, 1), lights (B, 1, N), `real` 0 for lights that fill up.
     """
-    view = (-points[0], -points[1], camera - points[2])
-    view = scaled(view, torch.rsqrt(dot(view, view)))
-    away = minus(position, points)
-    near = torch.rsqrt(dot(away, away))
-    light = scaled(away, near)
+    view = to_camera(points, camera)
+    light, near = towards(position, points)
     fall = (-dot(light, axis)).clamp_min(0.05)
     weight = (radiance - floor).clamp_min(0) / (power * near * near) / fall**lobe * real
     h = (view[0] + light[0], view[1] + light[1], view[2] + light[2])
@@ -64,9 +61,7 @@ def encoded(
             points[2].flatten(1)[..., None])  # fmt: skip
     sums, top = _moments(
         radiance.reshape(batch, -1, lights), floor[one], flat, camera[one],
-        (position[0][:, None], position[1][:, None], position[2][:, None]),
-        (axis[0][:, None], axis[1][:, None], axis[2][:, None]), lobe[:, None], power[:, None],
-        real[:, None],
+        columns(position), columns(axis), lobe[:, None], power[:, None], real[:, None],
     )  # fmt: skip
     tiny, n = 1e-30, count[:, None]
     out = torch.zeros((batch, CHANNELS, height * width), device=radiance.device)
@@ -89,8 +84,7 @@ def encoded(
     reference = _median(mean, part & (mean > 0))
     out[:, 33] = torch.log(safe / reference[:, None]).clamp(-6, 6)
     out[:, 34] = (clipped.flatten(1, 2) * real[:, None]).sum(-1) / n
-    view = (-flat[0], -flat[1], camera[one] - flat[2])
-    view = scaled(view, torch.rsqrt(dot(view, view)))
+    view = to_camera(flat, camera[one])
     out[:, 35], out[:, 36] = 3 * view[0][..., 0], 3 * view[1][..., 0]
     out[:, 37:39] = base_slope.flatten(2).clamp(-5, 5)
     out[:, 39] = 4 / torch.sqrt(n)

@@ -7,11 +7,12 @@ import math
 import torch
 from torch import Tensor
 
+from reconstruct.dpps.again import SCREEN
 from reconstruct.dpps.fusion import STEEPEST
 from reconstruct.dpps.network import Prediction
 from reconstruct.dpps.samples import UNIT_PX
 
-SCREEN, STEPS = 0.003, 24
+STEPS = 24
 
 
 def _slopes_px(normals: Tensor, rays: tuple[Tensor, ...], angle: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,7 +35,7 @@ def _cosines(size: int, device: torch.device) -> Tensor:
 def fused_depth(
     slopes: tuple[Tensor, Tensor], guess: Tensor, mask: Tensor, weight: Tensor
 ) -> Tensor:
-    """(B, H, W) log depth, as `fusion.fuse` at a screen of 0.003, by as many steps for all.
+    """(B, H, W) log depth, as `fusion.fuse` at the screen of `again`, by as many steps for all.
 
     Off the part it is the guess.
     """

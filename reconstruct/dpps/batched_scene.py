@@ -53,6 +53,27 @@ def minus(a: Vector, b: Vector) -> Vector:
     return a[0] - b[0], a[1] - b[1], a[2] - b[2]
 
 
+def columns(a: Vector) -> Vector:
+    """Components (B, …) with an axis put in after the first."""
+    return a[0][:, None], a[1][:, None], a[2][:, None]
+
+
+def unit(a: Vector) -> Vector:
+    return scaled(a, torch.rsqrt(dot(a, a)))
+
+
+def towards(position: Vector, p: Vector) -> tuple[Vector, Tensor]:
+    """Unit vectors from points to lights, and one over the distance."""
+    away = minus(position, p)
+    near = torch.rsqrt(dot(away, away))
+    return scaled(away, near), near
+
+
+def to_camera(p: Vector, camera: Tensor) -> Vector:
+    """Unit vectors from points to the optical centre at (0, 0, `camera`)."""
+    return unit((-p[0], -p[1], camera - p[2]))
+
+
 def taken(a: Vector, places: Tensor) -> Vector:
     """Components at flat places."""
     return a[0].flatten()[places], a[1].flatten()[places], a[2].flatten()[places]
@@ -94,26 +115,34 @@ def _raised(
     return torch.where(inside, torch.maximum(best, tangent), best)
 
 
-def horizon(points: Vector) -> Tensor:
-    """(B, P, 32) as `scene.horizon`, of (B, W, W) points."""
-    x, y, z = (each.flatten(1) for each in points)
-    side, device = points[0].shape[-1], x.device
+@functools.cache
+def _steps_away(side: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
+    """(A, P) flat places that lie farther and farther off along each azimuth, and where in the map.
+
+    The same for all pictures of a size: made once, since making them takes longer than their use.
+    """
     rows, columns = np.divmod(np.arange(side * side), side)
     turn = 4.0 * np.arange(AZIMUTHS) / AZIMUTHS
     dx = np.where(turn <= 2, 1 - turn, turn - 3)
     dy = np.where(turn <= 1, turn, np.where(turn <= 3, 2 - turn, turn - 4))
     long = np.hypot(dx, dy)
-    best = torch.full((len(x), AZIMUTHS, side * side), -10.0, device=device)
-    step = 1.0
+    steps, step = [], 1.0
     while step < side:
         right = np.floor(dx / long * step + 0.5).astype(int)[:, None] + columns
         down = np.floor(-dy / long * step + 0.5).astype(int)[:, None] + rows
         inside = (right >= 0) & (right < side) & (down >= 0) & (down < side)
         there = np.where(inside, down * side + right, 0)
-        best = _raised(
-            best, x, y, z, torch.from_numpy(there).to(device), torch.from_numpy(inside).to(device)
-        )
+        steps.append((torch.from_numpy(there).to(device), torch.from_numpy(inside).to(device)))
         step = step * 1.25 + 0.4
+    return steps
+
+
+def horizon(points: Vector) -> Tensor:
+    """(B, P, 32) as `scene.horizon`, of (B, W, W) points."""
+    x, y, z = (each.flatten(1) for each in points)
+    best = torch.full((len(x), AZIMUTHS, x.shape[1]), -10.0, device=x.device)
+    for there, inside in _steps_away(points[0].shape[-1], x.device):
+        best = _raised(best, x, y, z, there, inside)
     return best.transpose(1, 2).contiguous()
 
 
@@ -126,9 +155,7 @@ def strengths(
 
     Points are (B, P, 1), lights (B, 1, N), `shade` (B, P, 32), the LEDs' `radius` (B, 1, 1).
     """
-    away = minus(position, (px, py, pz))
-    near = torch.rsqrt(dot(away, away))
-    x, y, z = scaled(away, near)
+    (x, y, z), near = towards(position, (px, py, pz))
     fall = (-dot((x, y, z), axis)).clamp_min(0)
     turn = y / (x.abs() + y.abs() + 1e-9)
     turn = torch.where(x < 0, 2 - turn, turn)
@@ -149,10 +176,8 @@ def direct(
     beckmann: Tensor, f0: Tensor, kd: Tensor,
 ) -> Tensor:  # fmt: skip
     """(B, P, N) radiance from the LEDs themselves; see `strengths` for the layout."""
-    away = minus(position, (px, py, pz))
-    near = torch.rsqrt(dot(away, away))
-    view = (-px, -py, camera - pz)
-    view = scaled(view, torch.rsqrt(dot(view, view)))
+    light, near = towards(position, (px, py, pz))
+    view = to_camera((px, py, pz), camera)
     nv = dot(n, view)
     gx, gy = torch.cos(grain), torch.sin(grain)
     along = gx * n[0] + gy * n[1]
@@ -161,7 +186,7 @@ def direct(
     spread = 0.25 * radius * near
     ax, ay = alpha * torch.sqrt(ratio), alpha * torch.rsqrt(ratio)
     value = reflected(
-        n, t, scaled(away, near), view, nv, ax * ax + spread * spread, ay * ay + spread * spread,
+        n, t, light, view, nv, ax * ax + spread * spread, ay * ay + spread * spread,
         beckmann, f0, kd,
     )  # fmt: skip
     return torch.where(nv > 1e-3, strength * value, 0.0)
@@ -201,7 +226,7 @@ def _mirrored(
     v = (dot(t, out), dot(b, out), dot(n, out))
     # GGX
     h = (alpha * v[0], alpha * v[1], v[2])
-    h = scaled(h, torch.rsqrt(dot(h, h)))
+    h = unit(h)
     across2 = h[0] * h[0] + h[1] * h[1]
     level = across2 <= 1e-12
     inv = torch.rsqrt(across2.clamp_min(1e-12))
@@ -224,7 +249,7 @@ def _mirrored(
     rough = beckmann > 0
     m = (torch.where(rough, mx, ggx[0]), torch.where(rough, my, ggx[1]),
          torch.where(rough, 1, ggx[2]))  # fmt: skip
-    m = scaled(m, torch.rsqrt(dot(m, m)))
+    m = unit(m)
     v_m = dot(v, m)
     a2 = alpha * alpha
     g_v = _masking(beckmann, v[2], a2 * (v[0] * v[0] + v[1] * v[1]))
@@ -294,8 +319,7 @@ def _landed(
 ) -> Tensor:  # fmt: skip
     """(K, N) light that places (K, 1) send along `back`, of `seen` (K, N) strength."""
     t, _ = _frame(n)
-    away = minus(position, (px, py, pz))
-    light = scaled(away, torch.rsqrt(dot(away, away)))
+    light, _ = towards(position, (px, py, pz))
     a2 = alpha * alpha + _WIDER
     return seen * reflected(n, t, light, back, dot(n, back), a2, a2, beckmann, f0, kd)
 
@@ -324,9 +348,7 @@ def bounced(
     share = 1 / rays[scene].to(strength.dtype)
     u1 = (number + jitter[0].flatten()[at]) * share
     u2 = torch.frac(number * 0.754877666 + jitter[1].flatten()[at])
-    p = taken(points, at)
-    outward = (-p[0], -p[1], camera[scene] - p[2])
-    outward = scaled(outward, torch.rsqrt(dot(outward, outward)))
+    outward = to_camera(taken(points, at), camera[scene])
     gain, flat = share, strength.reshape(-1, count)
     for _ in range(LONGEST_PATH):
         ahead, weight = _mirrored(
@@ -341,8 +363,7 @@ def bounced(
         )
         outward = (-ahead[0][kept], -ahead[1][kept], -ahead[2][kept])
         light = _landed(
-            *(each[:, None] for each in taken(points, at)),
-            _columns(taken(normals, at)), _columns(outward),
+            *columns(taken(points, at)), columns(taken(normals, at)), columns(outward),
             (position[0][scene], position[1][scene], position[2][scene]), flat[at],
             alpha.flatten()[at][:, None], beckmann[scene][:, None], f0[scene][:, None],
             diffuse.flatten()[at][:, None],
@@ -351,10 +372,6 @@ def bounced(
         u1 = torch.frac(u1 * 37 + jitter[0].flatten()[at])
         u2 = torch.frac(u2 * 41 + jitter[1].flatten()[at])
     return out.reshape(batch, small, small, count)
-
-
-def _columns(a: Vector) -> Vector:
-    return a[0][:, None], a[1][:, None], a[2][:, None]
 
 
 @fused

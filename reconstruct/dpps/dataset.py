@@ -12,7 +12,7 @@ import functools
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ def _training_ask(config: TrainConfig, index: int) -> tuple[int, Ask]:
     """Seed of training sample `index` of a run, and what kind of sample it is."""
     seed = config.seed * 1_000_000_007 + (index % config.samples if config.samples else index)
     if config.network == "published":
-        return seed, Ask(size=config.size, rig="dome96", rig_seed=96, zoom=0.0)
+        return seed, replace(PUBLISHED_RIG, size=config.size)
     return seed, Ask(size=config.size, rig=config.rig, zoom=config.zoom)
 
 

@@ -22,9 +22,24 @@ class Processes:
         """Join the group that `torchrun` describes in the environment, if any."""
         if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
             return Processes()
+        # Imported after the group is made, its functions hold the group as a default argument, and
+        # `leave` could not end it; DDP imports it.
+        import torch.distributed.nn
+
         if not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
         return Processes(torch.distributed.get_rank(), torch.distributed.get_world_size())
+
+    def leave(self) -> None:
+        """End the group, once all have come here.
+
+        A thread of gloo's lets go of the last tensors that it sent while its caller goes on; should
+        Python have ended by then, the process aborts (PyTorch pull request 179291). The group's
+        end joins the threads, if nothing else holds the group.
+        """
+        if self.count > 1:
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
 
     def agree(self, seconds: float) -> float:
         """The first process's clock, so that all end at the same step."""

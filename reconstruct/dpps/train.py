@@ -8,6 +8,7 @@ to go on: weights, their moving average, optimiser, step, seconds spent, next sa
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import math
 import os
@@ -140,6 +141,7 @@ class Trainer:
                 f"a batch of {config.batch} cannot be shared by {self.processes.count} processes"
             )
         if config.threads:
+            numba.get_num_threads()  # starts its threads, which sets the number of torch's
             torch.set_num_threads(config.threads)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         # a GPU makes pictures faster than processes do, which then only draw parts and rigs
@@ -161,6 +163,12 @@ class Trainer:
         if self.processes.count > 1:
             self.model = synchronised(self.model)
             self.wrapped = nn.parallel.DistributedDataParallel(self.model)
+
+    def leave(self) -> None:
+        """Take leave of the other processes; nothing is trained after it."""
+        self.wrapped = self.model  # its reducer would keep the group alive
+        gc.collect()
+        self.processes.leave()
 
     # state -------------------------------------------------------------------------------------
     @property

@@ -49,6 +49,7 @@ def register(app: typer.Typer) -> None:
             raise UsageError("--export writes any-rig weights; published ones are checkpoint.pt")
         trainer = Trainer(settings)
         trainer.run(typer.echo)
+        trainer.leave()
         if export is not None and trainer.processes.rank == 0:
             export_weights(trainer.checkpoint, export, settings.validation_samples)
             typer.echo(f"weights: {export}")

@@ -35,6 +35,7 @@ class TrainConfig:
     init : weights file of any-rig to begin from
     size : image side of training samples, px
     rig, zoom : see `drawing.Ask`
+    steep : share of samples that are blobby parts with median slopes of 38° to 58°
     again : share of samples over the surface that the run's own last checkpoint finds in them, as
         the second pass sees them
     seed : first sample and initial weights
@@ -65,6 +66,7 @@ class TrainConfig:
     size: int = 64
     rig: str = "mixed"
     zoom: float = 0.3
+    steep: float = 0.0
     again: float = 0.0
     seed: int = 0
     samples: int = 0

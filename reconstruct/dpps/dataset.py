@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FORMAT = "rig-dataset/1"
 PUBLISHED_RIG = Ask(size=128, rig="dome96", rig_seed=96, zoom=0.0)
+STEEP_DEG = (38.0, 58.0)
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
@@ -52,7 +53,10 @@ def _training_ask(config: TrainConfig, index: int) -> tuple[int, Ask]:
     seed = config.seed * 1_000_000_007 + (index % config.samples if config.samples else index)
     if config.network == "published":
         return seed, replace(PUBLISHED_RIG, size=config.size)
-    return seed, Ask(size=config.size, rig=config.rig, zoom=config.zoom)
+    ask = Ask(size=config.size, rig=config.rig, zoom=config.zoom)
+    if np.random.default_rng([seed, 3]).random() < config.steep:
+        ask = replace(ask, slope_deg=STEEP_DEG, shapes="blobby")
+    return seed, ask
 
 
 def _seen_again(config: TrainConfig, seed: int) -> float:

@@ -189,8 +189,11 @@ def predict_view(
     coarse = view.shrunk(options.coarse_px)
     side = max(view.mask.shape)
     if coarse is view:
-        guess = infer(model, view, base, options.coarse_symmetries)
-        return joined(view, guess, options.screen), guess
+        for _ in range(2):
+            guess = infer(model, view, base, options.coarse_symmetries)
+            log_depth = joined(view, guess, options.screen)
+            base = filled(log_depth, np.isfinite(log_depth))
+        return log_depth, guess
     size = (coarse.mask.shape[1], coarse.mask.shape[0])
     small = np.asarray(cv2.resize(base, size, interpolation=cv2.INTER_AREA), dtype=np.float64)
     wide = infer(model, coarse, small, options.coarse_symmetries)

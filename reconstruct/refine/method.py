@@ -25,7 +25,7 @@ from reconstruct.refine.problem import Loss, Problem, kernel_on
 from reconstruct.refine.pyramid import binned_weight, binning_factors, upsampled
 from reconstruct.refine.search import searched
 from reconstruct.refine.selfcalibrate import with_lights
-from reconstruct.refine.solve import State, fit_material, gauss_newton
+from reconstruct.refine.solve import State, fit_material, gauss_newton, settled
 from reconstruct.refine.starts import first_materials, first_surfaces
 from reconstruct.refine.transport import (
     mirrored_share,
@@ -256,6 +256,8 @@ class Refinement:
                 problem, state.u, state.material, samples=128, seed=1, by_slopes=self.follows
             )
         state = solve(state, FINAL, 6)
+        with self.clock.stage("settling"):
+            state = settled(problem, state, FINAL, height)
         state = self.sharpened(problem, state)
         if self.options.self_calibrate:
             with self.clock.stage("self-calibration"):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Protocol
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.lights import Lights
-from reconstruct.integrate import height_of, image_coordinates, normals_of
+from reconstruct.integrate import height_of, image_coordinates, normals_of, slopes
 from reconstruct.linear import corner_gradient
 from reconstruct.refine import kernel, pixel
 from reconstruct.refine.data import Pictures
@@ -149,6 +150,7 @@ class Problem:
         it, its derivatives by the slopes p and q, and the slopes at which it holds
     local : (2, H, W) per-pixel ln(ks) and kd, added to the material's; (2, 1, 1) for none
     mirroring : learned factor on the metal's reflectance, for light between its places
+    hold : (3, H, W) slopes p and q and the weight with which they are held there; see `holding`
     kernel : what evaluates it, on the CPU or a GPU
     """
 
@@ -162,6 +164,7 @@ class Problem:
     indirect_step: float = 1.0
     local: NDArray[np.float32] = field(init=False)
     mirroring: float = 1.0
+    hold: Array | None = None
     threads: int = 0
     kernel: Kernel = field(default_factory=lambda: kernel_on("cpu"))
 
@@ -238,7 +241,25 @@ class Problem:
             matrix = tie @ matrix @ tie.T
             if with_material:
                 cross[:, 0] += cross[:, 1]
+        if self.hold is not None:
+            weight = self.hold[2]
+            off = np.stack(slopes(u, self.jacobians)) - self.hold[:2]
+            per_pixel += weight * np.square(off).sum(axis=0)
+            sums[1:3] += weight * off
+            sums[[6, 8]] += weight
         return System(per_pixel, sums, cross if with_material else None, gradient, matrix)
+
+    @contextmanager
+    def holding(self, u: Array, material: Material, loss: Loss, share: float) -> Iterator[None]:
+        """Hold the slopes of a surface with a share of the weight that pictures give on average.
+
+        What they show well hardly feels it; what they do not show stays where it is.
+        """
+        sums = self.evaluate(u, material, loss, with_material=False).sums
+        mean = 0.5 * (sums[6] + sums[8])[self.weight > 0].mean()
+        self.hold = np.stack([*slopes(u, self.jacobians), share * mean * self.weight])
+        yield
+        self.hold = None
 
     def render_rows(
         self, u: Array, material: Material, first: int, last: int

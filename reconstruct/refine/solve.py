@@ -8,7 +8,7 @@ the surface from the material's equations as a Schur complement would, without f
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,9 @@ PRIOR_SIGMA = np.array([np.inf, np.inf, np.inf, 0.5, np.inf, 0.01])
 CORRELATED = 1000.0
 # Damping of the step relative to the mean matrix: slopes of dark pixels, a membrane, twist.
 FLOOR, SMOOTH, TWIST = 1e-2, 1e-3, 0.1
+# Up to so many pixels the fit goes on until its slowest modes rest, pieces' levels and bends of the
+# whole; meanwhile slopes are held by a share of the mean weight, or dark places would wander.
+SETTLED_PIXELS, SETTLED_ROUNDS, HELD = 1 << 18, 40, 1e-3
 
 
 @dataclass(eq=False)
@@ -254,3 +257,15 @@ def gauss_newton(
         if gain < stop and shorter == 1.0:
             break
     return State(u, material, cost, evaluations, history)
+
+
+def settled(problem: Problem, state: State, loss: Loss, height_mm: float) -> State:
+    """On to the end of the descent, where the pictures are not too large for it."""
+    if problem.weight.size > SETTLED_PIXELS:
+        return state
+    with problem.holding(state.u, state.material, loss, HELD):
+        state = gauss_newton(
+            problem, replace(state, history=[]), loss, height_mm, SETTLED_ROUNDS, stop=1e-5,
+            pcg_iterations=200,
+        )  # fmt: skip
+    return replace(state, cost=problem.evaluate(state.u, state.material, loss, False).cost)

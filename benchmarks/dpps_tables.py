@@ -31,6 +31,7 @@ from reconstruct.dpps.published import PublishedNet, read_published
 from reconstruct.dpps.samples import draw
 from reconstruct.dpps.view import view_of_sample
 from reconstruct.dpps.weights import read_weights
+from reconstruct.integrate import height_of, image_coordinates, integrate_normals
 from reconstruct.optics.interreflection import indirect
 from reconstruct.optics.material import Material
 from reconstruct.optics.render import render
@@ -45,6 +46,9 @@ STEEP = Ask(
 # of one that goes on so far beyond.
 FINER, EDGE_PX, BEYOND_PX = 4, 3, 8
 BLACK = 0.1  # share of a part in no picture, from which on its surface is a guess
+# Error (share of the field) of the height that the true normals themselves integrate to, from which
+# on a part is torn: by cliffs within a pixel, or into pieces, whose levels no normals tell.
+TORN = 0.005
 CAPTURES = Path(__file__).resolve().parents[1].parent / "shared" / "captures"
 
 
@@ -261,6 +265,15 @@ def black_share(part: Captured) -> float:
     return float((brightest < 3 * np.sqrt(part.stack.noise_floor))[part.mask].mean())
 
 
+def torn_error(part: Captured) -> float:
+    """Share of the field by which the height misses that the true normals integrate to."""
+    normals = np.where(part.mask[..., None], part.normals, np.nan)
+    u = integrate_normals(normals, part.camera, part.mean_height_mm, part.mask)
+    found = height_of(u, part.camera, image_coordinates(part.camera)[0])
+    field_mm = part.camera.width * part.camera.pixel_mm(part.mean_height_mm)
+    return float((found - part.height_mm)[part.mask].std() / field_mm)
+
+
 def starts(count: int, weights: Path | None) -> None:
     """Share of parts that refinement brings within 1 % and 0.2 % of the field, by start."""
     steep = replace(STEEP, size=64)
@@ -271,11 +284,11 @@ def starts(count: int, weights: Path | None) -> None:
     }
     print(
         "\n| parts | half vector: 1 % / 0.2 % | dpps | lower residual "
-        f"| of parts less than {BLACK:.0%} black |\n|---|---|---|---|---|"
+        f"| of parts less than {BLACK:.0%} black | of these, not torn |\n|---|---|---|---|---|---|"
     )
     for name, ask in sets.items():
         ends: dict[str, list[float]] = {"halfvector": [], "dpps": [], "best": []}
-        seen = []
+        seen, whole = [], []
         wide = replace(ask, size=FINER * (ask.size + 2 * BEYOND_PX))
         for seed in itertools.islice(seeds_of(wide), count):
             part = simulated(seed, ask)
@@ -294,10 +307,12 @@ def starts(count: int, weights: Path | None) -> None:
                 ends[start].append(share)
             ends["best"].append(min(found.values())[1])
             seen.append(black_share(part) < BLACK)
+            whole.append(seen[-1] and torn_error(part) < TORN)
         cells = [
             f"{(np.array(e) < 0.01).sum()} / {(np.array(e) < 0.002).sum()}" for e in ends.values()
         ]
-        cells.append(f"{(np.array(ends['best'])[seen] < 0.01).sum()} of {sum(seen)}")
+        for chosen in (seen, whole):
+            cells.append(f"{(np.array(ends['best'])[chosen] < 0.01).sum()} of {sum(chosen)}")
         print(f"| {name}, of {count} | {' | '.join(cells)} |", flush=True)
 
 

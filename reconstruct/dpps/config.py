@@ -33,6 +33,7 @@ class TrainConfig:
     validation_samples : held-out samples of each kind
     captures : folder of exchange folders with a truth.npz each, looked at in every validation
     init : weights file of any-rig to begin from
+    blend : share of the run's weights in what is exported; the rest are those of `init`
     size : image side of training samples, px
     rig, zoom : see `drawing.Ask`
     steep : share of samples that are blobby parts with median slopes of 38° to 58°
@@ -63,6 +64,7 @@ class TrainConfig:
     validation_samples: int = 32
     captures: str = ""
     init: str = ""
+    blend: float = 1.0
     size: int = 64
     rig: str = "mixed"
     zoom: float = 0.3
@@ -98,6 +100,8 @@ class TrainConfig:
             raise RequestError(f"no network '{config.network}': any-rig or published")
         if config.init and config.network != "any-rig":
             raise RequestError("init takes any-rig weights; they do not fit another network")
+        if not 0 < config.blend <= 1 or (config.blend < 1 and not config.init):
+            raise RequestError("blend is a share of 1, with the weights of init")
         if config.captures and not Path(config.captures).is_dir():
             raise RequestError(f"there is no folder of captures {config.captures}")
         if config.optimiser not in ("adamw", "muon"):

@@ -395,7 +395,9 @@ class _Log:
 def export_weights(checkpoint: Path, path: Path, confidence_parts: int = 24) -> dict[str, Any]:
     """Write a checkpoint's averaged any-rig weights as safetensors; returns the facts in it.
 
-    The factors of the predicted errors are measured on `confidence_parts` held-out parts.
+    With `blend` in the run's configuration they lie between those it began from and its own
+    (Wortsman et al. 2022, robust fine-tuning). The factors of the predicted errors are measured on
+    `confidence_parts` held-out parts.
     """
     from reconstruct.dpps.confidence import sigma_scales
     from reconstruct.dpps.weights import read_weights, write_weights
@@ -411,7 +413,14 @@ def export_weights(checkpoint: Path, path: Path, confidence_parts: int = 24) -> 
         "size_px": config["size"],
     }
     if config["init"] and Path(config["init"]).is_file():
-        facts["begun_from"] = read_weights(Path(config["init"]))[1]
+        first, facts["begun_from"] = read_weights(Path(config["init"]))
+        share = config.get("blend", 1.0)
+        if share != 1:
+            own = model.state_dict()
+            for name, value in first.state_dict().items():
+                if value.dtype.is_floating_point:
+                    own[name].copy_(value.lerp(own[name], share))
+            facts["blend"] = share
     if confidence_parts:
         facts |= sigma_scales(model.eval(), confidence_parts)
     write_weights(model, path, facts)

@@ -24,7 +24,15 @@ from reconstruct.dpps.captured import captured_in
 from reconstruct.dpps.drawing import Ask
 from reconstruct.dpps.network import AnyRigNet, Shape
 from reconstruct.dpps.optimiser import Optimiser
-from reconstruct.dpps.train import Processes, Stream, TrainConfig, Trainer, export_weights, replayed
+from reconstruct.dpps.train import (
+    Processes,
+    Stream,
+    TrainConfig,
+    Trainer,
+    build,
+    export_weights,
+    replayed,
+)
 from reconstruct.dpps.weights import read_weights, write_weights
 from reconstruct.errors import ReconstructError
 from rig.cli import app
@@ -53,6 +61,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         ({"budget_steps": 3, "precision": "int8"}, "no precision"),
         ({"budget_steps": 3, "optimiser": "adam"}, "no optimiser 'adam'"),
         ({"budget_steps": 3, "captures": "nowhere"}, "no folder of captures nowhere"),
+        ({"budget_steps": 3, "blend": 0.5}, "with the weights of init"),
         ({"budget_steps": 3, "network": "published", "init": "w"}, "init takes any-rig weights"),
     ],
 )
@@ -315,3 +324,27 @@ def test_the_published_network_trains(tmp_path) -> None:
     from reconstruct.dpps.published import read_published
 
     assert read_published(tmp_path / "checkpoint.pt")
+
+
+def test_exported_weights_lie_between_those_of_the_run_and_of_its_beginning(tmp_path) -> None:
+    first = build(TINY)
+    write_weights(first, tmp_path / "first.safetensors", {})
+    config = replace(
+        TINY, budget_steps=1, init=str(tmp_path / "first.safetensors"), blend=0.25, rate=0.1,
+        out=str(tmp_path / "run"),
+    )  # fmt: skip
+    trainer = Trainer(config, Processes())
+    trainer.train_step(*Stream(config, 0, Processes()).batch(0))
+    trainer.save()
+    facts = export_weights(trainer.checkpoint, tmp_path / "w.safetensors", confidence_parts=0)
+    assert facts["blend"] == 0.25
+    out, begun, own = (
+        dict(net.named_parameters())["head.weight"]
+        for net in (
+            read_weights(tmp_path / "w.safetensors")[0],
+            read_weights(tmp_path / "first.safetensors")[0],
+            trainer.average,
+        )
+    )
+    assert (own - begun).abs().max() > 1e-3
+    torch.testing.assert_close(out, 0.75 * begun + 0.25 * own, rtol=2e-3, atol=1e-4)

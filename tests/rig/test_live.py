@@ -274,7 +274,7 @@ async def browser(address: str, profile: Path):
 def test_shows_and_switches_in_a_browser(tmp_path):
     async def look(address: str) -> None:
         async with browser(address, tmp_path / "profile") as page:
-            await page.until("Number(document.body.dataset.frames) > 2")
+            await page.until("Number(document.body?.dataset.frames) > 2")
             delivered = await page.run(
                 "fetch('/state').then(a => a.json()).then(s => s.reading.width)"
             )

@@ -184,7 +184,8 @@ def predict_view(
     """Fused log depth and the raw estimate: a coarse pass on the base, a fine pass on its result.
 
     The base is log depth (H, W). The fine pass sees the moments at the coarse pass's surface, so
-    that half vectors are right where the part leaves the base plane.
+    that half vectors are right where the part leaves the base plane. A view no larger than the
+    coarse one gets both passes at its own size.
     """
     coarse = view.shrunk(options.coarse_px)
     side = max(view.mask.shape)

@@ -258,8 +258,10 @@ class Problem:
         sums = self.evaluate(u, material, loss, with_material=False).sums
         mean = 0.5 * (sums[6] + sums[8])[self.weight > 0].mean()
         self.hold = np.stack([*slopes(u, self.jacobians), share * mean * self.weight])
-        yield
-        self.hold = None
+        try:
+            yield
+        finally:
+            self.hold = None
 
     def render_rows(
         self, u: Array, material: Material, first: int, last: int

@@ -65,12 +65,6 @@ def scores(log_depth, normals, sample) -> tuple[float, float]:
     return float(np.degrees(np.arccos(cosine))[mask].mean()), float(100 * rms / sample.field_mm)
 
 
-def surface_normals(log_depth, view):
-    slope = fusion.pixel_slopes(log_depth, view.mask) / view.pixel_angle
-    slope[..., 1] *= -1
-    return fusion.normals_of(slope, view.rays)
-
-
 def half_vector(view, base):
     """Log depth and normals without learning: the intensity-weighted half vector."""
     a = view.channels(base)[15:17].astype(np.float64) / 3
@@ -91,7 +85,7 @@ def row(name: str, ask: Ask, count: int, model) -> dict[str, float]:
         view = view_of_sample(sample)
         base = sample.base_log_depth.astype(np.float64)
         log_depth, _ = predict.predict_view(model, view, base)
-        ours.append(scores(log_depth, surface_normals(log_depth, view), sample))
+        ours.append(scores(log_depth, view.normals(log_depth), sample))
         log_depth, normals = half_vector(view, base)
         plain.append(scores(log_depth, normals, sample))
     a, b, m = np.mean(ours, 0), np.mean(plain, 0), np.median(ours, 0)
@@ -270,8 +264,7 @@ def torn_error(part: Captured) -> float:
     normals = np.where(part.mask[..., None], part.normals, np.nan)
     u = integrate_normals(normals, part.camera, part.mean_height_mm, part.mask)
     found = height_of(u, part.camera, image_coordinates(part.camera)[0])
-    field_mm = part.camera.width * part.camera.pixel_mm(part.mean_height_mm)
-    return float((found - part.height_mm)[part.mask].std() / field_mm)
+    return float((found - part.height_mm)[part.mask].std() / part.field_mm)
 
 
 def starts(count: int, weights: Path | None) -> None:
@@ -292,7 +285,6 @@ def starts(count: int, weights: Path | None) -> None:
         wide = replace(ask, size=FINER * (ask.size + 2 * BEYOND_PX))
         for seed in itertools.islice(seeds_of(wide), count):
             part = simulated(seed, ask)
-            field_mm = part.camera.width * part.camera.pixel_mm(part.mean_height_mm)
             found = {}
             for start in ("halfvector", "dpps"):
                 options = methods.Options(
@@ -302,7 +294,7 @@ def starts(count: int, weights: Path | None) -> None:
                 surface = methods.reconstruct(
                     "refine", part.stack, part.camera, part.lights, options
                 )
-                share = part.errors(surface)[1] / field_mm
+                share = part.errors(surface)[1] / part.field_mm
                 found[start] = (float(surface.summary["residual"]), share)
                 ends[start].append(share)
             ends["best"].append(min(found.values())[1])

@@ -43,6 +43,11 @@ class Captured:
     def mean_height_mm(self) -> float:
         return float(self.height_mm[self.mask].mean())
 
+    @property
+    def field_mm(self) -> float:
+        """Width of the picture at the part's mean height."""
+        return self.camera.width * self.camera.pixel_mm(self.mean_height_mm)
+
     def errors(self, surface: Surface) -> tuple[float, float]:
         """Mean angle between normals in degrees, height RMSE in mm with the mean removed."""
         seen = self.mask & np.isfinite(surface.height_mm)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from reconstruct.dpps import fusion
 from reconstruct.dpps.drawing import Ask
 from reconstruct.dpps.predict import predict_view
 from reconstruct.dpps.samples import draw
@@ -30,10 +29,7 @@ def sigma_scales(model: Any, count: int = 24) -> dict[str, float]:
         log_depth, guess = predict_view(model, view, sample.base_log_depth.astype(np.float64))
         error = (log_depth - sample.log_depth)[mask]
         height.append(float(error.std() / np.sqrt((guess.depth_error[mask] ** 2).mean())))
-        slope = fusion.pixel_slopes(log_depth, mask) / view.pixel_angle
-        slope[..., 1] *= -1
-        normals = fusion.normals_of(slope, view.rays)
-        cosine = np.clip((normals * sample.normals).sum(-1)[mask], -1, 1)
+        cosine = np.clip((view.normals(log_depth) * sample.normals).sum(-1)[mask], -1, 1)
         rms = np.sqrt((np.arccos(cosine) ** 2).mean())
         tilt.append(float(rms / np.sqrt((guess.normal_error[mask] ** 2).mean())))
     return {

@@ -190,11 +190,10 @@ def predict_view(
     coarse = view.shrunk(options.coarse_px)
     side = max(view.mask.shape)
     if coarse is view:
-        for _ in range(2):
-            guess = infer(model, view, base, options.coarse_symmetries)
-            log_depth = joined(view, guess, options.screen)
-            base = filled(log_depth, np.isfinite(log_depth))
-        return log_depth, guess
+        first = joined(view, infer(model, view, base, options.coarse_symmetries), options.screen)
+        again = filled(first, np.isfinite(first))
+        guess = infer(model, view, again, options.coarse_symmetries)
+        return joined(view, guess, options.screen), guess
     size = (coarse.mask.shape[1], coarse.mask.shape[0])
     small = np.asarray(cv2.resize(base, size, interpolation=cv2.INTER_AREA), dtype=np.float64)
     wide = infer(model, coarse, small, options.coarse_symmetries)
@@ -279,10 +278,8 @@ def predict_with(
         gap = mean_height_mm - float(np.nanmean(height))
         reach = float(np.nanmean(camera.centre_mm[2] - height))
         height = camera.centre_mm[2] - (camera.centre_mm[2] - height) * (1 - gap / reach)
-    slopes = fusion.pixel_slopes(log_depth, inner.mask) / inner.pixel_angle
-    slopes[..., 1] *= -1
     normals = np.full((*camera.shape, 3), np.nan)
-    normals[window][inner.mask] = fusion.normals_of(slopes, inner.rays)[inner.mask] @ turn
+    normals[window][inner.mask] = inner.normals(log_depth)[inner.mask] @ turn
     scale = (float(facts.get("height_sigma", 1.0)), float(facts.get("normal_sigma", 1.0)))
     sigma = np.full(camera.shape, np.nan, dtype=np.float32)
     sigma[window][inner.mask] = (scale[0] * np.exp(base) * guess.depth_error)[inner.mask]

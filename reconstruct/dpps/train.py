@@ -368,8 +368,7 @@ class Trainer:
 
             for capture in captured_in(Path(self.config.captures)):
                 degrees, error_mm = capture.errors(capture.predicted(self.average))
-                field_mm = capture.camera.width * capture.camera.pixel_mm(capture.mean_height_mm)
-                result[capture.name] = (math.nan, degrees, error_mm / field_mm)
+                result[capture.name] = (math.nan, degrees, error_mm / capture.field_mm)
         return result
 
 

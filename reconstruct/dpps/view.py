@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.dpps.encoding import encode, slope_of_log_depth
+from reconstruct.dpps.fusion import normals_of, pixel_slopes
 from reconstruct.dpps.samples import Sample
 from reconstruct.errors import ReconstructError
 from reconstruct.stack import Stack
@@ -52,6 +53,12 @@ class View:
             self.axis, self.lobe, self.power,
             slope_of_log_depth(log_depth, self.pixel_angle), self.floor,
         )  # fmt: skip
+
+    def normals(self, log_depth: Array) -> Array:
+        """(H, W, 3) unit normals of a surface given as log depth (H, W)."""
+        slopes = pixel_slopes(log_depth, self.mask) / self.pixel_angle
+        slopes[..., 1] *= -1  # rows go down, Y goes up
+        return normals_of(slopes, self.rays)
 
     def shrunk(self, side: int) -> View:
         """Averaged so that the longer side has at most `side` pixels."""

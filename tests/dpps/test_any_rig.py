@@ -334,8 +334,6 @@ def test_small_pictures_are_seen_twice() -> None:
         first = joined(view, infer(model, view, base, 8), Options().screen)
         second, _ = predict_view(model, view, base)
         for log_depth, errors in ((first, once), (second, twice)):
-            slope = fusion.pixel_slopes(log_depth, view.mask) / view.pixel_angle
-            slope[..., 1] *= -1
-            cosine = (fusion.normals_of(slope, view.rays) * sample.normals).sum(-1)
+            cosine = (view.normals(log_depth) * sample.normals).sum(-1)
             errors.append(np.degrees(np.arccos(np.clip(cosine, -1, 1)))[view.mask].mean())
     assert np.mean(twice) < 0.98 * np.mean(once)

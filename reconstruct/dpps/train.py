@@ -395,8 +395,8 @@ def export_weights(checkpoint: Path, path: Path, confidence_parts: int = 24) -> 
     """Write a checkpoint's averaged any-rig weights as safetensors; returns the facts in it.
 
     With `blend` in the run's configuration they lie between those it began from and its own
-    (Wortsman et al. 2022, robust fine-tuning). The factors of the predicted errors are measured on
-    `confidence_parts` held-out parts.
+    (Wortsman et al. 2022, robust fine-tuning); refused if the former are gone. The factors of the
+    predicted errors are measured on `confidence_parts` held-out parts.
     """
     from reconstruct.dpps.confidence import sigma_scales
     from reconstruct.dpps.weights import read_weights, write_weights
@@ -411,9 +411,9 @@ def export_weights(checkpoint: Path, path: Path, confidence_parts: int = 24) -> 
         "minutes": round(state["seconds"] / 60, 1),
         "size_px": config["size"],
     }
-    if config["init"] and Path(config["init"]).is_file():
+    share = config.get("blend", 1.0)
+    if config["init"] and (share != 1 or Path(config["init"]).is_file()):
         first, facts["begun_from"] = read_weights(Path(config["init"]))
-        share = config.get("blend", 1.0)
         if share != 1:
             own = model.state_dict()
             for name, value in first.state_dict().items():

@@ -348,3 +348,6 @@ def test_exported_weights_lie_between_those_of_the_run_and_of_its_beginning(tmp_
     )
     assert (own - begun).abs().max() > 1e-3
     torch.testing.assert_close(out, 0.75 * begun + 0.25 * own, rtol=2e-3, atol=1e-4)
+    (tmp_path / "first.safetensors").unlink()
+    with pytest.raises(ReconstructError, match="no weights at"):
+        export_weights(trainer.checkpoint, tmp_path / "w.safetensors", confidence_parts=0)

@@ -286,7 +286,8 @@ class Trainer:
             Stream(self.config, fresh_steps, self.processes, self.makes_pairs), batch_size=None,
             num_workers=self.config.workers, worker_init_fn=_worker_start,
             prefetch_factor=3 if self.config.workers else None,
-            multiprocessing_context="fork" if self.config.workers else None,
+            # numba may have threads by now, which a forked process must not use
+            multiprocessing_context="spawn" if self.config.workers else None,
             pin_memory=self.device.type == "cuda",
         )  # fmt: skip
         log = _Log(self.folder / "log.csv", self.processes.rank == 0)

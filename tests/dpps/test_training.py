@@ -106,6 +106,14 @@ def test_a_run_begins_from_given_weights(tmp_path) -> None:
         Trainer(replace(TINY, init="none", out=str(tmp_path / "other")), Processes())
 
 
+def test_a_process_beside_makes_the_same_samples(tmp_path) -> None:
+    folders = tmp_path / "in_line", tmp_path / "beside"
+    for workers, folder in enumerate(folders):
+        Trainer(replace(TINY, workers=workers, out=str(folder)), Processes()).run(lambda _: None)
+    in_line, beside = map(rows, folders)
+    assert [row["loss"] for row in in_line] == [row["loss"] for row in beside]
+
+
 def _exchange_folder(folder: Path) -> None:
     """A sample as an exchange folder with its truth."""
     ask = Ask(size=32, rig="dome96", zoom=0.0, slope_deg=(5, 10), ideal=True, shapes="blobby")

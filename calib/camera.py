@@ -134,6 +134,14 @@ class Camera:
         K[1, 2] = (self.K[1, 2] + 0.5) / factor - 0.5
         return replace(self, width=self.width // factor, height=self.height // factor, K=K)
 
+    def subdivided(self, times: int) -> Camera:
+        """The camera of an image with each pixel divided into times × times; undoes `binned`."""
+        K = self.K.copy()
+        K[:2] *= times
+        K[0, 2] = (self.K[0, 2] + 0.5) * times - 0.5
+        K[1, 2] = (self.K[1, 2] + 0.5) * times - 0.5
+        return replace(self, width=self.width * times, height=self.height * times, K=K)
+
     # files -----------------------------------------------------------------------------------
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = {

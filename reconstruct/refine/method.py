@@ -27,6 +27,7 @@ from reconstruct.refine.search import searched
 from reconstruct.refine.selfcalibrate import with_lights
 from reconstruct.refine.solve import State, fit_material, gauss_newton, settled
 from reconstruct.refine.starts import first_materials, first_surfaces
+from reconstruct.refine.subpixel import within_pixels
 from reconstruct.refine.transport import (
     mirrored_share,
     update_indirect,
@@ -116,11 +117,14 @@ class Refinement:
             problem, self.followed(problem, self.with_lay(problem, best, tried))
         )
 
+    @property
+    def firmness(self) -> float:
+        return FIRMNESS if self.follows else 1.0
+
     def begun_again(self, problem: Problem, state: State) -> State:
         """With misfits led out of their basin."""
-        firmness = FIRMNESS if self.follows else 1.0
         state, taken = basin.begun_again(
-            problem, state, HUBER, self.options.height_mm, self.follows, firmness
+            problem, state, HUBER, self.options.height_mm, self.follows, self.firmness
         )
         if taken:
             self.notes["begun_again"] = taken
@@ -256,9 +260,18 @@ class Refinement:
                 problem, state.u, state.material, samples=128, seed=1, by_slopes=self.follows
             )
         state = solve(state, FINAL, 6)
-        with self.clock.stage("settling"):
-            state = settled(problem, state, FINAL, height)
-        state = self.sharpened(problem, state)
+
+        def finish(state: State) -> State:
+            with self.clock.stage("settling"):
+                state = settled(problem, state, FINAL, height)
+            return self.sharpened(problem, state)
+
+        with self.clock.stage("points or areas"):
+            state = within_pixels(
+                problem, state, FINAL, height, self.follows, self.firmness, finish
+            )
+        if state.lens_blur_px > 0:
+            self.notes["lens_blur_px"] = state.lens_blur_px
         if self.options.self_calibrate:
             with self.clock.stage("self-calibration"):
                 state, self.notes["self_calibration"] = with_lights(
@@ -353,8 +366,7 @@ class Refinement:
                     break
                 before = state.cost
             if sigma >= MIN_SIGMA_PX and state.cost <= LENS_GAIN * blurred.cost:
-                self.notes["lens_blur_px"] = lens.sigma_px
-                return state
+                return replace(state, lens_blur_px=lens.sigma_px)
             lens.restore()
         return blurred
 

@@ -150,6 +150,7 @@ class Problem:
         it, its derivatives by the slopes p and q, and the slopes at which it holds
     local : (2, H, W) per-pixel ln(ks) and kd, added to the material's; (2, 1, 1) for none
     mirroring : learned factor on the metal's reflectance, for light between its places
+    finer : places that a pixel's side is divided into where that light is traced
     hold : (3, H, W) slopes p and q and the weight with which they are held there; see `holding`
     kernel : what evaluates it, on the CPU or a GPU
     """
@@ -164,6 +165,7 @@ class Problem:
     indirect_step: float = 1.0
     local: NDArray[np.float32] = field(init=False)
     mirroring: float = 1.0
+    finer: int = 1
     hold: Array | None = None
     threads: int = 0
     kernel: Kernel = field(default_factory=lambda: kernel_on("cpu"))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RectBivariateSpline
+
+from reconstruct.refine.problem import Problem
 
 Array = NDArray[np.float64]
 COARSE = 64
@@ -32,6 +36,23 @@ def upsampled(u: Array, factor: int, shape: tuple[int, int]) -> Array:
     return np.asarray(
         spline(np.minimum(fine_rows, rows[-1]), np.minimum(fine_columns, columns[-1]))
     )
+
+
+def subdivided(problem: Problem, u: Array, times: int) -> tuple[Problem, Array]:
+    """The same part on pixels `times` smaller, without pictures, and its log-depth at corners."""
+    height, width = (size * times for size in problem.shape)
+    empty = replace(
+        problem.pictures, code=np.zeros((height, width, len(problem.pictures)), np.uint16)
+    )
+    flat_step = problem.flat_step * times
+    fine = Problem(
+        problem.camera.subdivided(times), problem.lights, empty,
+        problem.weight.repeat(times, 0).repeat(times, 1), problem.flat, flat_step,
+        threads=problem.threads, kernel=problem.kernel,
+    )  # fmt: skip
+    if problem.local.shape[1] > 1:
+        fine.local = problem.local.repeat(times, 1).repeat(times, 2)
+    return fine, upsampled(u, times, fine.shape)
 
 
 def binned_weight(mask: NDArray[np.bool_] | None, shape: tuple[int, int], factor: int) -> NDArray:

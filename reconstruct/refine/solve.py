@@ -181,13 +181,14 @@ def material_step(system: System, material: Material, count: float) -> Array:
 
 @dataclass(eq=False)
 class State:
-    """Where the fit stands."""
+    """Where the fit stands; `lens_blur_px` is the blur that its pictures were freed of."""
 
     u: Array
     material: Material
     cost: float = np.inf
     evaluations: int = 0
     history: list[float] = field(default_factory=list)
+    lens_blur_px: float = 0.0
 
 
 def fit_material(
@@ -256,7 +257,7 @@ def gauss_newton(
             on_step(State(u, material, cost, evaluations, history))
         if gain < stop and shorter == 1.0:
             break
-    return State(u, material, cost, evaluations, history)
+    return State(u, material, cost, evaluations, history, state.lens_blur_px)
 
 
 def settled(problem: Problem, state: State, loss: Loss, height_mm: float) -> State:

@@ -24,11 +24,14 @@ from reconstruct.optics.material import Lobe, Tangents, circular_lay, index_of_r
 from reconstruct.optics.material import Material as OpticsMaterial
 from reconstruct.refine.pixel import SHADOW_BIT
 from reconstruct.refine.problem import TYPICAL_REFLECTANCE, Material, Problem
+from reconstruct.refine.pyramid import subdivided
 
 Array = NDArray[np.float64]
 LIGHTS_AT_ONCE = 8
 # Change of a slope, over 1 + p² + q², by which light between places is differentiated.
 SLOPE_STEP = 0.04
+# Rays at least that leave a place of the grid.
+FEWEST = 4
 # Bounds of the factor on a metal's reflectance, where the lights' intensity is known and where not,
 # and the largest change of it at once.
 KNOWN_MIRRORING, MIRRORING, REFLECTANCE_STEP = (0.8, 1.25), (0.46, 1.5), 0.25
@@ -136,34 +139,46 @@ def update_indirect(
     """Trace inter-reflection at the surface.
 
     With `by_slopes` also its derivatives by the slopes of the places that it leaves for the camera
-    (differences of traces along the same rays), if the grid is that of the pictures.
+    (differences of traces along the same rays), if the grid is that of the pictures or finer
+    (`Problem.finer`): the `samples` rays of a pixel are then shared by its places.
     """
+    finer = problem.finer
     factor = max(1, max(problem.shape) // grid)
-    around = continued(problem, u, factor, BEYOND_TRACED)
+    around = continued(
+        *(subdivided(problem, u, finer) if finer > 1 else (problem, u)), factor, BEYOND_TRACED
+    )
     lights = replace(problem.lights, power=problem.table[6].astype(np.float64), intensity=1.0)
     traced, scale = optics_material(problem, material)
 
-    def seen(shown: Array | None) -> NDArray[np.float32]:
+    def seen(shown: Array | None, samples: int) -> NDArray[np.float32]:
         images = indirect(
             around.points, around.normals, around.camera, lights, traced,
-            grid=max(around.camera.shape), samples=samples, seed=seed, smooth=0.0, shown=shown,
+            grid=max(around.camera.shape), samples=max(FEWEST, samples // finer**2), seed=seed,
+            smooth=0.0, shown=shown,
         )  # fmt: skip
-        images = np.nan_to_num(around.inner(images)) * np.float32(scale)
-        return np.stack([cv2.GaussianBlur(image, (0, 0), 0.7) for image in images])
+        return np.nan_to_num(around.inner(images)) * np.float32(scale)
 
-    images = seen(None)
+    def pixels(images: NDArray[Any], blur: bool = True) -> NDArray[np.float32]:
+        count, height, width = images.shape
+        if finer > 1:
+            blocks = images.reshape(count, height // finer, finer, width // finer, finer)
+            images = blocks.mean(axis=(2, 4))
+        images = images.astype(np.float32, copy=False)
+        return np.stack([cv2.GaussianBlur(i, (0, 0), 0.7) for i in images]) if blur else images
+
+    # Places within a pixel average its speckle; blurred, it would be wrong beside every edge.
+    images = pixels(seen(None, samples), finer == 1)
     if by_slopes and factor == 1:
         p, q, turned = around.slopes()
         step = SLOPE_STEP * (1 + p * p + q * q)
-        across = 2 * around.inner(step[None]).astype(np.float32)
-        images = np.concatenate(
-            [
-                images,
-                (seen(turned(step, 0)) - seen(turned(-step, 0))) / across,
-                (seen(turned(0, step)) - seen(turned(0, -step))) / across,
-                around.inner(np.stack([p, q])),
-            ]
-        )
+        across = pixels(2 * around.inner(step[None]), blur=False)
+        rays = samples if finer == 1 else samples // 2
+
+        def change(p: Any, q: Any) -> NDArray[np.float32]:
+            return pixels(seen(turned(p, q), rays) - seen(turned(-p, -q), rays)) / across
+
+        held = pixels(around.inner(np.stack([p, q])), blur=False)
+        images = np.concatenate([images, change(step, 0), change(0, step), held])
         images = np.nan_to_num(images)
     problem.traced = np.ascontiguousarray(np.moveaxis(images, 0, -1), np.float32)
     problem.indirect_step = float(factor)

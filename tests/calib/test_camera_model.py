@@ -39,6 +39,17 @@ def test_rays_undo_projection(camera: Camera) -> None:
     np.testing.assert_allclose(points[..., 2], 5.0, atol=1e-10)
 
 
+def test_a_subdivided_image_is_binned_back(camera: Camera) -> None:
+    fine = camera.subdivided(4)
+    assert fine.shape == (1920, 2560)
+    back = fine.binned(4)
+    np.testing.assert_allclose(back.K, camera.K)
+    assert back.shape == camera.shape
+    # the middle of a pixel is the middle of its sixteen
+    at = camera.project(np.array([10.0, -20.0, 5.0]))
+    np.testing.assert_allclose(fine.project(np.array([10.0, -20.0, 5.0])), (at + 0.5) * 4 - 0.5)
+
+
 def test_what_is_no_camera_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "lens.json"
     for text, says in (("[32]", "holds no camera"), ('{"width": 32}', "lacks 'height'")):

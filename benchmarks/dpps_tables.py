@@ -21,6 +21,7 @@ import torch
 
 from calib.camera import Camera
 from calib.lights import Lights
+from capture import bracket, hdr
 from reconstruct import methods
 from reconstruct.dpps import fusion, predict
 from reconstruct.dpps.captured import Captured, captured_in
@@ -194,8 +195,8 @@ def seeds_of(ask: Ask) -> Iterator[int]:
 def simulated(seed: int, ask: Ask) -> Captured:
     """A part under a 96-LED dome by the renderer of `reconstruct.optics`, its lights calibrated.
 
-    Cast shadows, up to three bounces between places of the part, LEDs as discs, and a 12-bit
-    sensor of 12,000 electrons; one in 500 values clips. Drawn and rendered four times finer than
+    Cast shadows, up to three bounces between places of the part, LEDs as discs, and the exposures
+    that `rig capture --exposures auto` takes. Drawn and rendered four times finer than
     the pictures, so that a pixel sees an area and not a point. The part is cut to end within the
     pictures: of one that goes on beyond them, walls are lit by what no picture shows.
     """
@@ -231,18 +232,34 @@ def simulated(seed: int, ask: Ask) -> Captured:
     image, height = pooled(image), pooled(scene.camera_mm - depth)
     normal = np.moveaxis(pooled(np.moveaxis(normals, -1, 0)), 0, -1)
     seen_part = pooled(mask.astype(float)) > 0.999
-    electrons = 12000 / np.quantile(image, 0.998)
-    seen = rng.poisson(image * electrons) + rng.normal(0, 3, image.shape)
-    seen = np.rint(np.minimum(seen / 12000, 1) * 4095) / 4095
     return Captured(
-        str(seed),
-        Stack(
-            lights.ids, (seen * 12000 / electrons).astype(np.float32), seen >= 1,
-            (3 / electrons) ** 2, 1 / electrons,
-        ),
+        str(seed), exposed(image, lights.ids, seen_part, np.random.default_rng([10, seed])),
         camera.binned(FINER).cropped(BEYOND_PX, BEYOND_PX, ask.size, ask.size), lights, height,
         normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9), seen_part,
     )  # fmt: skip
+
+
+def exposed(image, ids, mask, rng) -> Stack:
+    """Pictures (N, H, W) by a 12-bit sensor of 12,000 electrons, their bracket merged."""
+    noise = hdr.NoiseModel(hdr.TYPICAL_FLOOR + 1 / 4095**2 / 12, hdr.TYPICAL_GAIN)
+    bright = image.max(0)[mask]
+    shortest = bracket.HIGHEST / np.percentile(bright, bracket.BRIGHT_PERCENTILE)
+    longest = bracket.LOWEST / max(np.percentile(bright, bracket.DIM_PERCENTILE), 1e-12)
+    # in units in which two digits, to which exposures are rounded, change nothing
+    exposures = np.array(bracket.bracket(1e3 * shortest, 1e3 * max(shortest, longest))) / 1e3
+    signals = []
+    for exposure in exposures:
+        electrons = image * exposure * 12000
+        seen = rng.poisson(electrons) + rng.normal(0, 3, image.shape)
+        signals.append((np.rint(np.clip(seen / 12000, -0.01, 1) * 4095) / 4095).astype(np.float32))
+    merged = hdr.merge_bracket(
+        [s.reshape(len(s), -1) for s in signals], [s.reshape(len(s), -1) >= 1 for s in signals],
+        list(exposures), noise,
+    )  # fmt: skip
+    floor, gain = hdr.merged_noise(noise, list(exposures))
+    return Stack(
+        ids, merged.radiance.reshape(image.shape), merged.clipped.reshape(image.shape), floor, gain
+    )
 
 
 def pooled(images):
@@ -276,12 +293,13 @@ def starts(count: int, weights: Path | None) -> None:
         "slopes 55°, α 0.09-0.4": replace(steep, slope_deg=(50, 60)),
     }
     print(
-        "\n| parts | half vector: 1 % / 0.2 % | dpps | lower residual "
-        f"| of parts less than {BLACK:.0%} black | of these, not torn |\n|---|---|---|---|---|---|"
+        "\n| parts | half vector: 1 % / 0.2 % | dpps | lower residual | of GGX metals "
+        f"| of Beckmann metals | of parts less than {BLACK:.0%} black | of these, not torn |"
+        "\n|---|---|---|---|---|---|---|---|"
     )
     for name, ask in sets.items():
         ends: dict[str, list[float]] = {"halfvector": [], "dpps": [], "best": []}
-        seen, whole = [], []
+        seen, whole, beckmann = [], [], []
         wide = replace(ask, size=FINER * (ask.size + 2 * BEYOND_PX))
         for seed in itertools.islice(seeds_of(wide), count):
             part = simulated(seed, ask)
@@ -298,12 +316,13 @@ def starts(count: int, weights: Path | None) -> None:
                 found[start] = (float(surface.summary["residual"]), share)
                 ends[start].append(share)
             ends["best"].append(min(found.values())[1])
+            beckmann.append(scene_of(seed, wide, "test").beckmann)
             seen.append(black_share(part) < BLACK)
             whole.append(seen[-1] and torn_error(part) < TORN)
         cells = [
             f"{(np.array(e) < 0.01).sum()} / {(np.array(e) < 0.002).sum()}" for e in ends.values()
         ]
-        for chosen in (seen, whole):
+        for chosen in (np.invert(beckmann), beckmann, seen, whole):
             cells.append(f"{(np.array(ends['best'])[chosen] < 0.01).sum()} of {sum(chosen)}")
         print(f"| {name}, of {count} | {' | '.join(cells)} |", flush=True)
 

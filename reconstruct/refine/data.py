@@ -79,6 +79,15 @@ def encode(stack: Stack, band_rows: int = 64) -> Pictures:
     return Pictures(code, reference, scale, epsilon, noise)
 
 
+def lessened(
+    code: NDArray[np.uint16], scale: float, light: NDArray[np.float32]
+) -> NDArray[np.uint16]:
+    """Codes, their flags cleared, with some light (in units of the reference) taken from them."""
+    value = np.square((code >> 2).astype(np.float32) * np.float32(scale)) - light
+    root = np.sqrt(np.maximum(value, 0)) / np.float32(scale)
+    return np.minimum(np.rint(root), LEVELS).astype(np.uint16) << 2
+
+
 def binned(pictures: Pictures, factor: int) -> Pictures:
     """Averages of factor × factor pixels (of radiance, not of its root); odd edges are dropped."""
     height, width = (size // factor for size in pictures.shape)

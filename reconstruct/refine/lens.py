@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reconstruct.refine.pixel import CLIPPED_BIT, LEVELS, N_MATERIAL, SHADOW_BIT
+from reconstruct.refine.data import lessened
+from reconstruct.refine.pixel import CLIPPED_BIT, N_MATERIAL, SHADOW_BIT
 from reconstruct.refine.problem import MODELS, Loss, Material, Problem
 
 Array = NDArray[np.float64]
@@ -87,7 +88,6 @@ class Lens:
         """Take from the captured pictures what blur does to the model's."""
         pictures = self.problem.pictures
         sigma = self.sigma_px
-        scale = np.float32(pictures.scale)
 
         def band(rows: tuple[int, int]) -> None:
             first, last = rows
@@ -98,9 +98,7 @@ class Lens:
                     u, material, first, last, int(np.ceil(3.5 * sigma))
                 )
                 change = self._change(images, around, sigma)[here]
-                value = np.square((code >> 2).astype(np.float32) * scale) - change
-                root = np.sqrt(np.maximum(value, 0)) / scale
-                code = np.minimum(np.rint(root), LEVELS).astype(np.uint16) << 2
+                code = lessened(code, pictures.scale, change)
             pictures.code[first:last] = (code & 0xFFFC) | flags
 
         with ThreadPoolExecutor(self.problem.threads) as pool:

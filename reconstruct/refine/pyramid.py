@@ -39,15 +39,20 @@ def upsampled(u: Array, factor: int, shape: tuple[int, int]) -> Array:
 
 
 def subdivided(problem: Problem, u: Array, times: int) -> tuple[Problem, Array]:
-    """The same part on pixels `times` smaller, without pictures, and its log-depth at corners."""
+    """The same part on pixels `times` smaller, without pictures, and its log-depth at corners.
+
+    As it is if `times` is 1.
+    """
+    if times == 1:
+        return problem, u
     height, width = (size * times for size in problem.shape)
     empty = replace(
         problem.pictures, code=np.zeros((height, width, len(problem.pictures)), np.uint16)
     )
-    flat_step = problem.flat_step * times
     fine = Problem(
         problem.camera.subdivided(times), problem.lights, empty,
-        problem.weight.repeat(times, 0).repeat(times, 1), problem.flat, flat_step,
+        problem.weight.repeat(times, 0).repeat(times, 1), problem.flat,
+        problem.flat_step * times,
         threads=problem.threads, kernel=problem.kernel,
     )  # fmt: skip
     if problem.local.shape[1] > 1:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from reconstruct.refine.pixel import CLIPPED_BIT, LEVELS, SHADOW_BIT
+from reconstruct.refine.data import lessened
+from reconstruct.refine.pixel import CLIPPED_BIT, SHADOW_BIT
 from reconstruct.refine.problem import Loss, Material, Problem
 from reconstruct.refine.pyramid import subdivided
 from reconstruct.refine.solve import State, gauss_newton
@@ -84,13 +85,11 @@ def as_areas(
     times = problem.finer = fineness(problem.shape)
     pictures = problem.pictures
     captured = pictures.code.copy()
-    value = np.square((captured >> 2).astype(np.float32) * np.float32(pictures.scale))
     now, before = state, state.cost
     for turn in range(TURNS):
         update_shadows(problem, now.u)
         update_indirect(problem, now.u, now.material, samples=RAYS, seed=turn, by_slopes=by_slopes)
-        root = np.sqrt(np.maximum(value - excess(problem, now.u, now.material, times), 0))
-        code = np.minimum(np.rint(root / pictures.scale), LEVELS).astype(np.uint16) << 2
+        code = lessened(captured, pictures.scale, excess(problem, now.u, now.material, times))
         flags = (pictures.code & SHADOW_BIT) | (captured & CLIPPED_BIT)
         pictures.code[:] = code | flags
         now = gauss_newton(

@@ -144,9 +144,7 @@ def update_indirect(
     """
     finer = problem.finer
     factor = max(1, max(problem.shape) // grid)
-    around = continued(
-        *(subdivided(problem, u, finer) if finer > 1 else (problem, u)), factor, BEYOND_TRACED
-    )
+    around = continued(*subdivided(problem, u, finer), factor, BEYOND_TRACED)
     lights = replace(problem.lights, power=problem.table[6].astype(np.float64), intensity=1.0)
     traced, scale = optics_material(problem, material)
 

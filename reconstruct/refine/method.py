@@ -53,6 +53,8 @@ RECONSIDER_GAIN = 0.97
 FOLLOWED_SHARE, FOLLOWED, AHEAD, FOLLOWED_GAIN, IDLE = 0.02, 32, 0.4, 0.995, 3
 # There the slopes of walls without light of their own are damped less.
 FIRMNESS = 0.1
+# Of the trace before, so much goes into one of a surface that moved little: speckle averages out.
+KEPT = 0.5
 # Share of the residual that places with a material of their own must leave.
 DIRT_GAIN = 0.85
 
@@ -179,7 +181,10 @@ class Refinement:
         for turn in range(FOLLOWED):
             ahead = best.u + (AHEAD * (best.u - before) if idle == 0 else 0.0)
             update_shadows(problem, ahead)
-            update_indirect(problem, ahead, best.material, samples=32, seed=turn, by_slopes=True)
+            update_indirect(
+                problem, ahead, best.material, samples=32, seed=turn, by_slopes=True,
+                kept=KEPT if turn >= 2 else 0.0,
+            )  # fmt: skip
             now = gauss_newton(
                 problem, replace(best, u=ahead, history=[]), HUBER, self.options.height_mm, 6,
                 pcg_iterations=30, stop=3e-3, firmness=FIRMNESS,
@@ -354,7 +359,7 @@ class Refinement:
                 if turn == 2:
                     update_indirect(
                         problem, state.u, state.material, samples=128, seed=2,
-                        by_slopes=self.follows,
+                        by_slopes=self.follows, kept=KEPT,
                     )  # fmt: skip
                 state = gauss_newton(
                     problem, replace(state, history=[]), FINAL, self.options.height_mm, 3,

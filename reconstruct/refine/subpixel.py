@@ -29,7 +29,8 @@ SIDE, MOST = 256, 4
 # Turns at most; three must leave less than a share of the cost at first, each further one of the
 # cost before it.
 TURNS, TRIAL, GAIN, GOES_ON = 8, 2, 0.95, 0.98
-RAYS = 256
+# Rays a pixel and turn; of the mean of all turns' traces a share is kept, up to the largest.
+RAYS, KEPT = 384, 0.8
 
 
 def fineness(shape: tuple[int, int]) -> int:
@@ -88,7 +89,10 @@ def as_areas(
     now, before = state, state.cost
     for turn in range(TURNS):
         update_shadows(problem, now.u)
-        update_indirect(problem, now.u, now.material, samples=RAYS, seed=turn, by_slopes=by_slopes)
+        update_indirect(
+            problem, now.u, now.material, samples=RAYS, seed=turn, by_slopes=by_slopes,
+            kept=min(turn / (turn + 1), KEPT),
+        )  # fmt: skip
         code = lessened(captured, pictures.scale, excess(problem, now.u, now.material, times))
         flags = (pictures.code & SHADOW_BIT) | (captured & CLIPPED_BIT)
         pictures.code[:] = code | flags

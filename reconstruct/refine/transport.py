@@ -30,8 +30,9 @@ Array = NDArray[np.float64]
 LIGHTS_AT_ONCE = 8
 # Change of a slope, over 1 + p² + q², by which light between places is differentiated.
 SLOPE_STEP = 0.04
-# Rays at least that leave a place of the grid.
-FEWEST = 4
+# Rays at least that leave a place of the grid, and the share of them that its derivatives get where
+# several places share a pixel.
+FEWEST, BY_SLOPES = 4, 0.25
 # Bounds of the factor on a metal's reflectance, where the lights' intensity is known and where not,
 # and the largest change of it at once.
 KNOWN_MIRRORING, MIRRORING, REFLECTANCE_STEP = (0.8, 1.25), (0.46, 1.5), 0.25
@@ -135,12 +136,14 @@ def update_indirect(
     samples: int = 64,
     seed: int = 0,
     by_slopes: bool = False,
+    kept: float = 0.0,
 ) -> None:
     """Trace inter-reflection at the surface.
 
     With `by_slopes` also its derivatives by the slopes of the places that it leaves for the camera
     (differences of traces along the same rays), if the grid is that of the pictures or finer
-    (`Problem.finer`): the `samples` rays of a pixel are then shared by its places.
+    (`Problem.finer`): the `samples` rays of a pixel are then shared by its places. A share may be
+    `kept` of the trace before, brought to the slopes of this surface: speckle averages out.
     """
     finer = problem.finer
     factor = max(1, max(problem.shape) // grid)
@@ -170,7 +173,7 @@ def update_indirect(
         p, q, turned = around.slopes()
         step = SLOPE_STEP * (1 + p * p + q * q)
         across = pixels(2 * around.inner(step[None]), blur=False)
-        rays = samples if finer == 1 else samples // 2
+        rays = samples if finer == 1 else round(BY_SLOPES * samples)
 
         def change(p: Any, q: Any) -> NDArray[np.float32]:
             return pixels(seen(turned(p, q), rays) - seen(turned(-p, -q), rays)) / across
@@ -178,8 +181,24 @@ def update_indirect(
         held = pixels(around.inner(np.stack([p, q])), blur=False)
         images = np.concatenate([images, change(step, 0), change(0, step), held])
         images = np.nan_to_num(images)
-    problem.traced = np.ascontiguousarray(np.moveaxis(images, 0, -1), np.float32)
+    now = np.ascontiguousarray(np.moveaxis(images, 0, -1), np.float32)
+    if kept > 0 and problem.traced.shape == now.shape:
+        before = at_slopes_of(problem.traced, now, len(problem.pictures))
+        now = np.float32(kept) * before + np.float32(1 - kept) * now
+    problem.traced = now
     problem.indirect_step = float(factor)
+
+
+def at_slopes_of(
+    before: NDArray[np.float32], now: NDArray[np.float32], count: int
+) -> NDArray[np.float32]:
+    """Traced light (H, W, count or 3 count + 2), see `Problem.traced`, at the slopes of another."""
+    if before.shape[-1] == count:
+        return before
+    light, by_p, by_q = (before[..., i * count : (i + 1) * count] for i in range(3))
+    step = now[..., 3 * count :] - before[..., 3 * count :]
+    light = np.maximum(light + by_p * step[..., :1] + by_q * step[..., 1:], 0)
+    return np.concatenate([light, by_p, by_q, now[..., 3 * count :]], axis=-1)
 
 
 def mirrored_share(problem: Problem, u: Array, material: Material) -> float:

@@ -209,6 +209,26 @@ def test_bounced_light_in_a_bowl_but_not_on_a_plane() -> None:
     assert thrice.mean() > 1.02 * once.mean()
 
 
+@pytest.mark.parametrize(("alpha", "bound"), [(0.03, 0.25), (0.06, 0.13)])
+def test_bounced_light_of_large_pixels_is_the_mean_of_small_ones(alpha, bound) -> None:
+    """On a mirror that turns by more than its lobe is wide from one pixel to the next."""
+    lights, metal = dome(), Material((Lobe(alpha),))
+    bowl = Shape("bowl", lambda x, y: -25 * np.exp(-(x**2 + y**2) / 500.0))
+
+    def traced(times: int, samples: int) -> np.ndarray:
+        view = camera(48 * times, 40 * times)
+        seen = sample(bowl, view)
+        images = indirect(
+            seen.points_mm, seen.normals, view, lights, metal, grid=48 * times, samples=samples,
+            smooth=0.0,
+        )  # fmt: skip
+        return images.reshape(len(lights), 40, times, 48, times).mean(axis=(2, 4))
+
+    fine, coarse = traced(4, 256), traced(1, 2000)
+    # From middle to nearest middle it would be 0.49 and 0.18.
+    assert np.linalg.norm(coarse - fine) < bound * np.linalg.norm(fine)
+
+
 def test_bounced_light_is_right_in_a_white_sphere_segment() -> None:
     """Inside a matt sphere every part sees every other alike: one bounce off a cap of albedo ρ
     adds ρ · (mean irradiance) · (cap area / sphere area), whatever the place."""

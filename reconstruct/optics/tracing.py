@@ -1,0 +1,314 @@
+"""Rays from place to place of a part: drawn at a mirror, marched over the surface, lit where they
+land.
+
+The compiled half of `reconstruct.optics.interreflection`.
+"""
+
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,misc"
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from reconstruct.optics.microfacet import (
+    BECKMANN,
+    FAST,
+    GGX,
+    F,
+    conductor_fresnel,
+    lobe_falloff,
+    slope_density,
+    smith_g1,
+)
+
+_ZERO, _ONE, _QUARTER, _TWO = F(0), F(1), F(0.25), F(2)
+_INV_PI, _TAU = F(1 / np.pi), F(2 * np.pi)
+
+
+@njit(cache=True)
+def frame_of(n, t):
+    """Rows of the local frame: tangent made orthogonal, bitangent, normal."""
+    along = t[0] * n[0] + t[1] * n[1] + t[2] * n[2]
+    tx, ty, tz = t[0] - along * n[0], t[1] - along * n[1], t[2] - along * n[2]
+    length2 = tx * tx + ty * ty + tz * tz
+    if length2 < F(1e-10):  # the tangent stands on the surface: any other will do
+        tx, ty, tz = _ZERO, n[2], -n[1]
+        length2 = ty * ty + tz * tz + F(1e-20)
+    inv = _ONE / np.sqrt(length2)
+    tx, ty, tz = tx * inv, ty * inv, tz * inv
+    bx, by, bz = n[1] * tz - n[2] * ty, n[2] * tx - n[0] * tz, n[0] * ty - n[1] * tx
+    return tx, ty, tz, bx, by, bz
+
+
+@njit(cache=True)
+def _visible_normal(vx, vy, vz, ax, ay, u1, u2):
+    """A half vector from the visible normals of a GGX surface (Heitz 2018, listing 1)."""
+    hx, hy, hz = ax * vx, ay * vy, vz
+    inv = _ONE / np.sqrt(hx * hx + hy * hy + hz * hz)
+    hx, hy, hz = hx * inv, hy * inv, hz * inv
+    across2 = hx * hx + hy * hy
+    if across2 > F(1e-12):
+        inv = _ONE / np.sqrt(across2)
+        ex, ey = -hy * inv, hx * inv
+    else:
+        ex, ey = _ONE, _ZERO
+    # second axis: h × first
+    fx, fy, fz = -hz * ey, hz * ex, hx * ey - hy * ex
+    r = np.sqrt(u1)
+    p1, p2 = r * np.cos(_TAU * u2), r * np.sin(_TAU * u2)
+    s = F(0.5) * (_ONE + hz)
+    p2 = (_ONE - s) * np.sqrt(max(_ONE - p1 * p1, _ZERO)) + s * p2
+    p3 = np.sqrt(max(_ONE - p1 * p1 - p2 * p2, _ZERO))
+    mx = ax * (p1 * ex + p2 * fx + p3 * hx)
+    my = ay * (p1 * ey + p2 * fy + p3 * hy)
+    mz = max(p2 * fz + p3 * hz, F(1e-6))
+    inv = _ONE / np.sqrt(mx * mx + my * my + mz * mz)
+    return mx * inv, my * inv, mz * inv
+
+
+@njit(cache=True)
+def drawn_direction(vx, vy, vz, ax, ay, n, k, distribution, u1, u2):
+    """Mirrored direction in the local frame and the sample's weight f cos / pdf."""
+    if distribution == GGX:
+        mx, my, mz = _visible_normal(vx, vy, vz, ax, ay, u1, u2)
+        weight = _ONE
+    else:
+        # All Beckmann normals (Walter 2007, eqs. 28 and 29, stretched by the two widths).
+        slope = np.sqrt(-np.log(max(_ONE - u1, F(1e-9))))
+        mx, my = -ax * slope * np.cos(_TAU * u2), -ay * slope * np.sin(_TAU * u2)
+        inv = _ONE / np.sqrt(mx * mx + my * my + _ONE)
+        mx, my, mz = mx * inv, my * inv, inv
+        v_m = vx * mx + vy * my + vz * mz
+        g_v = smith_g1(distribution, vz, ax * ax * vx * vx + ay * ay * vy * vy)
+        weight = g_v * max(v_m, _ZERO) / (max(vz, F(1e-4)) * mz)
+    v_m = vx * mx + vy * my + vz * mz
+    dx, dy, dz = _TWO * v_m * mx - vx, _TWO * v_m * my - vy, _TWO * v_m * mz - vz
+    if v_m <= _ZERO or dz <= _ZERO:
+        return _ZERO, _ZERO, _ONE, _ZERO
+    weight *= conductor_fresnel(v_m, n, k)
+    weight *= smith_g1(distribution, dz, ax * ax * dx * dx + ay * ay * dy * dy)
+    return dx, dy, dz, weight
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _march(w, highest, step_bias, u, v, level, du, dv, dw):
+    """Where a ray (column, row, scaled inverse depth) meets the surface: column and row, or -1, -1.
+
+    The ray moves by (du, dv, dw) per step, at most one pixel along each axis; the last step is cut
+    where it and the surface, both taken as straight, meet.
+    """
+    height, width = w.shape
+    top, right = F(height - 1), F(width - 1)
+    above = _ZERO
+    for step in range(1, 2 * (height + width)):
+        u += du
+        v += dv
+        level += dw
+        if not (u >= _ZERO and v >= _ZERO and u <= right and v <= top):
+            return -_ONE, -_ONE
+        if dw >= _ZERO and level > highest:
+            return -_ONE, -_ONE
+        c, r = min(int(u), width - 2), min(int(v), height - 2)
+        f, g = u - F(c), v - F(r)
+        upper = w[r, c] + f * (w[r, c + 1] - w[r, c])
+        lower = w[r + 1, c] + f * (w[r + 1, c + 1] - w[r + 1, c])
+        below = upper + g * (lower - upper) - level
+        if step > 1 and below > step_bias:
+            back = below / (below + above) if above > _ZERO else _ZERO
+            return u - back * du, v - back * dv
+        above = -below
+    return -_ONE, -_ONE
+
+
+@njit(cache=True)
+def _level(point, centre, basis, z0):
+    """Scaled inverse depth of a point before the camera."""
+    depth = _ZERO
+    for i in range(3):
+        depth += basis[2, i] * (point[i] - centre[i])
+    return z0 * (z0 / depth - _ONE)
+
+
+@njit(cache=True, error_model="numpy")
+def _between(u, v, values, out):
+    """Fill in (h, w, C) values at column u, row v: bilinear; nearest where a neighbour is NaN."""
+    height, width = values.shape[:2]
+    r, c = min(int(v), height - 2), min(int(u), width - 2)
+    g, f = v - F(r), u - F(c)
+    for i in range(len(out)):
+        upper = values[r, c, i] + f * (values[r, c + 1, i] - values[r, c, i])
+        lower = values[r + 1, c, i] + f * (values[r + 1, c + 1, i] - values[r + 1, c, i])
+        out[i] = upper + g * (lower - upper)
+    if np.isnan(out[0]):
+        out[:] = values[int(v + F(0.5)), int(u + F(0.5))]
+
+
+@njit(cache=True, error_model="numpy")
+def _land(u, v, points, normals, point, normal):
+    """Fill in the point and unit normal at column u, row v; False outside the part.
+
+    Not those of the nearest pixel: a mirror that bends, or is mirrored, shows no steps.
+    """
+    if np.isnan(normals[int(v + F(0.5)), int(u + F(0.5)), 2]):
+        return False
+    _between(u, v, points, point)
+    _between(u, v, normals, normal)
+    inv = _ONE / np.sqrt(
+        normal[0] * normal[0] + normal[1] * normal[1] + normal[2] * normal[2] + F(1e-12)
+    )
+    for i in range(3):
+        normal[i] *= inv
+    return True
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _add_direct(out, gain, point, normal, tangent, ox, oy, oz, seen, position, axis, power,
+                exponent, alpha, across, weight, diffuse, index, distribution):  # fmt: skip
+    """Add gain × the direct light that leaves a point towards (ox, oy, oz), for every LED."""
+    n_o = normal[0] * ox + normal[1] * oy + normal[2] * oz
+    if not n_o > _ZERO:
+        return
+    tx, ty, tz, bx, by, bz = frame_of(normal, tangent)
+    o_t, o_b = tx * ox + ty * oy + tz * oz, bx * ox + by * oy + bz * oz
+    px, py, pz = point[0], point[1], point[2]
+    nx, ny, nz = normal[0], normal[1], normal[2]
+    for number in range(len(alpha)):
+        ax, ay = alpha[number], across[number]
+        ax2, ay2 = ax * ax, ay * ay
+        n, k, kind = index[number, 0], index[number, 1], distribution[number]
+        g_o = smith_g1(kind, n_o, ax2 * o_t * o_t + ay2 * o_b * o_b)
+        scale = gain * weight[number] * g_o * _QUARTER / (n_o * ax * ay)
+        base = gain * diffuse * _INV_PI if number == 0 else _ZERO
+        for i in range(len(power)):
+            dx, dy, dz = position[0, i] - px, position[1, i] - py, position[2, i] - pz
+            inv_d2 = _ONE / (dx * dx + dy * dy + dz * dz)
+            inv_d = np.sqrt(inv_d2)
+            dx, dy, dz = dx * inv_d, dy * inv_d, dz * inv_d
+            n_l = max(nx * dx + ny * dy + nz * dz, _ZERO)
+            lobe = lobe_falloff(-(axis[0, i] * dx + axis[1, i] * dy + axis[2, i] * dz), exponent[i])
+            irradiance = power[i] * inv_d2 * lobe * seen[i]
+            hx, hy, hz = dx + ox, dy + oy, dz + oz
+            h2 = max(hx * hx + hy * hy + hz * hz, F(1e-12))
+            n_h = nx * hx + ny * hy + nz * hz
+            h_t, h_b = tx * hx + ty * hy + tz * hz, bx * hx + by * hy + bz * hz
+            e2 = (h_t * h_t / ax2 + h_b * h_b / ay2) / max(n_h * n_h, F(1e-12))
+            l_t, l_b = tx * dx + ty * dy + tz * dz, bx * dx + by * dy + bz * dz
+            spread2 = ax2 * l_t * l_t + ay2 * l_b * l_b
+            fresnel = conductor_fresnel(F(0.5) * np.sqrt(h2), n, k)
+            if kind == GGX:
+                spec = slope_density(GGX, e2, n_h * n_h / h2) * smith_g1(GGX, n_l, spread2)
+            else:
+                spec = slope_density(BECKMANN, e2, n_h * n_h / h2)
+                spec *= smith_g1(BECKMANN, n_l, spread2)
+            value = irradiance * (scale * spec * fresnel + base * n_l)
+            out[i] += value if n_l > _ZERO else _ZERO
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def trace(out, w, z0, focal, points, shown, normals, tangents, centre, basis, seen, position, axis,
+           power, exponent, alpha, across, weight, diffuse, index, distribution, samples,
+           bounces, jitter):  # fmt: skip
+    """Indirect radiance (h, w, N) of a grid; see `interreflection.indirect`.
+
+    basis : (3, 3) rotation world to camera; focal : (fx, fy, cx, cy) of the grid.
+    """
+    height, width = w.shape
+    highest = _ZERO
+    for y in range(height):
+        for x in range(width):
+            highest = max(highest, w[y, x]) if (x or y) else w[y, x]
+    bias = F(0.02) * z0 / focal[0]
+    share = _ONE / F(samples)
+    lobes = len(index)
+    for y in prange(height):
+        point, facing = np.empty(3, np.float32), np.empty(3, np.float32)
+        lit = np.empty(len(power), np.float32)
+        for x in range(width):
+            if np.isnan(normals[y, x, 2]):
+                continue
+            # Lobe and Lambertian shares are drawn in proportion to their weights.
+            for s in range(samples):
+                u1 = (F(s) + jitter[y, x, 0]) * share
+                u2 = F(s) * F(0.754877666) + jitter[y, x, 1]
+                u2 -= np.floor(u2)
+                u3 = F(s) * F(0.569840291) + jitter[y, x, 2]
+                u3 -= np.floor(u3)
+                # From anywhere within the pixel, since that is what the camera sees of it.
+                r, c = int(y), int(x)
+                u, v = F(s) * F(0.819172513) + jitter[y, x, 3], F(s) * F(0.671043607)
+                v += jitter[y, x, 4]
+                u = min(max(F(x) + u - np.floor(u) - F(0.5), _ZERO), F(width - 1))
+                v = min(max(F(y) + v - np.floor(v) - F(0.5), _ZERO), F(height - 1))
+                if not _land(u, v, points, shown, point, facing):
+                    continue
+                level = _level(point, centre, basis, z0)
+                ox, oy, oz = (
+                    centre[0] - point[0],
+                    centre[1] - point[1],
+                    centre[2] - point[2],
+                )
+                inv = _ONE / np.sqrt(ox * ox + oy * oy + oz * oz)
+                ox, oy, oz = ox * inv, oy * inv, oz * inv
+                gain = share
+                for _ in range(bounces):
+                    tx, ty, tz, bx, by, bz = frame_of(facing, tangents[r, c])
+                    vx, vy = tx * ox + ty * oy + tz * oz, bx * ox + by * oy + bz * oz
+                    vz = facing[0] * ox + facing[1] * oy + facing[2] * oz
+                    if vz <= _ZERO:
+                        break
+                    total = diffuse[r, c]
+                    for number in range(lobes):
+                        total += weight[r, c, number]
+                    if total <= _ZERO:
+                        break
+                    pick = u3 * total
+                    chosen = 0
+                    while chosen < lobes and pick >= weight[r, c, chosen]:
+                        pick -= weight[r, c, chosen]
+                        chosen += 1
+                    if chosen < lobes:
+                        lx, ly, lz, factor = drawn_direction(
+                            vx, vy, vz, alpha[r, c, chosen], across[r, c, chosen],
+                            index[chosen, 0], index[chosen, 1], distribution[chosen], u1, u2,
+                        )  # fmt: skip
+                        u3 = pick / max(weight[r, c, chosen], F(1e-9))
+                    else:  # cosine-weighted
+                        root = np.sqrt(u1)
+                        lx, ly = root * np.cos(_TAU * u2), root * np.sin(_TAU * u2)
+                        lz, factor = np.sqrt(max(_ONE - u1, _ZERO)), _ONE
+                        u3 = pick / max(diffuse[r, c], F(1e-9))
+                    gain *= factor * total
+                    if gain <= F(1e-4) * share:
+                        break
+                    dx = tx * lx + bx * ly + facing[0] * lz
+                    dy = ty * lx + by * ly + facing[1] * lz
+                    dz = tz * lx + bz * ly + facing[2] * lz
+                    # The ray is straight in (column, row, inverse depth): its velocity there.
+                    cz = basis[2, 0] * dx + basis[2, 1] * dy + basis[2, 2] * dz
+                    cx = basis[0, 0] * dx + basis[0, 1] * dy + basis[0, 2] * dz
+                    cy = basis[1, 0] * dx + basis[1, 1] * dy + basis[1, 2] * dz
+                    depth = z0 * z0 / (level + z0)
+                    du = cx * focal[0] - (u - focal[2]) * cz
+                    dv = cy * focal[1] - (v - focal[3]) * cz
+                    dw = -z0 * z0 * cz / depth
+                    longest = max(abs(du), abs(dv))
+                    if longest < F(1e-9):
+                        break
+                    inv = _ONE / longest
+                    u, v = _march(w, highest, bias, u, v, level, du * inv, dv * inv, dw * inv)
+                    if u < _ZERO or not _land(u, v, points, normals, point, facing):
+                        break
+                    _between(u, v, seen, lit)
+                    r, c = int(v + F(0.5)), int(u + F(0.5))
+                    _add_direct(
+                        out[y, x], gain, point, facing, tangents[r, c], -dx, -dy, -dz, lit,
+                        position, axis, power, exponent, alpha[r, c], across[r, c], weight[r, c],
+                        diffuse[r, c], index, distribution,
+                    )  # fmt: skip
+                    level = _level(point, centre, basis, z0)
+                    ox, oy, oz = -dx, -dy, -dz
+                    u1 = u1 * F(37.0) + jitter[r, c, 0]
+                    u1 -= np.floor(u1)
+                    u2 = u2 * F(41.0) + jitter[r, c, 1]
+                    u2 -= np.floor(u2)

@@ -235,7 +235,7 @@ def trace(out, w, z0, focal, points, shown, normals, tangents, centre, basis, se
                 u3 = F(s) * F(0.569840291) + jitter[y, x, 2]
                 u3 -= np.floor(u3)
                 # From anywhere within the pixel, since that is what the camera sees of it.
-                r, c = int(y), int(x)
+                r, c = np.int64(y), np.int64(x)
                 u, v = F(s) * F(0.819172513) + jitter[y, x, 3], F(s) * F(0.671043607)
                 v += jitter[y, x, 4]
                 u = min(max(F(x) + u - np.floor(u) - F(0.5), _ZERO), F(width - 1))
@@ -300,7 +300,7 @@ def trace(out, w, z0, focal, points, shown, normals, tangents, centre, basis, se
                     if u < _ZERO or not _land(u, v, points, normals, point, facing):
                         break
                     _between(u, v, seen, lit)
-                    r, c = int(v + F(0.5)), int(u + F(0.5))
+                    r, c = np.int64(v + F(0.5)), np.int64(u + F(0.5))
                     _add_direct(
                         out[y, x], gain, point, facing, tangents[r, c], -dx, -dy, -dz, lit,
                         position, axis, power, exponent, alpha[r, c], across[r, c], weight[r, c],

@@ -225,7 +225,8 @@ def pixel_rows(
     m = spec + e * kd_pi * nl + (offset + epsilon) + indirect
     root_m = torch.sqrt(m.clamp(min=1e-6))
     r = root_m - target
-    r = torch.where(r < 0, r, r * (1.0 - clipped))
+    used = (r < 0) | (clipped == 0)
+    r = torch.where(used, r, 0.0)
     # Robust loss and weight.
     if robust == HUBER:
         size = r.abs()
@@ -238,7 +239,7 @@ def pixel_rows(
     trust = 1.0 / (1.0 + torch.square(doubt * indirect / root_m))
     loss = loss * trust
     root_weight = root_weight * torch.sqrt(trust)
-    half = torch.where(r != 0, 0.5 / root_m * root_weight, 0.0)
+    half = torch.where(used, 0.5 / root_m * root_weight, 0.0)
     # by u: distance, incidence, half vector, lobe
     axis = lights[3:6]
     axis_l = -torch.einsum("in,pni->pn", axis, to_light)

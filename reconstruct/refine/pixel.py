@@ -272,7 +272,8 @@ def pixel_rows(
         m = spec + diff + floor + work[INDIRECT + k]
         root_m = math.sqrt(max(m, tiny))
         r = root_m - work[TARGET + k]
-        r = r if r < zero else r * (one - work[CLIPPED + k])
+        used = (r < zero) | (work[CLIPPED + k] == zero)
+        r = r if used else zero
         # Robust loss and weight.
         ar = abs(r)
         if robust == HUBER:
@@ -287,7 +288,6 @@ def pixel_rows(
         trust = one / (one + unsure * unsure)
         loss *= trust
         weight *= trust
-        used = r != zero
         half = np.float32(0.5) / root_m * math.sqrt(weight) if used else zero
         sw = math.sqrt(weight)
         work[RESIDUAL + k] = r * sw

@@ -183,7 +183,7 @@ class Refinement:
             update_shadows(problem, ahead)
             update_indirect(
                 problem, ahead, best.material, samples=32, seed=turn, by_slopes=True,
-                kept=KEPT if turn >= 2 else 0.0,
+                kept=KEPT if idle > 0 else 0.0,
             )  # fmt: skip
             now = gauss_newton(
                 problem, replace(best, u=ahead, history=[]), HUBER, self.options.height_mm, 6,

@@ -35,37 +35,19 @@ def _binned(values: NDArray[Any], factor: int) -> NDArray[np.float64]:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def indirect(
+def scene_of(
     points_mm: NDArray[Any],
     normals: NDArray[Any],
     camera: Camera,
     lights: Lights,
     material: Material,
-    *,
-    grid: int = 128,
-    samples: int = 64,
-    bounces: int = 3,
-    seed: int = 0,
-    smooth: float = 0.7,
-    shown: NDArray[Any] | None = None,
-) -> Map:
-    """Radiance of each light that the camera sees after one or more bounces on the part.
-
-    Parameters
-    ----------
-    points_mm, normals : (H, W, 3) surface, NaN where there is none
-    grid : pixels along the longer side of the grid that is traced; finer changes little
-    samples : rays per grid pixel
-    bounces : longest path, counted in places the light comes by before the last
-    smooth : Gaussian blur (grid pixels) of the result, against the noise of sampling
-    shown : (h, w, 3) other normals of the places that the camera sees, on the coarse grid; what
-        they mirror keeps its own
-
-    Returns
-    -------
-    (N, h, w) float32 on the coarse grid, ``image size // factor`` pixels with
-    ``factor = max(1, longer side // grid)``; `upsampled` brings it to the image
-    """
+    grid: int,
+    samples: int,
+    bounces: int,
+    seed: int,
+    shown: NDArray[Any] | None,
+) -> tuple[tuple[int, int], tuple[Any, ...]]:
+    """Shape of the grid that is traced, and the arguments that the kernels share."""
     factor = max(1, max(camera.shape) // grid)
     coarse = camera.binned(factor) if factor > 1 else camera
     points = _binned(np.asarray(points_mm), factor)
@@ -98,9 +80,7 @@ def indirect(
     seen = np.moveaxis(visibility(points, coarse, lights.position_mm), 0, -1)
     jitter = np.random.default_rng(seed).random((*shape, 5), dtype=np.float32)
     K = coarse.K
-    out = np.zeros((*shape, len(lights)), np.float32)
-    trace(
-        out,
+    return shape, (
         w,
         np.float32(z0),
         np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]], dtype=np.float32),
@@ -123,6 +103,44 @@ def indirect(
         bounces,
         jitter,
     )
+
+
+def indirect(
+    points_mm: NDArray[Any],
+    normals: NDArray[Any],
+    camera: Camera,
+    lights: Lights,
+    material: Material,
+    *,
+    grid: int = 128,
+    samples: int = 64,
+    bounces: int = 3,
+    seed: int = 0,
+    smooth: float = 0.7,
+    shown: NDArray[Any] | None = None,
+) -> Map:
+    """Radiance of each light that the camera sees after one or more bounces on the part.
+
+    Parameters
+    ----------
+    points_mm, normals : (H, W, 3) surface, NaN where there is none
+    grid : pixels along the longer side of the grid that is traced; finer changes little
+    samples : rays per grid pixel
+    bounces : longest path, counted in places the light comes by before the last
+    smooth : Gaussian blur (grid pixels) of the result, against the noise of sampling
+    shown : (h, w, 3) other normals of the places that the camera sees, on the coarse grid; what
+        they mirror keeps its own
+
+    Returns
+    -------
+    (N, h, w) float32 on the coarse grid, ``image size // factor`` pixels with
+    ``factor = max(1, longer side // grid)``; `upsampled` brings it to the image
+    """
+    shape, scene = scene_of(
+        points_mm, normals, camera, lights, material, grid, samples, bounces, seed, shown
+    )
+    out = np.zeros((*shape, len(lights)), np.float32)
+    trace(out, *scene)
     images = np.ascontiguousarray(np.moveaxis(out, -1, 0))
     if smooth > 0:
         images = np.stack([cv2.GaussianBlur(image, (0, 0), smooth) for image in images])

@@ -1,7 +1,7 @@
 """Rays from place to place of a part: drawn at a mirror, marched over the surface, lit where they
 land.
 
-The compiled half of `reconstruct.optics.interreflection`.
+The compiled half of `reconstruct.optics.interreflection` and `reconstruct.optics.mirrored`.
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,misc"
@@ -131,7 +131,7 @@ def _level(point, centre, basis, z0):
 
 
 @njit(cache=True, error_model="numpy")
-def _between(u, v, values, out):
+def between(u, v, values, out):
     """Fill in (h, w, C) values at column u, row v: bilinear; nearest where a neighbour is NaN."""
     height, width = values.shape[:2]
     r, c = min(int(v), height - 2), min(int(u), width - 2)
@@ -145,15 +145,15 @@ def _between(u, v, values, out):
 
 
 @njit(cache=True, error_model="numpy")
-def _land(u, v, points, normals, point, normal):
+def land(u, v, points, normals, point, normal):
     """Fill in the point and unit normal at column u, row v; False outside the part.
 
     Not those of the nearest pixel: a mirror that bends, or is mirrored, shows no steps.
     """
     if np.isnan(normals[int(v + F(0.5)), int(u + F(0.5)), 2]):
         return False
-    _between(u, v, points, point)
-    _between(u, v, normals, normal)
+    between(u, v, points, point)
+    between(u, v, normals, normal)
     inv = _ONE / np.sqrt(
         normal[0] * normal[0] + normal[1] * normal[1] + normal[2] * normal[2] + F(1e-12)
     )
@@ -163,7 +163,7 @@ def _land(u, v, points, normals, point, normal):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def _add_direct(out, gain, point, normal, tangent, ox, oy, oz, seen, position, axis, power,
+def add_direct(out, gain, point, normal, tangent, ox, oy, oz, seen, position, axis, power,
                 exponent, alpha, across, weight, diffuse, index, distribution):  # fmt: skip
     """Add gain × the direct light that leaves a point towards (ox, oy, oz), for every LED."""
     n_o = normal[0] * ox + normal[1] * oy + normal[2] * oz
@@ -205,6 +205,108 @@ def _add_direct(out, gain, point, normal, tangent, ox, oy, oz, seen, position, a
             out[i] += value if n_l > _ZERO else _ZERO
 
 
+@njit(cache=True, error_model="numpy")
+def walk(places, y, x, s, w, z0, focal, points, shown, normals, tangents, centre, basis, alpha,
+         across, weight, diffuse, index, distribution, samples, bounces, jitter,
+         highest):  # fmt: skip
+    """Ray `s` of a pixel: fill in where it lands, time after time, and return how often.
+
+    places : (bounces, 6) share of the light there that reaches the camera, column, row, direction.
+    """
+    height, width = w.shape
+    bias = F(0.02) * z0 / focal[0]
+    share = _ONE / F(samples)
+    lobes = len(index)
+    point, facing = np.empty(3, np.float32), np.empty(3, np.float32)
+    # Lobe and Lambertian shares are drawn in proportion to their weights.
+    u1 = (F(s) + jitter[y, x, 0]) * share
+    u2 = F(s) * F(0.754877666) + jitter[y, x, 1]
+    u2 -= np.floor(u2)
+    u3 = F(s) * F(0.569840291) + jitter[y, x, 2]
+    u3 -= np.floor(u3)
+    # From anywhere within the pixel, since that is what the camera sees of it.
+    r, c = np.int64(y), np.int64(x)
+    u, v = F(s) * F(0.819172513) + jitter[y, x, 3], F(s) * F(0.671043607)
+    v += jitter[y, x, 4]
+    u = min(max(F(x) + u - np.floor(u) - F(0.5), _ZERO), F(width - 1))
+    v = min(max(F(y) + v - np.floor(v) - F(0.5), _ZERO), F(height - 1))
+    if not land(u, v, points, shown, point, facing):
+        return 0
+    level = _level(point, centre, basis, z0)
+    ox, oy, oz = centre[0] - point[0], centre[1] - point[1], centre[2] - point[2]
+    inv = _ONE / np.sqrt(ox * ox + oy * oy + oz * oz)
+    ox, oy, oz = ox * inv, oy * inv, oz * inv
+    gain = share
+    for bounce in range(bounces):
+        tx, ty, tz, bx, by, bz = frame_of(facing, tangents[r, c])
+        vx, vy = tx * ox + ty * oy + tz * oz, bx * ox + by * oy + bz * oz
+        vz = facing[0] * ox + facing[1] * oy + facing[2] * oz
+        if vz <= _ZERO:
+            return bounce
+        total = diffuse[r, c]
+        for number in range(lobes):
+            total += weight[r, c, number]
+        if total <= _ZERO:
+            return bounce
+        pick = u3 * total
+        chosen = 0
+        while chosen < lobes and pick >= weight[r, c, chosen]:
+            pick -= weight[r, c, chosen]
+            chosen += 1
+        if chosen < lobes:
+            lx, ly, lz, factor = drawn_direction(
+                vx, vy, vz, alpha[r, c, chosen], across[r, c, chosen],
+                index[chosen, 0], index[chosen, 1], distribution[chosen], u1, u2,
+            )  # fmt: skip
+            u3 = pick / max(weight[r, c, chosen], F(1e-9))
+        else:  # cosine-weighted
+            root = np.sqrt(u1)
+            lx, ly = root * np.cos(_TAU * u2), root * np.sin(_TAU * u2)
+            lz, factor = np.sqrt(max(_ONE - u1, _ZERO)), _ONE
+            u3 = pick / max(diffuse[r, c], F(1e-9))
+        gain *= factor * total
+        if gain <= F(1e-4) * share:
+            return bounce
+        dx = tx * lx + bx * ly + facing[0] * lz
+        dy = ty * lx + by * ly + facing[1] * lz
+        dz = tz * lx + bz * ly + facing[2] * lz
+        # The ray is straight in (column, row, inverse depth): its velocity there.
+        cz = basis[2, 0] * dx + basis[2, 1] * dy + basis[2, 2] * dz
+        cx = basis[0, 0] * dx + basis[0, 1] * dy + basis[0, 2] * dz
+        cy = basis[1, 0] * dx + basis[1, 1] * dy + basis[1, 2] * dz
+        depth = z0 * z0 / (level + z0)
+        du = cx * focal[0] - (u - focal[2]) * cz
+        dv = cy * focal[1] - (v - focal[3]) * cz
+        dw = -z0 * z0 * cz / depth
+        longest = max(abs(du), abs(dv))
+        if longest < F(1e-9):
+            return bounce
+        inv = _ONE / longest
+        u, v = _march(w, highest, bias, u, v, level, du * inv, dv * inv, dw * inv)
+        if u < _ZERO or not land(u, v, points, normals, point, facing):
+            return bounce
+        r, c = np.int64(v + F(0.5)), np.int64(u + F(0.5))
+        places[bounce, 0], places[bounce, 1], places[bounce, 2] = gain, u, v
+        places[bounce, 3], places[bounce, 4], places[bounce, 5] = dx, dy, dz
+        level = _level(point, centre, basis, z0)
+        ox, oy, oz = -dx, -dy, -dz
+        u1 = u1 * F(37.0) + jitter[r, c, 0]
+        u1 -= np.floor(u1)
+        u2 = u2 * F(41.0) + jitter[r, c, 1]
+        u2 -= np.floor(u2)
+    return bounces
+
+
+@njit(cache=True)
+def highest_of(w):
+    """The largest value of a map, NaN left out unless it comes first."""
+    top = w[0, 0]
+    for y in range(len(w)):
+        for x in range(w.shape[1]):
+            top = max(top, w[y, x])
+    return top
+
+
 @njit(cache=True, parallel=True, error_model="numpy")
 def trace(out, w, z0, focal, points, shown, normals, tangents, centre, basis, seen, position, axis,
            power, exponent, alpha, across, weight, diffuse, index, distribution, samples,
@@ -213,102 +315,28 @@ def trace(out, w, z0, focal, points, shown, normals, tangents, centre, basis, se
 
     basis : (3, 3) rotation world to camera; focal : (fx, fy, cx, cy) of the grid.
     """
-    height, width = w.shape
-    highest = _ZERO
-    for y in range(height):
-        for x in range(width):
-            highest = max(highest, w[y, x]) if (x or y) else w[y, x]
-    bias = F(0.02) * z0 / focal[0]
-    share = _ONE / F(samples)
-    lobes = len(index)
-    for y in prange(height):
+    highest = highest_of(w)
+    for y in prange(len(w)):
+        places = np.empty((bounces, 6), np.float32)
         point, facing = np.empty(3, np.float32), np.empty(3, np.float32)
         lit = np.empty(len(power), np.float32)
-        for x in range(width):
+        for x in range(w.shape[1]):
             if np.isnan(normals[y, x, 2]):
                 continue
-            # Lobe and Lambertian shares are drawn in proportion to their weights.
             for s in range(samples):
-                u1 = (F(s) + jitter[y, x, 0]) * share
-                u2 = F(s) * F(0.754877666) + jitter[y, x, 1]
-                u2 -= np.floor(u2)
-                u3 = F(s) * F(0.569840291) + jitter[y, x, 2]
-                u3 -= np.floor(u3)
-                # From anywhere within the pixel, since that is what the camera sees of it.
-                r, c = np.int64(y), np.int64(x)
-                u, v = F(s) * F(0.819172513) + jitter[y, x, 3], F(s) * F(0.671043607)
-                v += jitter[y, x, 4]
-                u = min(max(F(x) + u - np.floor(u) - F(0.5), _ZERO), F(width - 1))
-                v = min(max(F(y) + v - np.floor(v) - F(0.5), _ZERO), F(height - 1))
-                if not _land(u, v, points, shown, point, facing):
-                    continue
-                level = _level(point, centre, basis, z0)
-                ox, oy, oz = (
-                    centre[0] - point[0],
-                    centre[1] - point[1],
-                    centre[2] - point[2],
-                )
-                inv = _ONE / np.sqrt(ox * ox + oy * oy + oz * oz)
-                ox, oy, oz = ox * inv, oy * inv, oz * inv
-                gain = share
-                for _ in range(bounces):
-                    tx, ty, tz, bx, by, bz = frame_of(facing, tangents[r, c])
-                    vx, vy = tx * ox + ty * oy + tz * oz, bx * ox + by * oy + bz * oz
-                    vz = facing[0] * ox + facing[1] * oy + facing[2] * oz
-                    if vz <= _ZERO:
-                        break
-                    total = diffuse[r, c]
-                    for number in range(lobes):
-                        total += weight[r, c, number]
-                    if total <= _ZERO:
-                        break
-                    pick = u3 * total
-                    chosen = 0
-                    while chosen < lobes and pick >= weight[r, c, chosen]:
-                        pick -= weight[r, c, chosen]
-                        chosen += 1
-                    if chosen < lobes:
-                        lx, ly, lz, factor = drawn_direction(
-                            vx, vy, vz, alpha[r, c, chosen], across[r, c, chosen],
-                            index[chosen, 0], index[chosen, 1], distribution[chosen], u1, u2,
-                        )  # fmt: skip
-                        u3 = pick / max(weight[r, c, chosen], F(1e-9))
-                    else:  # cosine-weighted
-                        root = np.sqrt(u1)
-                        lx, ly = root * np.cos(_TAU * u2), root * np.sin(_TAU * u2)
-                        lz, factor = np.sqrt(max(_ONE - u1, _ZERO)), _ONE
-                        u3 = pick / max(diffuse[r, c], F(1e-9))
-                    gain *= factor * total
-                    if gain <= F(1e-4) * share:
-                        break
-                    dx = tx * lx + bx * ly + facing[0] * lz
-                    dy = ty * lx + by * ly + facing[1] * lz
-                    dz = tz * lx + bz * ly + facing[2] * lz
-                    # The ray is straight in (column, row, inverse depth): its velocity there.
-                    cz = basis[2, 0] * dx + basis[2, 1] * dy + basis[2, 2] * dz
-                    cx = basis[0, 0] * dx + basis[0, 1] * dy + basis[0, 2] * dz
-                    cy = basis[1, 0] * dx + basis[1, 1] * dy + basis[1, 2] * dz
-                    depth = z0 * z0 / (level + z0)
-                    du = cx * focal[0] - (u - focal[2]) * cz
-                    dv = cy * focal[1] - (v - focal[3]) * cz
-                    dw = -z0 * z0 * cz / depth
-                    longest = max(abs(du), abs(dv))
-                    if longest < F(1e-9):
-                        break
-                    inv = _ONE / longest
-                    u, v = _march(w, highest, bias, u, v, level, du * inv, dv * inv, dw * inv)
-                    if u < _ZERO or not _land(u, v, points, normals, point, facing):
-                        break
-                    _between(u, v, seen, lit)
+                landed = walk(
+                    places, y, x, s, w, z0, focal, points, shown, normals, tangents, centre, basis,
+                    alpha, across, weight, diffuse, index, distribution, samples, bounces, jitter,
+                    highest,
+                )  # fmt: skip
+                for k in range(landed):
+                    gain, u, v = places[k, 0], places[k, 1], places[k, 2]
+                    dx, dy, dz = places[k, 3], places[k, 4], places[k, 5]
+                    land(u, v, points, normals, point, facing)
+                    between(u, v, seen, lit)
                     r, c = np.int64(v + F(0.5)), np.int64(u + F(0.5))
-                    _add_direct(
+                    add_direct(
                         out[y, x], gain, point, facing, tangents[r, c], -dx, -dy, -dz, lit,
                         position, axis, power, exponent, alpha[r, c], across[r, c], weight[r, c],
                         diffuse[r, c], index, distribution,
                     )  # fmt: skip
-                    level = _level(point, centre, basis, z0)
-                    ox, oy, oz = -dx, -dy, -dz
-                    u1 = u1 * F(37.0) + jitter[r, c, 0]
-                    u1 -= np.floor(u1)
-                    u2 = u2 * F(41.0) + jitter[r, c, 1]
-                    u2 -= np.floor(u2)

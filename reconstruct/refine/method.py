@@ -27,7 +27,7 @@ from reconstruct.refine.search import searched
 from reconstruct.refine.selfcalibrate import with_lights
 from reconstruct.refine.solve import State, fit_material, gauss_newton, settled
 from reconstruct.refine.starts import first_materials, first_surfaces
-from reconstruct.refine.subpixel import within_pixels
+from reconstruct.refine.subpixel import FIRST_ROUNDS, Areas, fineness, released, within_pixels
 from reconstruct.refine.transport import (
     mirrored_share,
     update_indirect,
@@ -51,6 +51,8 @@ RECONSIDER_GAIN = 0.97
 # From this share of the part on, lit by its other places, steps follow that light: so many turns at
 # most, each from a surface moved on by a share of the last turn's step, until so many gain nothing.
 FOLLOWED_SHARE, FOLLOWED, AHEAD, FOLLOWED_GAIN, IDLE = 0.02, 32, 0.4, 0.995, 3
+# With pixels as areas: so many turns at most, while one leaves less than a share of the last cost.
+AREA_TURNS, AREAS_GO_ON = 16, 0.985
 # There the slopes of walls without light of their own are damped less.
 FIRMNESS = 0.1
 # Of the trace before, so much goes into one of a surface that moved little: speckle averages out.
@@ -84,6 +86,7 @@ class Refinement:
         self.notes: dict[str, Any] = {}
         self.odd: NDArray[np.bool_] | None = None  # places with a material of their own
         self.follows = False  # whether steps take light between places as moving with the surface
+        self.areas: Areas | None = None  # while pixels are areas from the first level on
         with self.clock.stage("encode"):
             self.pictures = encode(stack)
 
@@ -115,9 +118,8 @@ class Refinement:
                 best = self.lower(problem, best, State(u, material), start, tried)
         assert best is not None
         self.notes["starts"] = tried
-        return self.begun_again(
-            problem, self.followed(problem, self.with_lay(problem, best, tried))
-        )
+        state = self.followed(problem, self.with_lay(problem, best, tried))
+        return state if self.areas else self.begun_again(problem, state)
 
     @property
     def firmness(self) -> float:
@@ -177,6 +179,9 @@ class Refinement:
         update_indirect(problem, state.u, state.material, samples=32)  # the last start's until now
         if mirrored_share(problem, state.u, state.material) < FOLLOWED_SHARE:
             return state
+        self.follows = True
+        if problem.pictures is self.pictures and fineness(problem.shape) > 1:
+            return self.followed_by_areas(problem, state)
         best, before, idle = state, state.u, 0
         for turn in range(FOLLOWED):
             ahead = best.u + (AHEAD * (best.u - before) if idle == 0 else 0.0)
@@ -196,9 +201,21 @@ class Refinement:
             if idle > IDLE:
                 break
         self.notes["followed"] = turn + 1
-        self.follows = True
         update_indirect(problem, best.u, best.material, by_slopes=True)
         return best
+
+    def followed_by_areas(self, problem: Problem, state: State) -> State:
+        """The same where the first level has the pictures' own pixels, with these as areas."""
+        self.areas = Areas(problem, self.options.height_mm, True, FIRMNESS)
+        before = np.inf
+        while self.areas.turns < AREA_TURNS:
+            state = self.areas.turn(state, HUBER, FIRST_ROUNDS)
+            update_reflectance(problem, state.u, state.material, FINAL.width)
+            if state.cost > AREAS_GO_ON * before:
+                break
+            before = state.cost
+        self.notes["followed"] = self.areas.turns
+        return state
 
     # levels ----------------------------------------------------------------------------------
     def run(self) -> tuple[Problem, State]:
@@ -241,15 +258,16 @@ class Refinement:
                 pcg_iterations=30, stop=3e-3,
             )  # fmt: skip
 
-        with self.clock.stage("shadows"):
-            update_shadows(problem, state.u)
-        state = solve(state, HUBER, 6)
-        with self.clock.stage("lay"):
-            state = self.lay_of(problem, state)
-        with self.clock.stage("shadows"):
-            update_shadows(problem, state.u)
-        with self.clock.stage("inter-reflection"):
-            update_indirect(problem, state.u, state.material, by_slopes=self.follows)
+        if self.areas is None:
+            with self.clock.stage("shadows"):
+                update_shadows(problem, state.u)
+            state = solve(state, HUBER, 6)
+            with self.clock.stage("lay"):
+                state = self.lay_of(problem, state)
+            with self.clock.stage("shadows"):
+                update_shadows(problem, state.u)
+            with self.clock.stage("inter-reflection"):
+                update_indirect(problem, state.u, state.material, by_slopes=self.follows)
         if not last:
             return solve(state, HUBER, 4)
         with self.clock.stage("search"):
@@ -259,22 +277,26 @@ class Refinement:
                 self.notes["searched_share"] = found
         with self.clock.stage("local material"):
             state = self.with_dirt(problem, state)
-        state = solve(state, FINAL, 6)
-        with self.clock.stage("inter-reflection"):
-            update_indirect(
-                problem, state.u, state.material, samples=128, seed=1, by_slopes=self.follows
-            )
-        state = solve(state, FINAL, 6)
 
         def finish(state: State) -> State:
             with self.clock.stage("settling"):
                 state = settled(problem, state, FINAL, height)
             return self.sharpened(problem, state)
 
-        with self.clock.stage("points or areas"):
-            state = within_pixels(
-                problem, state, FINAL, height, self.follows, self.firmness, finish
-            )
+        if self.areas is None:
+            state = solve(state, FINAL, 6)
+            with self.clock.stage("inter-reflection"):
+                update_indirect(
+                    problem, state.u, state.material, samples=128, seed=1, by_slopes=self.follows
+                )
+            state = solve(state, FINAL, 6)
+            with self.clock.stage("points or areas"):
+                state = within_pixels(
+                    problem, state, FINAL, height, self.follows, self.firmness, finish
+                )
+        else:
+            with self.clock.stage("areas"):
+                state = released(problem, finish(self.areas.finished(state, FINAL)), FINAL)
         if state.lens_blur_px > 0:
             self.notes["lens_blur_px"] = state.lens_blur_px
         if self.options.self_calibrate:

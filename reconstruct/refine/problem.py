@@ -108,6 +108,12 @@ class Loss:
     kind: str = "huber"
     width: float = 0.02
 
+    def weight(self, residual: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What a squared residual weighs in a step."""
+        if self.kind == "huber":
+            return np.minimum(1, self.width / np.maximum(np.abs(residual), 1e-9))
+        return 1 / np.square(1 + np.square(residual / self.width))
+
     @property
     def code(self) -> int:
         return pixel.HUBER if self.kind == "huber" else pixel.GEMAN_MCCLURE
@@ -122,10 +128,12 @@ class System:
     cross: NDArray[np.float32] | None
     material_gradient: Array
     material_matrix: Array
+    elsewhere: float = 0.0
 
     @property
     def cost(self) -> float:
-        return float(self.loss.sum(dtype=np.float64))
+        """The whole loss, and what a step changes of it elsewhere."""
+        return float(self.loss.sum(dtype=np.float64)) + self.elsewhere
 
 
 def light_table(lights: Lights, reference: float) -> NDArray[np.float32]:
@@ -152,6 +160,8 @@ class Problem:
     mirroring : learned factor on the metal's reflectance, for light between its places
     finer : places that a pixel's side is divided into where that light is traced
     hold : (3, H, W) slopes p and q and the weight with which they are held there; see `holding`
+    mirrored : (7, H, W) slopes p and q, and the derivatives of the loss of places that mirror a
+        place by them: by p, by q, and the matrix pp, pq, qq; see `transport.update_mirrored`
     kernel : what evaluates it, on the CPU or a GPU
     """
 
@@ -167,6 +177,7 @@ class Problem:
     mirroring: float = 1.0
     finer: int = 1
     hold: Array | None = None
+    mirrored: Array | None = None
     threads: int = 0
     kernel: Kernel = field(default_factory=lambda: kernel_on("cpu"))
 
@@ -249,7 +260,18 @@ class Problem:
             per_pixel += weight * np.square(off).sum(axis=0)
             sums[1:3] += weight * off
             sums[[6, 8]] += weight
-        return System(per_pixel, sums, cross if with_material else None, gradient, matrix)
+        elsewhere = 0.0
+        if self.mirrored is not None:
+            p, q = np.stack(slopes(u, self.jacobians)) - self.mirrored[:2]
+            by_p, by_q, pp, pq, qq = self.mirrored[2:]
+            more_p, more_q = pp * p + pq * q, pq * p + qq * q
+            elsewhere = float((p * (2 * by_p + more_p) + q * (2 * by_q + more_q)).sum())
+            sums[1] += by_p + more_p
+            sums[2] += by_q + more_q
+            sums[6:9] += self.mirrored[4:]
+        return System(
+            per_pixel, sums, cross if with_material else None, gradient, matrix, elsewhere
+        )
 
     @contextmanager
     def holding(self, u: Array, material: Material, loss: Loss, share: float) -> Iterator[None]:

@@ -21,7 +21,7 @@ from reconstruct.refine.pixel import CLIPPED_BIT, SHADOW_BIT
 from reconstruct.refine.problem import Loss, Material, Problem
 from reconstruct.refine.pyramid import subdivided
 from reconstruct.refine.solve import State, gauss_newton
-from reconstruct.refine.transport import update_indirect, update_shadows
+from reconstruct.refine.transport import update_indirect, update_mirrored, update_shadows
 
 Array = NDArray[np.float64]
 # Side of the finer grid, so many pixels in one at most; it is left out where one is all that fits.
@@ -29,8 +29,14 @@ SIDE, MOST = 256, 4
 # Turns at most; three must leave less than a share of the cost at first, each further one of the
 # cost before it.
 TURNS, TRIAL, GAIN, GOES_ON = 8, 2, 0.95, 0.98
+# Steps of a turn: while the surface is far off, and then.
+FIRST_ROUNDS, ROUNDS = 3, 12
 # Rays a pixel and turn; of the mean of all turns' traces a share is kept, up to the largest.
 RAYS, KEPT = 384, 0.8
+# Rays a pixel and turn where turns follow light between places, for it and for what mirrors it.
+FOLLOWING_RAYS, MIRRORED_RAYS, FOLLOWING_KEPT = 192, 48, 0.85
+# Their seeds begin there: the noise of two traces along the same rays would go together.
+OTHER_RAYS = 1000
 
 
 def fineness(shape: tuple[int, int]) -> int:
@@ -64,49 +70,78 @@ class Light:
     traced: NDArray[np.float32]
     local: NDArray[np.float32]
     finer: int
+    mirrored: Array | None
 
     @staticmethod
     def of(problem: Problem) -> Light:
         code, local = problem.pictures.code.copy(), problem.local.copy()
-        return Light(code, problem.traced, local, problem.finer)
+        return Light(code, problem.traced, local, problem.finer, problem.mirrored)
 
     def restore(self, problem: Problem) -> None:
         problem.pictures.code[:] = self.code
         problem.traced, problem.local, problem.finer = self.traced, self.local, self.finer
+        problem.mirrored = self.mirrored
 
 
-def as_areas(
-    problem: Problem, state: State, loss: Loss, height_mm: float, by_slopes: bool, firmness: float
-) -> State | None:
-    """The state moved on with pixels as areas, or None if that explains little more.
+class Areas:
+    """The fit of a problem with pixels as areas, turn by turn.
 
-    The excess is taken from the captured pictures of `problem`; its shadows and light between
-    places are those of the surface of the last turn.
+    The excess is taken from the captured pictures; shadows and light between places are those of
+    the surface of the last turn, and where steps `follow` that light, so is what a place's slopes
+    change in others that mirror it.
     """
-    times = problem.finer = fineness(problem.shape)
-    pictures = problem.pictures
-    captured = pictures.code.copy()
-    now, before = state, state.cost
-    for turn in range(TURNS):
-        update_shadows(problem, now.u)
+
+    def __init__(self, problem: Problem, height_mm: float, follow: bool, firmness: float) -> None:
+        self.problem, self.height_mm = problem, height_mm
+        self.follow, self.firmness = follow, firmness
+        self.captured = problem.pictures.code.copy()
+        self.turns = 0
+        problem.finer = fineness(problem.shape)
+
+    def turn(self, state: State, loss: Loss, rounds: int) -> State:
+        """Light brought up to date, and so many steps.
+
+        What they change elsewhere is in the state's cost.
+        """
+        problem, u, material = self.problem, state.u, state.material
+        problem.mirrored = None
+        rays, kept = (FOLLOWING_RAYS, FOLLOWING_KEPT) if self.follow else (RAYS, KEPT)
+        update_shadows(problem, u)
         update_indirect(
-            problem, now.u, now.material, samples=RAYS, seed=turn, by_slopes=by_slopes,
-            kept=min(turn / (turn + 1), KEPT),
+            problem, u, material, samples=rays, seed=self.turns, by_slopes=self.follow,
+            kept=min(self.turns / (self.turns + 1), kept),
         )  # fmt: skip
-        code = lessened(captured, pictures.scale, excess(problem, now.u, now.material, times))
-        flags = (pictures.code & SHADOW_BIT) | (captured & CLIPPED_BIT)
+        pictures = problem.pictures
+        code = lessened(self.captured, pictures.scale, excess(problem, u, material, problem.finer))
+        flags = (pictures.code & SHADOW_BIT) | (self.captured & CLIPPED_BIT)
         pictures.code[:] = code | flags
-        now = gauss_newton(
-            problem, replace(now, history=[]), loss, height_mm, 12, firmness=firmness
-        )
-        if turn >= TRIAL and now.cost > (GAIN if turn == TRIAL else GOES_ON) * before:
-            break
-        before = now.cost if turn >= TRIAL else before
-    return now if now.cost < GAIN * state.cost else None
+        if self.follow:
+            update_mirrored(problem, u, material, loss, MIRRORED_RAYS, seed=OTHER_RAYS + self.turns)
+        self.turns += 1
+        return gauss_newton(
+            problem, replace(state, history=[]), loss, self.height_mm, rounds,
+            firmness=self.firmness,
+        )  # fmt: skip
+
+    def finished(self, state: State, loss: Loss, against: float = np.inf) -> State:
+        """On from a state until turns gain little, or three are not well below a cost."""
+        before = against
+        for turn in range(TURNS):
+            state = self.turn(state, loss, ROUNDS)
+            if turn >= TRIAL and state.cost > (GAIN if turn == TRIAL else GOES_ON) * before:
+                break
+            before = state.cost if turn >= TRIAL else before
+        return state
+
+
+def released(problem: Problem, state: State, loss: Loss) -> State:
+    """The state with the cost of its own places alone, at the end of the descent."""
+    problem.mirrored = None
+    return replace(state, cost=problem.evaluate(state.u, state.material, loss, False).cost)
 
 
 def within_pixels(
-    problem: Problem, state: State, loss: Loss, height_mm: float, by_slopes: bool, firmness: float,
+    problem: Problem, state: State, loss: Loss, height_mm: float, follow: bool, firmness: float,
     finish: Callable[[State], State],
 ) -> State:  # fmt: skip
     """The state finished, with pixels as points or, where pictures are small, as areas.
@@ -120,9 +155,9 @@ def within_pixels(
     points = finish(state)
     after = Light.of(problem)
     before.restore(problem)
-    areas = as_areas(problem, state, loss, height_mm, by_slopes, firmness)
-    if areas is not None:
-        areas = finish(areas)
+    areas = Areas(problem, height_mm, follow, firmness).finished(state, loss, state.cost)
+    if areas.cost < GAIN * state.cost:
+        areas = released(problem, finish(areas), loss)
         if areas.cost < points.cost:
             return areas
     after.restore(problem)

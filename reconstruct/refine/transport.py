@@ -17,22 +17,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.camera import Camera
-from reconstruct.integrate import centre_values, image_coordinates, normals_at, slopes_of
+from reconstruct.integrate import (
+    centre_values,
+    image_coordinates,
+    normals_at,
+    slopes,
+    slopes_of,
+)
 from reconstruct.optics import shadows
 from reconstruct.optics.interreflection import indirect
 from reconstruct.optics.material import Lobe, Tangents, circular_lay, index_of_reflectance
 from reconstruct.optics.material import Material as OpticsMaterial
+from reconstruct.optics.mirrored import by_mirrored_slopes
 from reconstruct.refine.pixel import SHADOW_BIT
-from reconstruct.refine.problem import TYPICAL_REFLECTANCE, Material, Problem
+from reconstruct.refine.problem import TYPICAL_REFLECTANCE, Loss, Material, Problem
 from reconstruct.refine.pyramid import subdivided
 
 Array = NDArray[np.float64]
 LIGHTS_AT_ONCE = 8
 # Change of a slope, over 1 + p² + q², by which light between places is differentiated.
 SLOPE_STEP = 0.04
-# Rays at least that leave a place of the grid, and the share of them that its derivatives get where
-# several places share a pixel.
-FEWEST, BY_SLOPES = 4, 0.25
+# Share of the rays that derivatives by slopes get where several places share a pixel.
+BY_SLOPES = 0.25
+# Of the bound on what a change of slopes changes in the places that mirror them; steps within it
+# would be sure to gain, and are short: few of the places that one mirrors change together.
+STIFFNESS = 0.02
 # Bounds of the factor on a metal's reflectance, where the lights' intensity is known and where not,
 # and the largest change of it at once.
 KNOWN_MIRRORING, MIRRORING, REFLECTANCE_STEP = (0.8, 1.25), (0.46, 1.5), 0.25
@@ -154,7 +163,7 @@ def update_indirect(
     def seen(shown: Array | None, samples: int) -> NDArray[np.float32]:
         images = indirect(
             around.points, around.normals, around.camera, lights, traced,
-            grid=max(around.camera.shape), samples=max(FEWEST, samples // finer**2), seed=seed,
+            grid=max(around.camera.shape), samples=max(1, samples // finer**2), seed=seed,
             smooth=0.0, shown=shown,
         )  # fmt: skip
         return np.nan_to_num(around.inner(images)) * np.float32(scale)
@@ -199,6 +208,47 @@ def at_slopes_of(
     step = now[..., 3 * count :] - before[..., 3 * count :]
     light = np.maximum(light + by_p * step[..., :1] + by_q * step[..., 1:], 0)
     return np.concatenate([light, by_p, by_q, now[..., 3 * count :]], axis=-1)
+
+
+def update_mirrored(
+    problem: Problem, u: Array, material: Material, loss: Loss, samples: int = 64, seed: int = 0
+) -> None:
+    """Derivatives of the loss of places that mirror others, by the slopes of what they mirror.
+
+    For small pictures, whose light between places is traced at each of their pixels or finer. The
+    rays should be others (`seed`) than those of the traced light, or their noise goes together.
+    """
+    finer, pictures = problem.finer, problem.pictures
+    model = np.maximum(problem.render_rows(u, material, 0, problem.shape[0]), 0)
+    root = np.sqrt(model + np.float32(pictures.epsilon))
+    residual = root - pictures.root()
+    used = (problem.weight > 0)[..., None] & ((residual < 0) | ~pictures.clipped)
+    trust = 1 / (1 + np.square(problem.doubt * problem.indirect / root))
+    around = continued(*subdivided(problem, u, finer), 1, BEYOND_TRACED)
+    lights = replace(problem.lights, power=problem.table[6].astype(np.float64), intensity=1.0)
+    traced, scale = optics_material(problem, material)
+    by_light = 0.5 * scale / root  # of the root of the model, by light in the tracer's units
+    weight = used * trust * loss.weight(residual)
+    b = around.border
+
+    def fine(values: NDArray[Any]) -> NDArray[np.float32]:
+        values = values.astype(np.float32).repeat(finer, 0).repeat(finer, 1)
+        return np.pad(values, ((b, b), (b, b), (0, 0)))
+
+    p, q, turned = around.slopes()
+    step = 0.25 * SLOPE_STEP * (1 + p * p + q * q)
+    change = np.stack([turned(step, 0), turned(0, step)]) - turned(0, 0)
+    sums = by_mirrored_slopes(
+        # A place has a share of its pixel's light, and the sizes of a row are those of the pixel.
+        around.points, around.normals, around.camera, lights, traced,
+        fine(weight * residual * by_light / finer**2), fine(weight * by_light**2 / finer**2),
+        around.normals + change, step, samples=max(1, samples // finer**2), seed=seed,
+    )  # fmt: skip
+    sums = np.nan_to_num(around.inner(sums))
+    sums[2:] *= STIFFNESS
+    height, width = problem.shape
+    sums = sums.reshape(5, height, finer, width, finer).sum(axis=(2, 4)) * problem.weight
+    problem.mirrored = np.concatenate([np.stack(slopes(u, problem.jacobians)), sums])
 
 
 def mirrored_share(problem: Problem, u: Array, material: Material) -> float:

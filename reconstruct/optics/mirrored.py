@@ -1,0 +1,155 @@
+"""What the slopes of a place change in the pictures of the places that mirror it.
+
+The other half of the derivative of inter-reflected light: `interreflection.indirect` at turned
+normals says how light changes with the place that the camera sees, this how it changes with the
+places that the light comes by. A wall that no lamp lights towards the camera is told by it alone.
+"""
+
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,misc"
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from calib.camera import Camera
+from calib.lights import Lights
+from reconstruct.optics.interreflection import scene_of
+from reconstruct.optics.material import Material
+from reconstruct.optics.microfacet import F
+from reconstruct.optics.tracing import add_direct, between, highest_of, land, walk
+
+# Bands of rows that are gone through side by side, each with a sum of its own.
+BANDS = 8
+_ZERO, _ONE = F(0), F(1)
+
+
+def by_mirrored_slopes(
+    points_mm: NDArray[Any],
+    normals: NDArray[Any],
+    camera: Camera,
+    lights: Lights,
+    material: Material,
+    pull: NDArray[np.float32],
+    stiffness: NDArray[np.float32],
+    turned: NDArray[Any],
+    step: NDArray[Any],
+    *,
+    samples: int = 16,
+    bounces: int = 3,
+    seed: int = 0,
+) -> NDArray[np.float32]:
+    """Gradient and Gauss-Newton matrix of a cost by the slopes of what is mirrored.
+
+    Light L of a pixel and LED that came by other places changes with their slopes s = (p, q): with
+    what they send on directly, the paths held.
+
+    Parameters
+    ----------
+    points_mm, normals : (H, W, 3) surface, NaN where there is none
+    pull, stiffness : (H, W, N) first and second derivative of the cost by L
+    turned : (2, H, W, 3) unit normals with p, and with q, larger by `step` (H, W)
+    samples, bounces, seed : as of `interreflection.indirect`
+
+    Returns
+    -------
+    (5, H, W) float32: Σ pull ∂L/∂p and Σ pull ∂L/∂q over all pixels and LEDs, and pp, pq, qq of a
+    block-diagonal matrix no smaller than Σ stiffness (∂L/∂s)(∂L/∂s)ᵀ over all places together:
+    each row weighs with the sum of its sizes (separable surrogate; De Pierro 1995).
+    """
+    shape, scene = scene_of(
+        points_mm, normals, camera, lights, material, max(camera.shape), samples, bounces, seed,
+        None,
+    )  # fmt: skip
+    out = np.zeros((BANDS, *shape, 5), np.float32)
+    by_mirrored(out, pull, stiffness, turned.astype(np.float32), step.astype(np.float32), *scene)
+    return np.ascontiguousarray(np.moveaxis(out.sum(axis=0), -1, 0))
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def by_mirrored(out, pull, stiffness, turned, step, w, z0, focal, points, shown, normals, tangents,
+                centre, basis, seen, position, axis, power, exponent, alpha, across, weight,
+                diffuse, index, distribution, samples, bounces, jitter):  # fmt: skip
+    """What the slopes of places change by what others mirror of them; see `by_mirrored_slopes`.
+
+    out : (blocks, h, w, 5) to be added to: Σ pull ∂L/∂p, the same by q, and pp, pq, qq of a
+        matrix no smaller than Σ stiffness (∂L/∂s)(∂L/∂s)ᵀ (the sum over a row bounds it)
+    pull, stiffness : (h, w, N); turned : (2, h, w, 3) unit normals at slopes p and q more by
+        `step` (h, w)
+    """
+    highest = highest_of(w)
+    blocks = len(out)
+    lights = len(power)
+    rows = (len(w) + blocks - 1) // blocks
+    for block in prange(blocks):
+        places = np.empty((bounces, 6), np.float32)
+        point, facing = np.empty(3, np.float32), np.empty(3, np.float32)
+        moved = np.empty(3, np.float32)
+        lit = np.empty(lights, np.float32)
+        change = np.empty((samples * bounces, 2, lights), np.float32)
+        held = np.empty(lights, np.float32)
+        total = np.empty(lights, np.float32)
+        where = np.empty((samples * bounces, 2), np.int64)
+        for y in range(block * rows, min(block * rows + rows, len(w))):
+            for x in range(w.shape[1]):
+                if np.isnan(normals[y, x, 2]):
+                    continue
+                count = 0
+                total[:] = _ZERO
+                for s in range(samples):
+                    landed = walk(
+                        places, y, x, s, w, z0, focal, points, shown, normals, tangents, centre,
+                        basis, alpha, across, weight, diffuse, index, distribution, samples,
+                        bounces, jitter, highest,
+                    )  # fmt: skip
+                    for k in range(landed):
+                        gain, u, v = places[k, 0], places[k, 1], places[k, 2]
+                        dx, dy, dz = places[k, 3], places[k, 4], places[k, 5]
+                        land(u, v, points, normals, point, facing)
+                        between(u, v, seen, lit)
+                        r, c = np.int64(v + F(0.5)), np.int64(u + F(0.5))
+                        held[:] = _ZERO
+                        add_direct(
+                            held, gain, point, facing, tangents[r, c], -dx, -dy, -dz, lit,
+                            position, axis, power, exponent, alpha[r, c], across[r, c],
+                            weight[r, c], diffuse[r, c], index, distribution,
+                        )  # fmt: skip
+                        for i in range(2):
+                            inv = _ZERO
+                            for j in range(3):
+                                moved[j] = facing[j] + turned[i, r, c, j] - normals[r, c, j]
+                                inv += moved[j] * moved[j]
+                            inv = _ONE / np.sqrt(inv)
+                            for j in range(3):
+                                moved[j] *= inv
+                            change[count, i] = _ZERO
+                            add_direct(
+                                change[count, i], gain, point, moved, tangents[r, c], -dx, -dy,
+                                -dz, lit, position, axis, power, exponent, alpha[r, c],
+                                across[r, c], weight[r, c], diffuse[r, c], index, distribution,
+                            )  # fmt: skip
+                            for n in range(lights):
+                                change[count, i, n] = (change[count, i, n] - held[n]) / step[r, c]
+                        for n in range(lights):
+                            p, q = change[count, 0, n], change[count, 1, n]
+                            total[n] += np.sqrt(p * p + q * q)
+                        where[count, 0], where[count, 1] = r, c
+                        count += 1
+                for k in range(count):
+                    r, c = where[k, 0], where[k, 1]
+                    if r == y and c == x:
+                        continue
+                    for n in range(lights):
+                        p, q = change[k, 0, n], change[k, 1, n]
+                        size = np.sqrt(p * p + q * q)
+                        if not size > _ZERO:
+                            continue
+                        out[block, r, c, 0] += pull[y, x, n] * p
+                        out[block, r, c, 1] += pull[y, x, n] * q
+                        bound = stiffness[y, x, n] * total[n] / size
+                        out[block, r, c, 2] += bound * p * p
+                        out[block, r, c, 3] += bound * p * q
+                        out[block, r, c, 4] += bound * q * q

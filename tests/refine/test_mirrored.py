@@ -1,0 +1,76 @@
+"""What slopes change in the places that mirror them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from simulated_parts import at_the_truth
+
+from reconstruct.optics.interreflection import indirect
+from reconstruct.optics.mirrored import by_mirrored_slopes
+from reconstruct.refine.method import HUBER
+from reconstruct.refine.problem import Material, Problem
+from reconstruct.refine.transport import BEYOND_TRACED, continued, optics_material
+
+METAL = Material("ggx", 0.25, 0.25, ks=0.8)
+
+
+def pit() -> tuple[Problem, np.ndarray]:
+    """A part turned upside down and made three times as deep: its walls light each other."""
+    _, problem, u = at_the_truth()
+    return problem, u.mean() - 3 * (u - u.mean())
+
+
+def test_light_that_places_send_on_changes_with_their_slopes_as_it_is_said_to() -> None:
+    problem, u = pit()
+    around = continued(problem, u, 1, BEYOND_TRACED)
+    lights = replace(problem.lights, power=problem.table[6].astype(float), intensity=1.0)
+    metal, _ = optics_material(problem, METAL)
+    p, q, turned = around.slopes()
+    step = 0.01 * (1 + p * p + q * q)
+    rng = np.random.default_rng(4)
+    pull = np.broadcast_to(rng.normal(size=96).astype(np.float32), (*p.shape, 96)).copy()
+    rays = {"samples": 32, "bounces": 1, "seed": 5}
+    by_p, by_q, pp, pq, qq = by_mirrored_slopes(
+        around.points, around.normals, around.camera, lights, metal, pull, np.ones_like(pull),
+        np.stack([turned(step, 0.0), turned(0.0, step)]), step, **rays,
+    )  # fmt: skip
+    rows, columns = np.mgrid[0 : p.shape[0], 0 : p.shape[1]] / 15.0
+    more_p, more_q = step * np.sin(rows), step * np.cos(columns + rows)
+
+    def light(sign: float) -> np.ndarray:
+        normals = turned(sign * more_p, sign * more_q)
+        return indirect(
+            around.points, normals, around.camera, lights, metal, grid=999, smooth=0.0,
+            shown=around.normals, **rays,
+        )  # fmt: skip
+
+    change = 0.5 * np.moveaxis(light(1.0) - light(-1.0), 0, -1)
+    expected = float((pull * change).sum())
+    assert abs(float((by_p * more_p + by_q * more_q).sum()) - expected) < 0.1 * abs(expected)
+    # The matrix bounds the change's square, and is one: no direction has less than nothing.
+    bound = float((pp * more_p**2 + 2 * pq * more_p * more_q + qq * more_q**2).sum())
+    assert float(np.square(change).sum()) < bound
+    assert (pp * qq >= pq * pq * (1 - 1e-4)).all()
+
+
+def test_what_changes_elsewhere_is_part_of_cost_and_step() -> None:
+    problem, u = pit()
+    alone = problem.evaluate(u, METAL, HUBER, False)
+    rng = np.random.default_rng(0)
+    blocks = rng.normal(size=(7, *problem.shape))
+    blocks[4:] = np.abs(blocks[4:])
+    problem.mirrored = blocks
+    here = problem.evaluate(u, METAL, HUBER, False)
+    along = rng.normal(size=u.shape)
+    size = 1e-5
+    costs = []
+    for sign in (-1, 1):
+        both = problem.evaluate(u + sign * size * along, METAL, HUBER, False)
+        costs.append(both.elsewhere)
+        assert both.cost == both.loss.sum(dtype=np.float64) + both.elsewhere
+    gradient = problem.gradient(here.sums) - problem.gradient(alone.sums)
+    slope = (costs[1] - costs[0]) / (2 * size)
+    assert abs(2 * float((gradient * along).sum()) - slope) < 1e-3 * abs(slope)
+    np.testing.assert_allclose(here.sums[6:9] - alone.sums[6:9], blocks[4:], atol=0.05)

@@ -118,8 +118,13 @@ class Refinement:
                 best = self.lower(problem, best, State(u, material), start, tried)
         assert best is not None
         self.notes["starts"] = tried
-        state = self.followed(problem, self.with_lay(problem, best, tried))
-        return state if self.areas else self.begun_again(problem, state)
+        state = self.with_lay(problem, best, tried)
+        led = self.begun_again(problem, self.followed(problem, state))
+        whole = problem.pictures is self.pictures  # the pictures' own pixels, not averages
+        if not (self.follows and whole and fineness(problem.shape) > 1):
+            return led
+        # As points such a part fits best where it is not: only what was led out goes on from there.
+        return self.followed_by_areas(problem, led if "begun_again" in self.notes else state)
 
     @property
     def firmness(self) -> float:
@@ -179,9 +184,6 @@ class Refinement:
         update_indirect(problem, state.u, state.material, samples=32)  # the last start's until now
         if mirrored_share(problem, state.u, state.material) < FOLLOWED_SHARE:
             return state
-        self.follows = True
-        if problem.pictures is self.pictures and fineness(problem.shape) > 1:
-            return self.followed_by_areas(problem, state)
         best, before, idle = state, state.u, 0
         for turn in range(FOLLOWED):
             ahead = best.u + (AHEAD * (best.u - before) if idle == 0 else 0.0)
@@ -201,11 +203,12 @@ class Refinement:
             if idle > IDLE:
                 break
         self.notes["followed"] = turn + 1
+        self.follows = True
         update_indirect(problem, best.u, best.material, by_slopes=True)
         return best
 
     def followed_by_areas(self, problem: Problem, state: State) -> State:
-        """The same where the first level has the pictures' own pixels, with these as areas."""
+        """The same with pixels as areas, where the first level has the pictures' own."""
         self.areas = Areas(problem, self.options.height_mm, True, FIRMNESS)
         before = np.inf
         while self.areas.turns < AREA_TURNS:
@@ -214,7 +217,7 @@ class Refinement:
             if state.cost > AREAS_GO_ON * before:
                 break
             before = state.cost
-        self.notes["followed"] = self.areas.turns
+        self.notes["followed_by_areas"] = self.areas.turns
         return state
 
     # levels ----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from calib.lights import Lights
 from reconstruct.optics.interreflection import scene_of
 from reconstruct.optics.material import Material
 from reconstruct.optics.microfacet import F
-from reconstruct.optics.tracing import add_direct, between, highest_of, land, walk
+from reconstruct.optics.tracing import add_direct, arrival, highest_of, walk
 
 # Bands of rows that are gone through side by side, each with a sum of its own.
 BANDS = 8
@@ -35,7 +35,7 @@ def by_mirrored_slopes(
     material: Material,
     pull: NDArray[np.float32],
     stiffness: NDArray[np.float32],
-    turned: NDArray[Any],
+    turn: NDArray[Any],
     step: NDArray[Any],
     *,
     samples: int = 16,
@@ -51,7 +51,7 @@ def by_mirrored_slopes(
     ----------
     points_mm, normals : (H, W, 3) surface, NaN where there is none
     pull, stiffness : (H, W, N) first and second derivative of the cost by L
-    turned : (2, H, W, 3) unit normals with p, and with q, larger by `step` (H, W)
+    turn : (2, H, W, 3) by what unit normals change with p, and with q, larger by `step` (H, W)
     samples, bounces, seed : as of `interreflection.indirect`
 
     Returns
@@ -65,26 +65,26 @@ def by_mirrored_slopes(
         None,
     )  # fmt: skip
     out = np.zeros((BANDS, *shape, 5), np.float32)
-    by_mirrored(out, pull, stiffness, turned.astype(np.float32), step.astype(np.float32), *scene)
+    by_mirrored(out, pull, stiffness, turn.astype(np.float32), step.astype(np.float32), *scene)
     return np.ascontiguousarray(np.moveaxis(out.sum(axis=0), -1, 0))
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def by_mirrored(out, pull, stiffness, turned, step, w, z0, focal, points, shown, normals, tangents,
+def by_mirrored(out, pull, stiffness, turn, step, w, z0, focal, points, shown, normals, tangents,
                 centre, basis, seen, position, axis, power, exponent, alpha, across, weight,
                 diffuse, index, distribution, samples, bounces, jitter):  # fmt: skip
     """What the slopes of places change by what others mirror of them; see `by_mirrored_slopes`.
 
-    out : (blocks, h, w, 5) to be added to: Σ pull ∂L/∂p, the same by q, and pp, pq, qq of a
+    out : (bands, h, w, 5) to be added to: Σ pull ∂L/∂p, the same by q, and pp, pq, qq of a
         matrix no smaller than Σ stiffness (∂L/∂s)(∂L/∂s)ᵀ (the sum over a row bounds it)
-    pull, stiffness : (h, w, N); turned : (2, h, w, 3) unit normals at slopes p and q more by
-        `step` (h, w)
+    pull, stiffness : (h, w, N); turn : (2, h, w, 3) change of unit normals with slopes p and q
+        larger by `step` (h, w)
     """
     highest = highest_of(w)
-    blocks = len(out)
+    bands = len(out)
     lights = len(power)
-    rows = (len(w) + blocks - 1) // blocks
-    for block in prange(blocks):
+    rows = (len(w) + bands - 1) // bands
+    for band in prange(bands):
         places = np.empty((bounces, 6), np.float32)
         point, facing = np.empty(3, np.float32), np.empty(3, np.float32)
         moved = np.empty(3, np.float32)
@@ -93,7 +93,7 @@ def by_mirrored(out, pull, stiffness, turned, step, w, z0, focal, points, shown,
         held = np.empty(lights, np.float32)
         total = np.empty(lights, np.float32)
         where = np.empty((samples * bounces, 2), np.int64)
-        for y in range(block * rows, min(block * rows + rows, len(w))):
+        for y in range(band * rows, min(band * rows + rows, len(w))):
             for x in range(w.shape[1]):
                 if np.isnan(normals[y, x, 2]):
                     continue
@@ -106,11 +106,9 @@ def by_mirrored(out, pull, stiffness, turned, step, w, z0, focal, points, shown,
                         bounces, jitter, highest,
                     )  # fmt: skip
                     for k in range(landed):
-                        gain, u, v = places[k, 0], places[k, 1], places[k, 2]
-                        dx, dy, dz = places[k, 3], places[k, 4], places[k, 5]
-                        land(u, v, points, normals, point, facing)
-                        between(u, v, seen, lit)
-                        r, c = np.int64(v + F(0.5)), np.int64(u + F(0.5))
+                        gain, dx, dy, dz, r, c = arrival(
+                            places[k], points, normals, seen, point, facing, lit
+                        )
                         held[:] = _ZERO
                         add_direct(
                             held, gain, point, facing, tangents[r, c], -dx, -dy, -dz, lit,
@@ -120,7 +118,7 @@ def by_mirrored(out, pull, stiffness, turned, step, w, z0, focal, points, shown,
                         for i in range(2):
                             inv = _ZERO
                             for j in range(3):
-                                moved[j] = facing[j] + turned[i, r, c, j] - normals[r, c, j]
+                                moved[j] = facing[j] + turn[i, r, c, j]
                                 inv += moved[j] * moved[j]
                             inv = _ONE / np.sqrt(inv)
                             for j in range(3):
@@ -147,9 +145,9 @@ def by_mirrored(out, pull, stiffness, turned, step, w, z0, focal, points, shown,
                         size = np.sqrt(p * p + q * q)
                         if not size > _ZERO:
                             continue
-                        out[block, r, c, 0] += pull[y, x, n] * p
-                        out[block, r, c, 1] += pull[y, x, n] * q
+                        out[band, r, c, 0] += pull[y, x, n] * p
+                        out[band, r, c, 1] += pull[y, x, n] * q
                         bound = stiffness[y, x, n] * total[n] / size
-                        out[block, r, c, 2] += bound * p * p
-                        out[block, r, c, 3] += bound * p * q
-                        out[block, r, c, 4] += bound * q * q
+                        out[band, r, c, 2] += bound * p * p
+                        out[band, r, c, 3] += bound * p * q
+                        out[band, r, c, 4] += bound * q * q

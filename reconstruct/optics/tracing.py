@@ -131,7 +131,7 @@ def _level(point, centre, basis, z0):
 
 
 @njit(cache=True, error_model="numpy")
-def between(u, v, values, out):
+def _between(u, v, values, out):
     """Fill in (h, w, C) values at column u, row v: bilinear; nearest where a neighbour is NaN."""
     height, width = values.shape[:2]
     r, c = min(int(v), height - 2), min(int(u), width - 2)
@@ -145,15 +145,15 @@ def between(u, v, values, out):
 
 
 @njit(cache=True, error_model="numpy")
-def land(u, v, points, normals, point, normal):
+def _land(u, v, points, normals, point, normal):
     """Fill in the point and unit normal at column u, row v; False outside the part.
 
     Not those of the nearest pixel: a mirror that bends, or is mirrored, shows no steps.
     """
     if np.isnan(normals[int(v + F(0.5)), int(u + F(0.5)), 2]):
         return False
-    between(u, v, points, point)
-    between(u, v, normals, normal)
+    _between(u, v, points, point)
+    _between(u, v, normals, normal)
     inv = _ONE / np.sqrt(
         normal[0] * normal[0] + normal[1] * normal[1] + normal[2] * normal[2] + F(1e-12)
     )
@@ -230,7 +230,7 @@ def walk(places, y, x, s, w, z0, focal, points, shown, normals, tangents, centre
     v += jitter[y, x, 4]
     u = min(max(F(x) + u - np.floor(u) - F(0.5), _ZERO), F(width - 1))
     v = min(max(F(y) + v - np.floor(v) - F(0.5), _ZERO), F(height - 1))
-    if not land(u, v, points, shown, point, facing):
+    if not _land(u, v, points, shown, point, facing):
         return 0
     level = _level(point, centre, basis, z0)
     ox, oy, oz = centre[0] - point[0], centre[1] - point[1], centre[2] - point[2]
@@ -283,7 +283,7 @@ def walk(places, y, x, s, w, z0, focal, points, shown, normals, tangents, centre
             return bounce
         inv = _ONE / longest
         u, v = _march(w, highest, bias, u, v, level, du * inv, dv * inv, dw * inv)
-        if u < _ZERO or not land(u, v, points, normals, point, facing):
+        if u < _ZERO or not _land(u, v, points, normals, point, facing):
             return bounce
         r, c = np.int64(v + F(0.5)), np.int64(u + F(0.5))
         places[bounce, 0], places[bounce, 1], places[bounce, 2] = gain, u, v
@@ -295,6 +295,18 @@ def walk(places, y, x, s, w, z0, focal, points, shown, normals, tangents, centre
         u2 = u2 * F(41.0) + jitter[r, c, 1]
         u2 -= np.floor(u2)
     return bounces
+
+
+@njit(cache=True, error_model="numpy")
+def arrival(place, points, normals, seen, point, facing, lit):
+    """Fill in point, unit normal and each LED's visibility where a ray of `walk` landed.
+
+    Returns its share of the light, its direction, and the row and column of the nearest pixel.
+    """
+    u, v = place[1], place[2]
+    _land(u, v, points, normals, point, facing)
+    _between(u, v, seen, lit)
+    return place[0], place[3], place[4], place[5], np.int64(v + F(0.5)), np.int64(u + F(0.5))
 
 
 @njit(cache=True)
@@ -330,11 +342,9 @@ def trace(out, w, z0, focal, points, shown, normals, tangents, centre, basis, se
                     highest,
                 )  # fmt: skip
                 for k in range(landed):
-                    gain, u, v = places[k, 0], places[k, 1], places[k, 2]
-                    dx, dy, dz = places[k, 3], places[k, 4], places[k, 5]
-                    land(u, v, points, normals, point, facing)
-                    between(u, v, seen, lit)
-                    r, c = np.int64(v + F(0.5)), np.int64(u + F(0.5))
+                    gain, dx, dy, dz, r, c = arrival(
+                        places[k], points, normals, seen, point, facing, lit
+                    )
                     add_direct(
                         out[y, x], gain, point, facing, tangents[r, c], -dx, -dy, -dz, lit,
                         position, axis, power, exponent, alpha[r, c], across[r, c], weight[r, c],

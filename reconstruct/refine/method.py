@@ -172,7 +172,7 @@ class Refinement:
                 problem, replace(state, history=[]), HUBER, self.options.height_mm,
                 rounds=12 if turn == 0 else 6, pcg_iterations=30, stop=3e-3,
             )  # fmt: skip
-            update_reflectance(problem, state.u, state.material, FINAL.width)
+            update_reflectance(problem, state.u, state.material, FINAL)
         return state
 
     def followed(self, problem: Problem, state: State) -> State:
@@ -199,7 +199,7 @@ class Refinement:
             idle = 0 if now.cost < FOLLOWED_GAIN * best.cost else idle + 1
             if now.cost < best.cost:
                 before, best = best.u, now
-                update_reflectance(problem, best.u, best.material, FINAL.width)
+                update_reflectance(problem, best.u, best.material, FINAL)
             if idle > IDLE:
                 break
         self.notes["followed"] = turn + 1
@@ -213,7 +213,7 @@ class Refinement:
         before = np.inf
         while self.areas.turns < AREA_TURNS:
             state = self.areas.turn(state, HUBER, FIRST_ROUNDS)
-            update_reflectance(problem, state.u, state.material, FINAL.width)
+            update_reflectance(problem, state.u, state.material, FINAL)
             if state.cost > AREAS_GO_ON * before:
                 break
             before = state.cost

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.camera import Camera
+from calib.lights import Lights
 from reconstruct.integrate import (
     centre_values,
     image_coordinates,
@@ -121,6 +122,11 @@ def update_shadows(problem: Problem, u: Array) -> float:
     return dark / max(problem.count, 1.0)
 
 
+def table_lights(problem: Problem) -> Lights:
+    """The lights for the tracer, of the strength that the kernel takes them to have."""
+    return replace(problem.lights, power=problem.table[6].astype(np.float64), intensity=1.0)
+
+
 def optics_material(problem: Problem, material: Material) -> tuple[OpticsMaterial, float]:
     """The material for the tracer, and the factor its light is to be scaled by."""
     known = problem.lights.intensity is not None
@@ -157,8 +163,7 @@ def update_indirect(
     finer = problem.finer
     factor = max(1, max(problem.shape) // grid)
     around = continued(*subdivided(problem, u, finer), factor, BEYOND_TRACED)
-    lights = replace(problem.lights, power=problem.table[6].astype(np.float64), intensity=1.0)
-    traced, scale = optics_material(problem, material)
+    lights, (traced, scale) = table_lights(problem), optics_material(problem, material)
 
     def seen(shown: Array | None, samples: int) -> NDArray[np.float32]:
         images = indirect(
@@ -225,8 +230,7 @@ def update_mirrored(
     used = (problem.weight > 0)[..., None] & ((residual < 0) | ~pictures.clipped)
     trust = 1 / (1 + np.square(problem.doubt * problem.indirect / root))
     around = continued(*subdivided(problem, u, finer), 1, BEYOND_TRACED)
-    lights = replace(problem.lights, power=problem.table[6].astype(np.float64), intensity=1.0)
-    traced, scale = optics_material(problem, material)
+    lights, (traced, scale) = table_lights(problem), optics_material(problem, material)
     by_light = 0.5 * scale / root  # of the root of the model, by light in the tracer's units
     weight = used * trust * loss.weight(residual)
     b = around.border
@@ -242,7 +246,7 @@ def update_mirrored(
         # A place has a share of its pixel's light, and the sizes of a row are those of the pixel.
         around.points, around.normals, around.camera, lights, traced,
         fine(weight * residual * by_light / finer**2), fine(weight * by_light**2 / finer**2),
-        around.normals + change, step, samples=max(1, samples // finer**2), seed=seed,
+        change, step, samples=max(1, samples // finer**2), seed=seed,
     )  # fmt: skip
     sums = np.nan_to_num(around.inner(sums))
     sums[2:] *= STIFFNESS
@@ -260,13 +264,13 @@ def mirrored_share(problem: Problem, u: Array, material: Material) -> float:
     return float((problem.indirect.sum(-1) > 0.3 * model)[inside].mean())
 
 
-def update_reflectance(problem: Problem, u: Array, material: Material, width: float) -> None:
+def update_reflectance(problem: Problem, u: Array, material: Material, loss: Loss) -> None:
     """Learn the metal's reflectance from the light between its places.
 
     Without the lights' intensity pictures give ks, which is reflectance times intensity; light
     that came by another place was reflected once more. With it, what the tracer leaves out (longer
-    paths, walls beyond the picture) still asks for a few per cent. One robust Gauss-Newton step
-    (`width` of Geman-McClure's loss) of a factor on the traced light, over the pixel-lights that
+    paths, walls beyond the picture) still asks for a few per cent. One Gauss-Newton step
+    (of a robust loss) of a factor on the traced light, over the pixel-lights that
     have most of theirs from it. The new value is for the next trace.
     """
     traced = problem.indirect
@@ -279,7 +283,7 @@ def update_reflectance(problem: Problem, u: Array, material: Material, width: fl
     residual = (pictures.root() - root)[used]
     by_factor = (traced / (2 * root))[used]
     trust = 1 / (1 + np.square(2 * problem.doubt * by_factor))
-    weight = trust / np.square(1 + np.square(residual / width))
+    weight = trust * loss.weight(residual)
     information = float((weight * by_factor**2).sum())
     if information > 0 and used.sum() > 0.01 * problem.count:
         step = float((weight * residual * by_factor).sum()) / information

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from simulated_parts import at_the_truth
 
@@ -11,7 +9,7 @@ from reconstruct.optics.interreflection import indirect
 from reconstruct.optics.mirrored import by_mirrored_slopes
 from reconstruct.refine.method import HUBER
 from reconstruct.refine.problem import Material, Problem
-from reconstruct.refine.transport import BEYOND_TRACED, continued, optics_material
+from reconstruct.refine.transport import BEYOND_TRACED, continued, optics_material, table_lights
 
 METAL = Material("ggx", 0.25, 0.25, ks=0.8)
 
@@ -25,7 +23,7 @@ def pit() -> tuple[Problem, np.ndarray]:
 def test_light_that_places_send_on_changes_with_their_slopes_as_it_is_said_to() -> None:
     problem, u = pit()
     around = continued(problem, u, 1, BEYOND_TRACED)
-    lights = replace(problem.lights, power=problem.table[6].astype(float), intensity=1.0)
+    lights = table_lights(problem)
     metal, _ = optics_material(problem, METAL)
     p, q, turned = around.slopes()
     step = 0.01 * (1 + p * p + q * q)
@@ -34,7 +32,7 @@ def test_light_that_places_send_on_changes_with_their_slopes_as_it_is_said_to() 
     rays = {"samples": 32, "bounces": 1, "seed": 5}
     by_p, by_q, pp, pq, qq = by_mirrored_slopes(
         around.points, around.normals, around.camera, lights, metal, pull, np.ones_like(pull),
-        np.stack([turned(step, 0.0), turned(0.0, step)]), step, **rays,
+        np.stack([turned(step, 0.0), turned(0.0, step)]) - turned(0.0, 0.0), step, **rays,
     )  # fmt: skip
     rows, columns = np.mgrid[0 : p.shape[0], 0 : p.shape[1]] / 15.0
     more_p, more_q = step * np.sin(rows), step * np.cos(columns + rows)

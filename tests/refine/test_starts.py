@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from reconstruct.refine.transport import (
     SLOPE_STEP,
     continued,
     optics_material,
+    table_lights,
     update_indirect,
 )
 
@@ -64,7 +64,7 @@ def test_light_between_places_is_known_at_other_slopes() -> None:
     along, across, turned = around.slopes()
     np.testing.assert_allclose(turned(0.0, 0.0), around.normals, atol=1e-9)
     step = 0.5 * SLOPE_STEP * (1 + along**2 + across**2)
-    lights = replace(problem.lights, power=problem.table[6].astype(float), intensity=1.0)
+    lights = table_lights(problem)
     traced, scale = optics_material(problem, metal)
     ahead = scale * around.inner(
         indirect(

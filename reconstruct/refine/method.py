@@ -27,9 +27,10 @@ from reconstruct.refine.search import searched
 from reconstruct.refine.selfcalibrate import with_lights
 from reconstruct.refine.solve import State, fit_material, gauss_newton, settled
 from reconstruct.refine.starts import first_materials, first_surfaces
-from reconstruct.refine.subpixel import FIRST_ROUNDS, Areas, fineness, released, within_pixels
+from reconstruct.refine.subpixel import FIRST_ROUNDS, Areas, released, within_pixels
 from reconstruct.refine.transport import (
     mirrored_share,
+    search_reflectance,
     update_indirect,
     update_reflectance,
     update_shadows,
@@ -86,7 +87,7 @@ class Refinement:
         self.notes: dict[str, Any] = {}
         self.odd: NDArray[np.bool_] | None = None  # places with a material of their own
         self.follows = False  # whether steps take light between places as moving with the surface
-        self.areas: Areas | None = None  # while pixels are areas from the first level on
+        self.areas: Areas | None = None  # while pixels are areas from the start on
         with self.clock.stage("encode"):
             self.pictures = encode(stack)
 
@@ -120,8 +121,7 @@ class Refinement:
         self.notes["starts"] = tried
         state = self.with_lay(problem, best, tried)
         led = self.begun_again(problem, self.followed(problem, state))
-        whole = problem.pictures is self.pictures  # the pictures' own pixels, not averages
-        if not (self.follows and whole and fineness(problem.shape) > 1):
+        if not self.follows:
             return led
         # As points such a part fits best where it is not: only what was led out goes on from there.
         return self.followed_by_areas(problem, led if "begun_again" in self.notes else state)
@@ -208,7 +208,7 @@ class Refinement:
         return best
 
     def followed_by_areas(self, problem: Problem, state: State) -> State:
-        """The same with pixels as areas, where the first level has the pictures' own."""
+        """The same with pixels as areas: those of the first level are never points of the part."""
         self.areas = Areas(problem, self.options.height_mm, True, FIRMNESS)
         before = np.inf
         while self.areas.turns < AREA_TURNS:
@@ -272,7 +272,10 @@ class Refinement:
             with self.clock.stage("inter-reflection"):
                 update_indirect(problem, state.u, state.material, by_slopes=self.follows)
         if not last:
-            return solve(state, HUBER, 4)
+            if self.areas is None:
+                return solve(state, HUBER, 4)
+            self.areas = None  # the next level's pixels are others, and small enough for points
+            return released(problem, state, HUBER)
         with self.clock.stage("search"):
             state = self.reconsidered(problem, state)
             state, found = searched(problem, state, HUBER, height)
@@ -289,6 +292,8 @@ class Refinement:
         if self.areas is None:
             state = solve(state, FINAL, 6)
             with self.clock.stage("inter-reflection"):
+                if self.follows:
+                    search_reflectance(problem, state.u, state.material, FINAL)
                 update_indirect(
                     problem, state.u, state.material, samples=128, seed=1, by_slopes=self.follows
                 )

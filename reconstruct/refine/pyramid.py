@@ -15,13 +15,15 @@ COARSE = 64
 
 
 def binning_factors(size: int) -> list[int]:
-    """Binning factors from coarse to fine, in steps of 8 at most."""
-    factor = 1
+    """Binning factors from coarse to fine: the first leaves 48 to 96 px, those after it are 1, 8, …
+
+    What a part's places light in each other is lost where fewer pixels are left.
+    """
+    coarsest = 2 ** max(0, int(np.ceil(np.log2(size / (1.5 * COARSE)))))
     factors = [1]
-    while size / factor > 1.5 * COARSE:
-        factor *= 4 if size / factor <= 8 * COARSE else 8
-        factors.append(factor)
-    return factors[::-1]
+    while 8 * factors[-1] < coarsest:
+        factors.append(8 * factors[-1])
+    return [coarsest, *(f for f in reversed(factors) if f < coarsest)]
 
 
 def upsampled(u: Array, factor: int, shape: tuple[int, int]) -> Array:

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 
 from calib.camera import Camera
 from calib.lights import Lights
@@ -292,3 +293,24 @@ def update_reflectance(problem: Problem, u: Array, material: Material, loss: Los
         problem.mirroring = float(
             np.clip(problem.mirroring * factor, *(KNOWN_MIRRORING if known else MIRRORING))
         )
+
+
+def search_reflectance(problem: Problem, u: Array, material: Material, loss: Loss) -> None:
+    """Learn it from all places alike, by the factor on the traced light that costs least.
+
+    For the last level: at the others, where slopes and not this factor are off, places that have
+    some of their light from elsewhere would mislead it.
+    """
+    traced, light = problem.traced, 3 * len(problem.pictures)
+
+    def cost(factor: float) -> float:
+        problem.traced = traced.copy()
+        problem.traced[..., :light] *= np.float32(factor)
+        return problem.evaluate(u, material, loss, with_material=False).cost
+
+    known = problem.lights.intensity is not None
+    low, high = KNOWN_MIRRORING if known else MIRRORING
+    bounds = (low / problem.mirroring, high / problem.mirroring)
+    found = minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 0.01})
+    problem.traced = traced
+    problem.mirroring *= float(found.x)

@@ -1,0 +1,82 @@
+"""Levels from coarse to fine, and parts whose places light each other on them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from simulated_parts import at_the_truth
+
+from reconstruct.methods import Options, reconstruct
+from reconstruct.optics.interreflection import indirect
+from reconstruct.optics.material import Material as Metal
+from reconstruct.optics.render import render
+from reconstruct.refine.data import lessened
+from reconstruct.refine.method import FINAL
+from reconstruct.refine.problem import Material
+from reconstruct.refine.pyramid import binning_factors
+from reconstruct.refine.transport import continued, search_reflectance, update_indirect
+from reconstruct.stack import Stack
+
+METAL = Material("ggx", 0.25, 0.25, ks=0.8)
+
+
+@given(st.integers(1, 20_000))
+def test_the_first_level_is_neither_large_nor_small(size: int) -> None:
+    factors = binning_factors(size)
+    assert factors[-1] == 1
+    assert all(1 < coarse / fine <= 8 for coarse, fine in pairwise(factors))
+    assert size / factors[0] <= 96
+    assert size / factors[0] > 48 or factors == [1]
+
+
+def test_a_metal_that_mirrors_more_is_known_by_the_light_between_its_places() -> None:
+    _, problem, u = at_the_truth()
+    pit = u.mean() - 3 * (u - u.mean())
+    update_indirect(problem, pit, METAL, by_slopes=True)
+    model = problem.render_rows(pit, METAL, 0, problem.shape[0])
+    more = model + 0.1 * problem.indirect + np.float32(problem.pictures.epsilon)
+    problem.pictures.code[:] = lessened(0 * problem.pictures.code, problem.pictures.scale, -more)
+    traced = problem.traced.copy()
+    search_reflectance(problem, pit, METAL, FINAL)
+    assert abs(problem.mirroring - 1.1) < 0.02
+    np.testing.assert_array_equal(problem.traced, traced)
+
+
+@pytest.mark.slow
+def test_a_deep_part_is_found_at_more_pixels_than_its_first_level_has() -> None:
+    """Median slope 38°, its walls light each other; pictures average 2 × 2 finer places."""
+    size, times = 104, 2
+    scene, problem, u = at_the_truth(size * times)
+    problem.weight[:] = 0
+    edge = 4 * times
+    problem.weight[edge:-edge, edge:-edge] = 1  # it ends within the picture
+    part = continued(problem, u.mean() - 3 * (u - u.mean()), 1, 0.0)
+    camera, lights, metal = scene.rig.camera, scene.rig.lights, Metal.metal("Al", 0.2)
+    shown = part.points, part.normals, camera, lights, metal
+    image = render(*shown) + indirect(*shown, grid=size * times, samples=48, smooth=0.0)
+
+    def pooled(images: np.ndarray) -> np.ndarray:
+        blocks = images.reshape(*images.shape[:-2], size, times, size, times)
+        return np.asarray(blocks.mean((-3, -1)))
+
+    image, height_mm = pooled(np.nan_to_num(image)), pooled(part.points[..., 2])
+    mask = pooled(problem.weight) == 1
+    normals = np.moveaxis(pooled(np.moveaxis(part.normals, -1, 0)), 0, -1)
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    rng, gain = np.random.default_rng(0), 12_000 / np.quantile(image, 0.998)
+    electrons = rng.poisson(image * gain) + rng.normal(0, 3, image.shape)
+    stack = Stack(
+        np.arange(1, 97), (np.minimum(electrons, 12_000) / gain).astype(np.float32),
+        electrons >= 12_000, (3 / gain) ** 2, 1 / gain,
+    )  # fmt: skip
+    options = Options(
+        height_mm=float(height_mm[mask].mean()), mask=mask, start="dpps", uncertainty=False
+    )
+    surface = reconstruct("refine", stack, camera.binned(times), lights, options)
+    cosine = np.clip((surface.normals * normals).sum(-1)[mask], -1, 1)
+    assert np.degrees(np.arccos(cosine)).mean() < 1.2
+    assert (surface.height_mm - height_mm)[mask].std() < 0.2

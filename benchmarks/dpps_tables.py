@@ -310,6 +310,7 @@ def starts(count: int, weights: Path | None, size: int) -> None:
         wide = replace(ask, size=FINER * (ask.size + 2 * BEYOND_PX))
         for seed in itertools.islice(seeds_of(wide), count):
             part = simulated(seed, ask)
+            lit = shown(part)
             found: dict[str, tuple[float, float, float]] = {}
             for start in ("halfvector", "dpps"):
                 options = methods.Options(
@@ -319,12 +320,12 @@ def starts(count: int, weights: Path | None, size: int) -> None:
                 surface = methods.reconstruct(
                     "refine", part.stack, part.camera, part.lights, options
                 )
-                whole_mm, shown_mm = part.errors(surface)[1], shown(part).errors(surface)[1]
-                share = whole_mm / part.field_mm
-                found[start] = (float(surface.summary["residual"]), share, shown_mm / part.field_mm)
+                share, of_lit = (each.errors(surface)[1] / part.field_mm for each in (part, lit))
+                found[start] = (float(surface.summary["residual"]), share, of_lit)
                 ends[start].append(share)
-            for name_of, share in zip(("best", "shown"), min(found.values())[1:], strict=True):
-                ends[name_of].append(share)
+            _, share, of_lit = min(found.values())
+            ends["best"].append(share)
+            ends["shown"].append(of_lit)
             beckmann.append(scene_of(seed, wide, "test").beckmann)
             seen.append(black_share(part) < BLACK)
             whole.append(seen[-1] and torn_error(part) < TORN)

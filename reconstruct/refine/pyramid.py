@@ -23,7 +23,9 @@ def binning_factors(size: int) -> list[int]:
     factors = [1]
     while 8 * factors[-1] < coarsest:
         factors.append(8 * factors[-1])
-    return [coarsest, *(f for f in reversed(factors) if f < coarsest)]
+    if coarsest > 1:
+        factors.append(coarsest)
+    return factors[::-1]
 
 
 def upsampled(u: Array, factor: int, shape: tuple[int, int]) -> Array:

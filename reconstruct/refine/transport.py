@@ -265,6 +265,11 @@ def mirrored_share(problem: Problem, u: Array, material: Material) -> float:
     return float((problem.indirect.sum(-1) > 0.3 * model)[inside].mean())
 
 
+def mirroring_bounds(problem: Problem) -> tuple[float, float]:
+    """Least and largest factor on the metal's reflectance that is believed."""
+    return MIRRORING if problem.lights.intensity is None else KNOWN_MIRRORING
+
+
 def update_reflectance(problem: Problem, u: Array, material: Material, loss: Loss) -> None:
     """Learn the metal's reflectance from the light between its places.
 
@@ -289,10 +294,7 @@ def update_reflectance(problem: Problem, u: Array, material: Material, loss: Los
     if information > 0 and used.sum() > 0.01 * problem.count:
         step = float((weight * residual * by_factor).sum()) / information
         factor = 1 + np.clip(step, -REFLECTANCE_STEP, REFLECTANCE_STEP)
-        known = problem.lights.intensity is not None
-        problem.mirroring = float(
-            np.clip(problem.mirroring * factor, *(KNOWN_MIRRORING if known else MIRRORING))
-        )
+        problem.mirroring = float(np.clip(problem.mirroring * factor, *mirroring_bounds(problem)))
 
 
 def search_reflectance(problem: Problem, u: Array, material: Material, loss: Loss) -> None:
@@ -308,9 +310,7 @@ def search_reflectance(problem: Problem, u: Array, material: Material, loss: Los
         problem.traced[..., :light] *= np.float32(factor)
         return problem.evaluate(u, material, loss, with_material=False).cost
 
-    known = problem.lights.intensity is not None
-    low, high = KNOWN_MIRRORING if known else MIRRORING
-    bounds = (low / problem.mirroring, high / problem.mirroring)
+    bounds = tuple(bound / problem.mirroring for bound in mirroring_bounds(problem))
     found = minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 0.01})
     problem.traced = traced
     problem.mirroring *= float(found.x)

@@ -56,6 +56,15 @@ def errors(surface: Surface, scene: RenderedScene, border: int = 6) -> tuple[np.
     return height - height.mean(), np.degrees(np.arccos(np.clip(cosine, -1, 1))), mask
 
 
+def pit(size: int = 64) -> tuple[RenderedScene, Problem, np.ndarray]:
+    """The part turned upside down and made three times as deep: its walls light each other.
+
+    The scene and the pictures remain those of the part as it was.
+    """
+    scene, problem, u = at_the_truth(size)
+    return scene, problem, u.mean() - 3 * (u - u.mean())
+
+
 def at_the_truth(size: int = 64) -> tuple[RenderedScene, Problem, np.ndarray]:
     """A part, the fit to its pictures, and its true surface as log-depth."""
     scene = part("field-3", size)

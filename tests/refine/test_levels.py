@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulated_parts import at_the_truth
+from simulated_parts import pit
 
 from reconstruct.methods import Options, reconstruct
 from reconstruct.optics.interreflection import indirect
@@ -34,14 +34,13 @@ def test_the_first_level_is_neither_large_nor_small(size: int) -> None:
 
 
 def test_a_metal_that_mirrors_more_is_known_by_the_light_between_its_places() -> None:
-    _, problem, u = at_the_truth()
-    pit = u.mean() - 3 * (u - u.mean())
-    update_indirect(problem, pit, METAL, by_slopes=True)
-    model = problem.render_rows(pit, METAL, 0, problem.shape[0])
+    _, problem, u = pit()
+    update_indirect(problem, u, METAL, by_slopes=True)
+    model = problem.render_rows(u, METAL, 0, problem.shape[0])
     more = model + 0.1 * problem.indirect + np.float32(problem.pictures.epsilon)
     problem.pictures.code[:] = lessened(0 * problem.pictures.code, problem.pictures.scale, -more)
     traced = problem.traced.copy()
-    search_reflectance(problem, pit, METAL, FINAL)
+    search_reflectance(problem, u, METAL, FINAL)
     assert abs(problem.mirroring - 1.1) < 0.02
     np.testing.assert_array_equal(problem.traced, traced)
 
@@ -50,11 +49,11 @@ def test_a_metal_that_mirrors_more_is_known_by_the_light_between_its_places() ->
 def test_a_deep_part_is_found_at_more_pixels_than_its_first_level_has() -> None:
     """Median slope 38°, its walls light each other; pictures average 2 × 2 finer places."""
     size, times = 104, 2
-    scene, problem, u = at_the_truth(size * times)
+    scene, problem, u = pit(size * times)
     problem.weight[:] = 0
     edge = 4 * times
     problem.weight[edge:-edge, edge:-edge] = 1  # it ends within the picture
-    part = continued(problem, u.mean() - 3 * (u - u.mean()), 1, 0.0)
+    part = continued(problem, u, 1, 0.0)
     camera, lights, metal = scene.rig.camera, scene.rig.lights, Metal.metal("Al", 0.2)
     shown = part.points, part.normals, camera, lights, metal
     image = render(*shown) + indirect(*shown, grid=size * times, samples=48, smooth=0.0)

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-from simulated_parts import at_the_truth
+from simulated_parts import pit
 
 from reconstruct.optics.interreflection import indirect
 from reconstruct.optics.mirrored import by_mirrored_slopes
 from reconstruct.refine.method import HUBER
-from reconstruct.refine.problem import Material, Problem
+from reconstruct.refine.problem import Material
 from reconstruct.refine.transport import BEYOND_TRACED, continued, optics_material, table_lights
 
 METAL = Material("ggx", 0.25, 0.25, ks=0.8)
 
 
-def pit() -> tuple[Problem, np.ndarray]:
-    """A part turned upside down and made three times as deep: its walls light each other."""
-    _, problem, u = at_the_truth()
-    return problem, u.mean() - 3 * (u - u.mean())
-
-
 def test_light_that_places_send_on_changes_with_their_slopes_as_it_is_said_to() -> None:
-    problem, u = pit()
+    _, problem, u = pit()
     around = continued(problem, u, 1, BEYOND_TRACED)
     lights = table_lights(problem)
     metal, _ = optics_material(problem, METAL)
@@ -54,7 +48,7 @@ def test_light_that_places_send_on_changes_with_their_slopes_as_it_is_said_to() 
 
 
 def test_what_changes_elsewhere_is_part_of_cost_and_step() -> None:
-    problem, u = pit()
+    _, problem, u = pit()
     alone = problem.evaluate(u, METAL, HUBER, False)
     rng = np.random.default_rng(0)
     blocks = rng.normal(size=(7, *problem.shape))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simulated_parts import at_the_truth, part, pictures
+from simulated_parts import at_the_truth, part, pictures, pit
 
 from reconstruct.dpps.captured import read_captured
 from reconstruct.errors import ReconstructError
@@ -48,9 +48,7 @@ def test_a_learned_start_without_weights_is_refused_only_where_it_is_asked_for()
 
 
 def test_light_between_places_is_known_at_other_slopes() -> None:
-    _, problem, u = at_the_truth()
-    # A pit: the part turned upside down and made three times as deep.
-    u = u.mean() - 3 * (u - u.mean())
+    _, problem, u = pit()
     metal = Material("ggx", 0.3, 0.3, ks=0.8)
     update_indirect(problem, u, metal, samples=256, by_slopes=True)
     n = len(problem.pictures)
@@ -81,8 +79,7 @@ def test_light_between_places_is_known_at_other_slopes() -> None:
 
 
 def test_speckle_of_traced_light_averages_out_as_the_surface_moves() -> None:
-    _, problem, u = at_the_truth()
-    u = u.mean() - 3 * (u - u.mean())  # a pit
+    _, problem, u = pit()
     metal = Material("ggx", 0.3, 0.3, ks=0.8)
     update_indirect(problem, u, metal, samples=512)
     clean = problem.indirect.copy()

@@ -1,7 +1,7 @@
 """Tables of the learned start: synthetic parts, captures, time. Prints Markdown.
 
 Usage: python benchmarks/dpps_tables.py [--weights FILE] [--samples 20] [--published CHECKPOINT]
-                                       [--only ROWS] [--size 64]
+                                       [--only ROWS]
 
 Synthetic parts come from the test split, 128×128. "Half vector" is the mean half vector under
 the pictures' intensities, integrated with the same Poisson solver: the best start without learning.
@@ -11,46 +11,29 @@ Roughness enters through the width α = 2.5 Ra / ℓ with a correlation length �
 from __future__ import annotations
 
 import argparse
-import itertools
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from calib.camera import Camera
-from calib.lights import Lights
-from capture import bracket, hdr
 from reconstruct import methods
 from reconstruct.dpps import fusion, predict
 from reconstruct.dpps.captured import Captured, captured_in
 from reconstruct.dpps.dataset import PUBLISHED_RIG, published_pair
-from reconstruct.dpps.drawing import Ask, scene_of
+from reconstruct.dpps.drawing import Ask
 from reconstruct.dpps.network import ready
 from reconstruct.dpps.published import PublishedNet, read_published
 from reconstruct.dpps.samples import draw
 from reconstruct.dpps.view import view_of_sample
 from reconstruct.dpps.weights import read_weights
-from reconstruct.integrate import height_of, image_coordinates, integrate_normals
-from reconstruct.optics.interreflection import indirect
-from reconstruct.optics.material import Material
-from reconstruct.optics.render import render
-from reconstruct.stack import Stack
 from reconstruct.surface import Surface
 
 STEEP = Ask(
     size=128, rig="dome96", slope_deg=(40, 50), alpha=(0.09, 0.4), zoom=0, shapes="blobby",
     ideal=True, rays=32,
 )  # fmt: skip
-# A simulated part is drawn so much finer than its pictures, ends so far within them, and is cut out
-# of one that goes on so far beyond.
-FINER, EDGE_PX, BEYOND_PX = 4, 3, 8
-BLACK = 0.1  # share of a part in no picture, from which on its surface is a guess
-# Error (share of the field) of the height that the true normals themselves integrate to, from which
-# on a part is torn: by cliffs within a pixel, or into pieces, whose levels no normals tell.
-TORN = 0.005
 CAPTURES = Path(__file__).resolve().parents[1].parent / "shared" / "captures"
 
 
@@ -183,169 +166,14 @@ def times(model, net: PublishedNet) -> None:
             print(f"| {name}, 96×{size}×{size} | {best:.3f} |", flush=True)
 
 
-def seeds_of(ask: Ask) -> Iterator[int]:
-    """Seeds of the parts whose median slope is in the range asked for: not plates with a wall."""
-    for seed in itertools.count():
-        scene = scene_of(seed, ask, "test")
-        facing = scene.normals()[scene.inner][scene.mask[scene.inner]][:, 2]
-        slope = float(np.degrees(np.arccos(np.median(facing))))
-        if ask.slope_deg is None or ask.slope_deg[0] <= slope <= ask.slope_deg[1]:
-            yield seed
-
-
-def simulated(seed: int, ask: Ask) -> Captured:
-    """A part under a 96-LED dome by the renderer of `reconstruct.optics`, its lights calibrated.
-
-    Cast shadows, up to three bounces between places of the part, LEDs as discs, and the exposures
-    that `rig capture --exposures auto` takes. Drawn and rendered four times finer than
-    the pictures, so that a pixel sees an area and not a point. The part is cut to end within the
-    pictures: of one that goes on beyond them, walls are lit by what no picture shows.
-    """
-    scene = scene_of(seed, replace(ask, size=FINER * (ask.size + 2 * BEYOND_PX)), "test")
-    rng = np.random.default_rng([9, seed])
-    log_depth, normals, mask, *rays = (
-        each[scene.inner]
-        for each in (scene.log_depth, scene.normals(), scene.mask, *scene.directions())
-    )
-    n, f, lit = len(mask), 1 / scene.pixel_angle, scene.lights
-    camera = Camera(
-        n, n, np.array([[f, 0, (n - 1) / 2], [0, f, (n - 1) / 2], [0, 0, 1.0]]),
-        t=np.array([0, 0, scene.camera_mm]),
-    )  # fmt: skip
-    lights = replace(
-        Lights.at(lit["position"], lit["power"]), axis=lit["axis"], lobe=lit["lobe"],
-        intensity=1.0,
-    )  # fmt: skip
-    edge = FINER * (BEYOND_PX + EDGE_PX)
-    mask = np.pad(mask[edge:-edge, edge:-edge], edge)
-    depth = np.where(mask, np.exp(log_depth), np.nan)
-    points = np.dstack([rays[0] * depth, rays[1] * depth, scene.camera_mm - depth])
-    normals = np.where(mask[..., None], normals, np.nan)
-    material = Material.metal(
-        str(rng.choice(["Cr", "Cu", "Al", "Fe"])), scene.facts["alpha"],
-        distribution="beckmann" if scene.beckmann else "ggx",
-    )  # fmt: skip
-    image = render(points, normals, camera, lights, material, disc_radius_mm=2.0)
-    # Fewer rays leave noise that no camera has, and refinement would be judged by it.
-    image = image + indirect(
-        points, normals, camera, lights, material, grid=n, samples=128, smooth=0.0
-    )
-    image, height = pooled(image), pooled(scene.camera_mm - depth)
-    normal = np.moveaxis(pooled(np.moveaxis(normals, -1, 0)), 0, -1)
-    seen_part = pooled(mask.astype(float)) > 0.999
-    return Captured(
-        str(seed), exposed(image, lights.ids, seen_part, np.random.default_rng([10, seed])),
-        camera.binned(FINER).cropped(BEYOND_PX, BEYOND_PX, ask.size, ask.size), lights, height,
-        normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9), seen_part,
-    )  # fmt: skip
-
-
-def exposed(image, ids, mask, rng) -> Stack:
-    """Pictures (N, H, W) by a 12-bit sensor of 12,000 electrons, their bracket merged."""
-    noise = hdr.NoiseModel(hdr.TYPICAL_FLOOR + 1 / 4095**2 / 12, hdr.TYPICAL_GAIN)
-    bright = image.max(0)[mask]
-    shortest = bracket.HIGHEST / np.percentile(bright, bracket.BRIGHT_PERCENTILE)
-    longest = bracket.LOWEST / max(np.percentile(bright, bracket.DIM_PERCENTILE), 1e-12)
-    # in units in which two digits, to which exposures are rounded, change nothing
-    exposures = np.array(bracket.bracket(1e3 * shortest, 1e3 * max(shortest, longest))) / 1e3
-    signals = []
-    for exposure in exposures:
-        electrons = image * exposure * 12000
-        seen = rng.poisson(electrons) + rng.normal(0, 3, image.shape)
-        signals.append((np.rint(np.clip(seen / 12000, -0.01, 1) * 4095) / 4095).astype(np.float32))
-    merged = hdr.merge_bracket(
-        [s.reshape(len(s), -1) for s in signals], [s.reshape(len(s), -1) >= 1 for s in signals],
-        list(exposures), noise,
-    )  # fmt: skip
-    floor, gain = hdr.merged_noise(noise, list(exposures))
-    return Stack(
-        ids, merged.radiance.reshape(image.shape), merged.clipped.reshape(image.shape), floor, gain
-    )
-
-
-def pooled(images):
-    """The picture's part of fine images (…, H, W), averaged over its pixels; NaN counts as 0."""
-    height, width = (size // FINER for size in images.shape[-2:])
-    shape = (*images.shape[:-2], height, FINER, width, FINER)
-    mean = np.nan_to_num(images).reshape(shape).mean((-3, -1))
-    return mean[..., BEYOND_PX : height - BEYOND_PX, BEYOND_PX : width - BEYOND_PX]
-
-
-def shown(part: Captured) -> Captured:
-    """The part where a picture shows it, above three sigma of the read noise."""
-    bright = part.stack.radiance.max(0) >= 3 * np.sqrt(part.stack.noise_floor)
-    return replace(part, mask=part.mask & bright)
-
-
-def black_share(part: Captured) -> float:
-    """Share of the part that no picture shows."""
-    return 1 - float(shown(part).mask.sum() / part.mask.sum())
-
-
-def torn_error(part: Captured) -> float:
-    """Share of the field by which the height misses that the true normals integrate to."""
-    normals = np.where(part.mask[..., None], part.normals, np.nan)
-    u = integrate_normals(normals, part.camera, part.mean_height_mm, part.mask)
-    found = height_of(u, part.camera, image_coordinates(part.camera)[0])
-    return float((found - part.height_mm)[part.mask].std() / part.field_mm)
-
-
-def starts(count: int, weights: Path | None, size: int) -> None:
-    """Share of parts that refinement brings within 1 % and 0.2 % of the field, by start."""
-    steep = replace(STEEP, size=size)
-    sets = {
-        "slopes 45°, α 0.09-0.4": steep,
-        "slopes 45°, α 0.05-0.09": replace(steep, alpha=(0.05, 0.09)),
-        "slopes 55°, α 0.09-0.4": replace(steep, slope_deg=(50, 60)),
-    }
-    print(
-        "\n| parts | half vector: 1 % / 0.2 % | dpps | lower residual | where shown "
-        "| of GGX metals | of Beckmann metals "
-        f"| of parts less than {BLACK:.0%} black | of these, not torn |"
-        "\n|---|---|---|---|---|---|---|---|---|"
-    )
-    for name, ask in sets.items():
-        ends: dict[str, list[float]] = {"halfvector": [], "dpps": [], "best": [], "shown": []}
-        seen, whole, beckmann = [], [], []
-        wide = replace(ask, size=FINER * (ask.size + 2 * BEYOND_PX))
-        for seed in itertools.islice(seeds_of(wide), count):
-            part = simulated(seed, ask)
-            lit = shown(part)
-            found: dict[str, tuple[float, float, float]] = {}
-            for start in ("halfvector", "dpps"):
-                options = methods.Options(
-                    height_mm=part.mean_height_mm, mask=part.mask, start=start,
-                    uncertainty=False, weights=weights,
-                )  # fmt: skip
-                surface = methods.reconstruct(
-                    "refine", part.stack, part.camera, part.lights, options
-                )
-                share, of_lit = (each.errors(surface)[1] / part.field_mm for each in (part, lit))
-                found[start] = (float(surface.summary["residual"]), share, of_lit)
-                ends[start].append(share)
-            _, share, of_lit = min(found.values())
-            ends["best"].append(share)
-            ends["shown"].append(of_lit)
-            beckmann.append(scene_of(seed, wide, "test").beckmann)
-            seen.append(black_share(part) < BLACK)
-            whole.append(seen[-1] and torn_error(part) < TORN)
-        cells = [
-            f"{(np.array(e) < 0.01).sum()} / {(np.array(e) < 0.002).sum()}" for e in ends.values()
-        ]
-        for chosen in (np.invert(beckmann), beckmann, seen, whole):
-            cells.append(f"{(np.array(ends['best'])[chosen] < 0.01).sum()} of {sum(chosen)}")
-        print(f"| {name}, of {count} | {' | '.join(cells)} |", flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--samples", type=int, default=20)
     parser.add_argument("--published", type=Path)
-    parser.add_argument("--size", type=int, default=64, help="of the parts of --only starts")
     parser.add_argument(
         "--only", default="",
-        choices=("", "synthetic", "captures", "refine", "published", "starts", "times"),
+        choices=("", "synthetic", "captures", "refine", "published", "times"),
     )  # fmt: skip
     options = parser.parse_args()
     model, facts = read_weights(options.weights)
@@ -384,8 +212,6 @@ def main() -> None:
         for name, ask in rows.items():
             if ask.lights in (None, 96):  # it takes 96 pictures
                 published_row(name, ask, options.samples, net)
-    if options.only in ("", "starts"):
-        starts(options.samples, options.weights, options.size)
     if options.only in ("", "times"):
         times(model, net)
 

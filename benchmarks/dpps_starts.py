@@ -4,17 +4,20 @@ Usage: python benchmarks/dpps_starts.py [--rows FILE] [--samples 50] [--size 256
                                         [--starts halfvector dpps] [--sets 45 45-shiny 55]
                                         [--processes 2] [--weights FILE]
 
-Every part costs minutes. Each is written to FILE (JSON lines) as soon as it is done and not run
-again; the table of all parts in FILE is printed as Markdown. Parts are of the test split.
+Every part costs minutes. Each is written to FILE (JSON lines) as soon as it is done, with a digest
+of the weights, and not run again; the table of those asked for is printed as Markdown. Parts are of
+the test split.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 import json
 import multiprocessing
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +34,7 @@ from capture import bracket, hdr
 from reconstruct import methods
 from reconstruct.dpps.captured import Captured
 from reconstruct.dpps.drawing import Ask, Scene, scene_of
+from reconstruct.dpps.weights import SHIPPED
 from reconstruct.integrate import height_of, image_coordinates, integrate_normals
 from reconstruct.optics.interreflection import indirect
 from reconstruct.optics.material import Material
@@ -47,6 +51,7 @@ SETS = {
     "55": ("slopes 55°, α 0.09-0.4", replace(STEEP, slope_deg=(50, 60))),
 }
 STARTS = ("halfvector", "dpps")
+Key = tuple[str, int, int, int]  # set, seed, size and fineness
 # A simulated part ends so far within its pictures, and is cut out of one that goes on so far beyond
 EDGE_PX, BEYOND_PX = 3, 8
 BLACK = 0.1  # share of a part in no picture, from which on its surface is a guess
@@ -67,7 +72,7 @@ class Job:
     weights: Path | None
 
     @property
-    def key(self) -> tuple[str, int, int, int]:
+    def key(self) -> Key:
         return self.name, self.seed, self.size, self.finer
 
     @property
@@ -189,6 +194,7 @@ def outcome(job: Job) -> dict[str, Any]:
     row: dict[str, Any] = {
         "set": job.name, "seed": job.seed, "size": job.size, "finer": job.finer,
         "beckmann": bool(scene.beckmann), "alpha": float(scene.facts["alpha"]),
+        "weights": hashlib.sha256((job.weights or SHIPPED).read_bytes()).hexdigest()[:12],
         "black": 1 - float(lit.mask.sum() / part.mask.sum()), "torn": torn_error(part),
     }  # fmt: skip
     for start in job.starts:
@@ -244,8 +250,14 @@ def within(shares: Sequence[float]) -> str:
     return f"{sum(s < 0.01 for s in shares)} / {sum(s < 0.002 for s in shares)} of {len(shares)}"
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+def read_rows(path: Path) -> dict[Key, dict[str, Any]]:
+    """Rows by set, seed, size and fineness; later starts of a part are put to earlier ones."""
+    rows: dict[Key, dict[str, Any]] = {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        row = json.loads(line)
+        key = (row["set"], row["seed"], row["size"], row["finer"])
+        rows[key] = rows.get(key, {}) | row
+    return rows
 
 
 def one_thread() -> None:
@@ -264,7 +276,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--weights", type=Path)
     options = parser.parse_args()
-    done = {(r["set"], r["seed"], r["size"], r["finer"]) for r in read_rows(options.rows)}
+    rows = read_rows(options.rows)
     jobs = [
         Job(name, seed, options.size, options.finer, tuple(options.starts), options.weights)
         for name in options.sets
@@ -272,17 +284,17 @@ def main() -> None:
             seeds_of(wide(SETS[name][1], options.size, options.finer)), options.samples
         )
     ]
-    left = [job for job in jobs if job.key not in done]
+    left = [job for job in jobs if not {*job.starts} <= {*rows.get(job.key, ())}]
     left.sort(key=lambda job: job.seed)  # an unfinished run has as many of each set
     with multiprocessing.get_context("spawn").Pool(options.processes, one_thread) as pool:
         for row in track(pool.imap_unordered(outcome, left), "parts", len(left)):
             with options.rows.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-    keys = {job.key for job in jobs}
-    table(
-        [r for r in read_rows(options.rows)
-         if (r["set"], r["seed"], r["size"], r["finer"]) in keys]
-    )  # fmt: skip
+    rows = read_rows(options.rows)
+    mine = [rows[job.key] for job in jobs if job.key in rows]
+    table(mine)
+    for weights, number in Counter(row["weights"] for row in mine).items():
+        print(f"\n{number} parts by the weights {weights}")
 
 
 if __name__ == "__main__":

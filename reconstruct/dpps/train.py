@@ -390,38 +390,3 @@ class _Log:
                 [what, run.step, samples, f"{run.seconds / 60:.2f}",
                  f"{run.rate():.3e}", *(f"{v:.5f}" for v in values)]
             )  # fmt: skip
-
-
-def export_weights(checkpoint: Path, path: Path, confidence_parts: int = 24) -> dict[str, Any]:
-    """Write a checkpoint's averaged any-rig weights as safetensors; returns the facts in it.
-
-    With `blend` in the run's configuration they lie between those it began from and its own
-    (Wortsman et al. 2022, robust fine-tuning); refused if the former are gone. The factors of the
-    predicted errors are measured on `confidence_parts` held-out parts.
-    """
-    from reconstruct.dpps.confidence import sigma_scales
-    from reconstruct.dpps.weights import read_weights, write_weights
-
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    model = AnyRigNet(Shape.from_json(json.loads(state["shape"])) if "shape" in state else Shape())
-    model.load_state_dict(state["average"])
-    config = json.loads(state["config"])
-    facts = {
-        "steps": state["step"],
-        "samples": state["step"] // (1 + config["replay"]) * config["batch"],
-        "minutes": round(state["seconds"] / 60, 1),
-        "size_px": config["size"],
-    }
-    share = config.get("blend", 1.0)
-    if config["init"] and (share != 1 or Path(config["init"]).is_file()):
-        first, facts["begun_from"] = read_weights(Path(config["init"]))
-        if share != 1:
-            own = model.state_dict()
-            for name, value in first.state_dict().items():
-                if value.dtype.is_floating_point:
-                    own[name].copy_(value.lerp(own[name], share))
-            facts["blend"] = share
-    if confidence_parts:
-        facts |= sigma_scales(model.eval(), confidence_parts)
-    write_weights(model, path, facts)
-    return facts

@@ -30,10 +30,9 @@ from reconstruct.dpps.train import (
     TrainConfig,
     Trainer,
     build,
-    export_weights,
     replayed,
 )
-from reconstruct.dpps.weights import read_weights, write_weights
+from reconstruct.dpps.weights import export_weights, read_weights, write_weights
 from reconstruct.errors import ReconstructError
 from rig.cli import app
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from reconstruct.integrate import integrate_normals
 from reconstruct.methods import Options
-from reconstruct.refine.method import Refinement
 from reconstruct.refine.problem import Problem
+from reconstruct.refine.refinement import Refinement
 from reconstruct.stack import Stack
 from reconstruct.surface import Surface
 from rig.simulate import RenderedScene, VirtualRig, scene_of, virtual_rig

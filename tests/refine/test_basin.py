@@ -8,8 +8,8 @@ from simulated_parts import at_the_truth
 
 from reconstruct.integrate import integrate_normals
 from reconstruct.refine.basin import begun_again, carried_on, misfits
-from reconstruct.refine.method import HUBER
 from reconstruct.refine.problem import Material, Problem
+from reconstruct.refine.refinement import HUBER
 from reconstruct.refine.solve import State, fit_material, gauss_newton
 from reconstruct.refine.starts import first_materials
 from reconstruct.refine.transport import update_shadows

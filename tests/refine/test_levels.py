@@ -15,9 +15,9 @@ from reconstruct.optics.interreflection import indirect
 from reconstruct.optics.material import Material as Metal
 from reconstruct.optics.render import render
 from reconstruct.refine.data import lessened
-from reconstruct.refine.method import FINAL
 from reconstruct.refine.problem import Material
 from reconstruct.refine.pyramid import binning_factors
+from reconstruct.refine.refinement import FINAL
 from reconstruct.refine.transport import continued, search_reflectance, update_indirect
 from reconstruct.stack import Stack
 

@@ -7,8 +7,8 @@ from simulated_parts import pit
 
 from reconstruct.optics.interreflection import indirect
 from reconstruct.optics.mirrored import by_mirrored_slopes
-from reconstruct.refine.method import HUBER
 from reconstruct.refine.problem import Material
+from reconstruct.refine.refinement import HUBER
 from reconstruct.refine.transport import BEYOND_TRACED, continued, optics_material, table_lights
 
 METAL = Material("ggx", 0.25, 0.25, ks=0.8)

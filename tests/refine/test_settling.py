@@ -9,8 +9,8 @@ from simulated_parts import at_the_truth, pictures
 
 from reconstruct.integrate import at_mean_height, slopes
 from reconstruct.methods import Options
-from reconstruct.refine.method import FINAL, Refinement
 from reconstruct.refine.problem import Material
+from reconstruct.refine.refinement import FINAL, Refinement
 from reconstruct.refine.solve import HELD, State, fit_material, gauss_newton, settled
 from reconstruct.refine.starts import first_materials
 from reconstruct.refine.transport import update_shadows

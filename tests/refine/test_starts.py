@@ -13,8 +13,8 @@ from reconstruct.errors import ReconstructError
 from reconstruct.integrate import slopes
 from reconstruct.methods import Options, reconstruct
 from reconstruct.optics.interreflection import indirect
-from reconstruct.refine.method import HUBER
 from reconstruct.refine.problem import Material
+from reconstruct.refine.refinement import HUBER
 from reconstruct.refine.search import best_normals
 from reconstruct.refine.solve import fit_material
 from reconstruct.refine.starts import first_materials

@@ -7,7 +7,7 @@ from simulated_parts import at_the_truth, part, pictures, rig_of
 
 from reconstruct.methods import Options, reconstruct
 from reconstruct.refine import subpixel
-from reconstruct.refine.method import FINAL
+from reconstruct.refine.refinement import FINAL
 from reconstruct.refine.solve import State, fit_material
 from reconstruct.refine.starts import first_materials
 from reconstruct.refine.subpixel import averaged, fineness, within_pixels

@@ -7,8 +7,8 @@ import pytest
 from simulated_parts import at_the_truth, errors, part, pictures
 
 from reconstruct.methods import Options, reconstruct
-from reconstruct.refine.method import HUBER
 from reconstruct.refine.problem import Material
+from reconstruct.refine.refinement import HUBER
 from reconstruct.refine.solve import State
 from reconstruct.refine.transport import update_indirect
 from reconstruct.refine.uncertainty import estimate

@@ -1,0 +1,404 @@
+"""One run of `refine`: from starts on few pixels to the surface on all of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.camera import Camera
+from calib.lights import Lights
+from reconstruct.integrate import at_mean_height
+from reconstruct.methods import Options
+from reconstruct.refine import basin
+from reconstruct.refine.data import binned, encode
+from reconstruct.refine.dirt import odd_places, update_local
+from reconstruct.refine.lay import find_lay, narrowed, sampled
+from reconstruct.refine.lens import Lens
+from reconstruct.refine.problem import Loss, Problem, kernel_on
+from reconstruct.refine.pyramid import binned_weight, binning_factors, upsampled
+from reconstruct.refine.search import searched
+from reconstruct.refine.selfcalibrate import with_lights
+from reconstruct.refine.solve import State, fit_material, gauss_newton, settled
+from reconstruct.refine.starts import first_materials, first_surfaces
+from reconstruct.refine.subpixel import FIRST_ROUNDS, Areas, released, within_pixels
+from reconstruct.refine.transport import (
+    mirrored_share,
+    search_reflectance,
+    update_indirect,
+    update_reflectance,
+    update_shadows,
+)
+from reconstruct.stack import Stack
+
+Array = NDArray[np.float64]
+HUBER = Loss("huber", 0.02)
+FINAL = Loss("geman", 0.05)
+# Rounds of taking the lens's blur out; after the trial ones it must leave a share of the cost, and
+# each further one a share of the cost before it.
+LENS_ROUNDS, LENS_TRIAL, LENS_GAIN, LENS_GOES_ON = 8, 1, 0.93, 0.98
+# The least blur in px that is taken out, and the first guess: the surface has followed the blur,
+# so that the first step towards it comes out short.
+MIN_SIGMA_PX, FIRST_SIGMA_PX = 0.2, 0.5
+RECONSIDER_GAIN = 0.97
+# From this share of the part on, lit by its other places, steps follow that light: so many turns at
+# most, each from a surface moved on by a share of the last turn's step, until so many gain nothing.
+FOLLOWED_SHARE, FOLLOWED, AHEAD, FOLLOWED_GAIN, IDLE = 0.02, 32, 0.4, 0.995, 3
+# With pixels as areas: so many turns at most, while one leaves less than a share of the last cost.
+AREA_TURNS, AREAS_GO_ON = 16, 0.985
+# There the slopes of walls without light of their own are damped less.
+FIRMNESS = 0.1
+# Of the trace before, so much goes into one of a surface that moved little: speckle averages out.
+KEPT = 0.5
+# Share of the residual that places with a material of their own must leave.
+DIRT_GAIN = 0.85
+
+
+@dataclass(eq=False)
+class Clock:
+    """Seconds spent per stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+class Refinement:
+    """One run: the levels' problems and what was found on them."""
+
+    def __init__(self, stack: Stack, camera: Camera, lights: Lights, options: Options) -> None:
+        self.camera, self.lights, self.options = camera, lights, options
+        self.ids = stack.ids
+        self.clock = Clock()
+        self.threads = options.threads or os.cpu_count() or 1
+        self.kernel = kernel_on(options.device)
+        self.notes: dict[str, Any] = {}
+        self.odd: NDArray[np.bool_] | None = None  # places with a material of their own
+        self.follows = False  # whether steps take light between places as moving with the surface
+        self.areas: Areas | None = None  # while pixels are areas from the start on
+        with self.clock.stage("encode"):
+            self.pictures = encode(stack)
+
+    def problem(self, factor: int) -> Problem:
+        """The fit at a binning factor."""
+        pictures = self.pictures if factor == 1 else binned(self.pictures, factor)
+        camera = self.camera if factor == 1 else self.camera.binned(factor)
+        flat = self.options.flat
+        count = len(self.pictures)
+        step = 1.0
+        if flat is None:
+            flat = np.ones((1, 1, count), np.float32)
+        else:
+            step = self.camera.height / flat.shape[0] / factor
+        weight = binned_weight(self.options.mask, self.pictures.shape, factor)
+        return Problem(
+            camera, self.lights, pictures, weight, flat, step, threads=self.threads,
+            kernel=self.kernel,
+        )  # fmt: skip
+
+    def begin(self, problem: Problem) -> State:
+        """Try starts and distributions at the coarsest level; the lowest residual goes on."""
+        best: State | None = None
+        tried: dict[str, float] = {}
+        for name, u in first_surfaces(problem, self.ids, self.lights, self.options):
+            update_shadows(problem, u)
+            for material in first_materials(problem, u, HUBER):
+                start = f"{name}/{material.model}"
+                best = self.lower(problem, best, State(u, material), start, tried)
+        assert best is not None
+        self.notes["starts"] = tried
+        state = self.with_lay(problem, best, tried)
+        led = self.begun_again(problem, self.followed(problem, state))
+        if not self.follows:
+            return led
+        # As points such a part fits best where it is not: only what was led out goes on from there.
+        return self.followed_by_areas(problem, led if "begun_again" in self.notes else state)
+
+    @property
+    def firmness(self) -> float:
+        return FIRMNESS if self.follows else 1.0
+
+    def begun_again(self, problem: Problem, state: State) -> State:
+        """With misfits led out of their basin."""
+        state, taken = basin.begun_again(
+            problem, state, HUBER, self.options.height_mm, self.follows, self.firmness
+        )
+        if taken:
+            self.notes["begun_again"] = taken
+        return state
+
+    def with_lay(self, problem: Problem, state: State, tried: dict[str, float]) -> State:
+        """The same with a directed finish, where that explains the pictures much better."""
+        best = state
+        lay = find_lay(problem, state.u, state.material, HUBER)
+        if lay is None:
+            return state
+        for model in ("ggx", "beckmann"):
+            first, _ = fit_material(problem, state.u, replace(lay, model=model), HUBER)
+            best = self.lower(problem, best, State(state.u, first), f"lay/{model}", tried)
+        return best
+
+    def lower(
+        self, problem: Problem, best: State | None, start: State, name: str, tried: dict[str, float]
+    ) -> State:
+        """The best state so far or where a start descends to, with its reflectance."""
+        learned, problem.mirroring = problem.mirroring, 1.0
+        found = self.descend(problem, start)
+        tried[name] = found.cost / problem.count
+        if best is None or found.cost < best.cost:
+            return found
+        problem.mirroring = learned
+        return best
+
+    def descend(self, problem: Problem, state: State) -> State:
+        """Gauss-Newton with shadows and inter-reflection brought up to date between rounds."""
+        for turn in range(3):
+            update_shadows(problem, state.u)
+            # From the first step on: a good start is lost where walls light each other else.
+            update_indirect(problem, state.u, state.material, samples=32, seed=turn)
+            state = gauss_newton(
+                problem, replace(state, history=[]), HUBER, self.options.height_mm,
+                rounds=12 if turn == 0 else 6, pcg_iterations=30, stop=3e-3,
+            )  # fmt: skip
+            update_reflectance(problem, state.u, state.material, FINAL)
+        return state
+
+    def followed(self, problem: Problem, state: State) -> State:
+        """On with light between places that moves with the surface, where much of it does.
+
+        A wall that only other walls light is told by what it mirrors. With that light held, any
+        slope of it fits as well as any other.
+        """
+        update_indirect(problem, state.u, state.material, samples=32)  # the last start's until now
+        if mirrored_share(problem, state.u, state.material) < FOLLOWED_SHARE:
+            return state
+        best, before, idle = state, state.u, 0
+        for turn in range(FOLLOWED):
+            ahead = best.u + (AHEAD * (best.u - before) if idle == 0 else 0.0)
+            update_shadows(problem, ahead)
+            update_indirect(
+                problem, ahead, best.material, samples=32, seed=turn, by_slopes=True,
+                kept=KEPT if idle > 0 else 0.0,
+            )  # fmt: skip
+            now = gauss_newton(
+                problem, replace(best, u=ahead, history=[]), HUBER, self.options.height_mm, 6,
+                pcg_iterations=30, stop=3e-3, firmness=FIRMNESS,
+            )  # fmt: skip
+            idle = 0 if now.cost < FOLLOWED_GAIN * best.cost else idle + 1
+            if now.cost < best.cost:
+                before, best = best.u, now
+                update_reflectance(problem, best.u, best.material, FINAL)
+            if idle > IDLE:
+                break
+        self.notes["followed"] = turn + 1
+        self.follows = True
+        update_indirect(problem, best.u, best.material, by_slopes=True)
+        return best
+
+    def followed_by_areas(self, problem: Problem, state: State) -> State:
+        """The same with pixels as areas: those of the first level are never points of the part."""
+        self.areas = Areas(problem, self.options.height_mm, True, FIRMNESS)
+        before = np.inf
+        while self.areas.turns < AREA_TURNS:
+            state = self.areas.turn(state, HUBER, FIRST_ROUNDS)
+            update_reflectance(problem, state.u, state.material, FINAL)
+            if state.cost > AREAS_GO_ON * before:
+                break
+            before = state.cost
+        self.notes["followed_by_areas"] = self.areas.turns
+        return state
+
+    # levels ----------------------------------------------------------------------------------
+    def run(self) -> tuple[Problem, State]:
+        """All levels from coarse to fine."""
+        factors = binning_factors(max(self.pictures.shape))
+        state: State | None = None
+        before = factors[0]
+        problem: Problem | None = None
+        for factor in factors:
+            last = factor == factors[-1]
+            previous = problem
+            problem = self.problem(factor)
+            if state is None:
+                with self.clock.stage("starts"):
+                    state = self.begin(problem)
+            else:
+                u = upsampled(state.u, before // factor, problem.shape)
+                u = at_mean_height(
+                    u, self.options.height_mm, problem.camera, problem.xy, problem.weight > 0
+                )
+                state = State(u, state.material)
+                if previous is not None:
+                    problem.traced = np.ascontiguousarray(previous.indirect)
+                    problem.mirroring = previous.mirroring
+                    problem.indirect_step = previous.indirect_step * (before / factor)
+            before = factor
+            with self.clock.stage(f"level 1/{factor}"):
+                state = self.level(problem, state, last)
+        assert problem is not None
+        assert state is not None
+        return problem, state
+
+    def level(self, problem: Problem, state: State, last: bool) -> State:
+        """One level: Huber first, the redescending loss last."""
+        height = self.options.height_mm
+
+        def solve(state: State, loss: Loss, rounds: int) -> State:
+            return gauss_newton(
+                problem, replace(state, history=[]), loss, height, rounds,
+                pcg_iterations=30, stop=3e-3,
+            )  # fmt: skip
+
+        if self.areas is None:
+            with self.clock.stage("shadows"):
+                update_shadows(problem, state.u)
+            state = solve(state, HUBER, 6)
+            with self.clock.stage("lay"):
+                state = self.lay_of(problem, state)
+            with self.clock.stage("shadows"):
+                update_shadows(problem, state.u)
+            with self.clock.stage("inter-reflection"):
+                update_indirect(problem, state.u, state.material, by_slopes=self.follows)
+        if not last:
+            if self.areas is None:
+                return solve(state, HUBER, 4)
+            self.areas = None  # the next level's pixels are others, and small enough for points
+            return released(problem, state, HUBER)
+        with self.clock.stage("search"):
+            state = self.reconsidered(problem, state)
+            state, found = searched(problem, state, HUBER, height)
+            if found > 0:
+                self.notes["searched_share"] = found
+        with self.clock.stage("local material"):
+            state = self.with_dirt(problem, state)
+
+        def finish(state: State) -> State:
+            with self.clock.stage("settling"):
+                state = settled(problem, state, FINAL, height)
+            return self.sharpened(problem, state)
+
+        if self.areas is None:
+            state = solve(state, FINAL, 6)
+            with self.clock.stage("inter-reflection"):
+                if self.follows:
+                    search_reflectance(problem, state.u, state.material, FINAL)
+                update_indirect(
+                    problem, state.u, state.material, samples=128, seed=1, by_slopes=self.follows
+                )
+            state = solve(state, FINAL, 6)
+            with self.clock.stage("points or areas"):
+                state = within_pixels(
+                    problem, state, FINAL, height, self.follows, self.firmness, finish
+                )
+        else:
+            with self.clock.stage("areas"):
+                state = released(problem, finish(self.areas.finished(state, FINAL)), FINAL)
+        if state.lens_blur_px > 0:
+            self.notes["lens_blur_px"] = state.lens_blur_px
+        if self.options.self_calibrate:
+            with self.clock.stage("self-calibration"):
+                state, self.notes["self_calibration"] = with_lights(
+                    problem, state, FINAL, self.lights, self.options.height_mm
+                )
+        return state
+
+    def lay_of(self, problem: Problem, state: State) -> State:
+        """Narrow a lay down, or find one that averaged pixels hid."""
+        if state.material.anisotropic:
+            material, _ = narrowed(problem, state.u, state.material, HUBER, 0.2)
+        else:
+            found = find_lay(problem, state.u, state.material, HUBER)
+            if found is None:
+                return state
+            material = found
+        return gauss_newton(
+            problem, State(state.u, material), HUBER, self.options.height_mm, 3,
+            pcg_iterations=30, stop=3e-3,
+        )  # fmt: skip
+
+    def with_dirt(self, problem: Problem, state: State) -> State:
+        """Places of another material fitted with one of their own, where there are such."""
+        where = odd_places(problem, state.u, state.material)
+        if where is None:
+            return state
+        before = problem.evaluate(state.u, state.material, HUBER, False).cost
+        single, self.odd = state, where
+        for turn in range(4):
+            for _ in range(3 if turn == 0 else 1):
+                update_local(problem, state.u, state.material, where)
+            state = gauss_newton(
+                problem, replace(state, history=[]), HUBER, self.options.height_mm, 3,
+                pcg_iterations=30, stop=3e-3,
+            )  # fmt: skip
+            if turn == 0 and state.cost > DIRT_GAIN * before:
+                problem.local = np.zeros((2, 1, 1), np.float32)
+                self.odd = None
+                return single
+        self.notes["own_material_share"] = float(where.mean())
+        return state
+
+    def reconsidered(self, problem: Problem, state: State) -> State:
+        """The same surface with another distribution or width, where that explains it better.
+
+        Averaged over the pixels of a coarse level, fine grooves look like a rougher metal.
+        """
+        m = state.material
+        with sampled(problem):
+            _, now = fit_material(problem, state.u, m, HUBER, 3)
+            tried = []
+            for model in ("ggx", "beckmann"):
+                for wide in (0.6, 1.0):
+                    first = replace(
+                        m, model=model, alpha_x=wide * m.alpha_x, alpha_y=wide * m.alpha_y, kd=0.0
+                    )
+                    material, cost = fit_material(problem, state.u, first, HUBER, 6)
+                    tried.append((cost, material))
+        cost, best = min(tried, key=lambda pair: pair[0])
+        return replace(state, material=best) if cost < RECONSIDER_GAIN * now else state
+
+    def sharpened(self, problem: Problem, state: State) -> State:
+        """The last level again without the lens's blur, where that explains the pictures better."""
+        if 3 * problem.pictures.code.nbytes > self.options.memory_gb * 1e9:
+            return state
+        with self.clock.stage("lens"):
+            lens = Lens(problem)
+            blurred, before = state, state.cost
+            for turn in range(LENS_ROUNDS):
+                sigma = lens.update(state.u, state.material, FINAL)
+                if sigma < MIN_SIGMA_PX:
+                    break
+                if turn == 0:
+                    lens.sigma_px = max(sigma, FIRST_SIGMA_PX)
+                lens.sharpen(state.u, state.material)
+                if self.odd is not None:
+                    update_local(problem, state.u, state.material, self.odd)
+                if turn == 1:
+                    state = self.reconsidered(problem, state)
+                if turn == 2:
+                    update_indirect(
+                        problem, state.u, state.material, samples=128, seed=2,
+                        by_slopes=self.follows, kept=KEPT,
+                    )  # fmt: skip
+                state = gauss_newton(
+                    problem, replace(state, history=[]), FINAL, self.options.height_mm, 3,
+                    pcg_iterations=30, stop=3e-3,
+                )  # fmt: skip
+                if turn >= LENS_TRIAL and (
+                    state.cost > LENS_GAIN * blurred.cost or state.cost > LENS_GOES_ON * before
+                ):
+                    break
+                before = state.cost
+            if sigma >= MIN_SIGMA_PX and state.cost <= LENS_GAIN * blurred.cost:
+                return replace(state, lens_blur_px=lens.sigma_px)
+            lens.restore()
+        return blurred

@@ -12,7 +12,6 @@ the test split.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import itertools
 import json
 import multiprocessing
@@ -26,11 +25,13 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+from dpps_tables import STEEP
 from rich.progress import track
 
 from calib.camera import Camera
 from calib.lights import Lights
 from capture import bracket, hdr
+from capture.journal import sha256
 from reconstruct import methods
 from reconstruct.dpps.captured import Captured
 from reconstruct.dpps.drawing import Ask, Scene, scene_of
@@ -41,10 +42,6 @@ from reconstruct.optics.material import Material
 from reconstruct.optics.render import render
 from reconstruct.stack import Stack
 
-STEEP = Ask(
-    rig="dome96", slope_deg=(40, 50), alpha=(0.09, 0.4), zoom=0, shapes="blobby", ideal=True,
-    rays=32,
-)  # fmt: skip
 SETS = {
     "45": ("slopes 45°, α 0.09-0.4", STEEP),
     "45-shiny": ("slopes 45°, α 0.05-0.09", replace(STEEP, alpha=(0.05, 0.09))),
@@ -194,7 +191,6 @@ def outcome(job: Job) -> dict[str, Any]:
     row: dict[str, Any] = {
         "set": job.name, "seed": job.seed, "size": job.size, "finer": job.finer,
         "beckmann": bool(scene.beckmann), "alpha": float(scene.facts["alpha"]),
-        "weights": hashlib.sha256((job.weights or SHIPPED).read_bytes()).hexdigest()[:12],
         "black": 1 - float(lit.mask.sum() / part.mask.sum()), "torn": torn_error(part),
     }  # fmt: skip
     for start in job.starts:
@@ -286,15 +282,16 @@ def main() -> None:
     ]
     left = [job for job in jobs if not {*job.starts} <= {*rows.get(job.key, ())}]
     left.sort(key=lambda job: job.seed)  # an unfinished run has as many of each set
+    weights = sha256(options.weights or SHIPPED)[:12]
     with multiprocessing.get_context("spawn").Pool(options.processes, one_thread) as pool:
         for row in track(pool.imap_unordered(outcome, left), "parts", len(left)):
             with options.rows.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(json.dumps(row | {"weights": weights}) + "\n")
     rows = read_rows(options.rows)
     mine = [rows[job.key] for job in jobs if job.key in rows]
     table(mine)
-    for weights, number in Counter(row["weights"] for row in mine).items():
-        print(f"\n{number} parts by the weights {weights}")
+    for digest, number in Counter(row["weights"] for row in mine).items():
+        print(f"\n{number} parts by the weights {digest}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Usage: python benchmarks/dpps_starts.py [--rows FILE] [--samples 50] [--size 256] [--finer 2]
                                         [--starts halfvector dpps] [--sets 45 45-shiny 55]
                                         [--processes 2] [--weights FILE]
+                                        [--device cpu]
 
 Every part costs minutes. Each is written to FILE (JSON lines) as soon as it is done, with a digest
 of the weights, and not run again; the table of those asked for is printed as Markdown. Parts are of
@@ -67,6 +68,7 @@ class Job:
     finer: int
     starts: tuple[str, ...]
     weights: Path | None
+    device: str
 
     @property
     def key(self) -> Key:
@@ -92,7 +94,7 @@ def seeds_of(ask: Ask) -> Iterator[int]:
             yield seed
 
 
-def simulated(scene: Scene, seed: int, size: int, finer: int) -> Captured:
+def simulated(scene: Scene, seed: int, size: int, finer: int, device: str = "cpu") -> Captured:
     """A part under a 96-LED dome by the renderer of `reconstruct.optics`, its lights calibrated.
 
     Cast shadows, up to three bounces between places of the part, LEDs as discs, and the exposures
@@ -126,7 +128,7 @@ def simulated(scene: Scene, seed: int, size: int, finer: int) -> Captured:
     image = render(points, normals, camera, lights, material, disc_radius_mm=2.0)
     # Fewer rays leave noise that no camera has, and refinement would be judged by it.
     image = image + indirect(
-        points, normals, camera, lights, material, grid=n, samples=128, smooth=0.0
+        points, normals, camera, lights, material, grid=n, samples=128, smooth=0.0, device=device
     )
     image, height = pooled(image, finer), pooled(scene.camera_mm - depth, finer)
     normal = np.moveaxis(pooled(np.moveaxis(normals, -1, 0), finer), 0, -1)
@@ -186,7 +188,7 @@ def torn_error(part: Captured) -> float:
 def outcome(job: Job) -> dict[str, Any]:
     """Where refinement of one part ends from each start; heights as shares of the field."""
     scene = job.scene
-    part = simulated(scene, job.seed, job.size, job.finer)
+    part = simulated(scene, job.seed, job.size, job.finer, job.device)
     lit = shown(part)
     row: dict[str, Any] = {
         "set": job.name, "seed": job.seed, "size": job.size, "finer": job.finer,
@@ -196,7 +198,7 @@ def outcome(job: Job) -> dict[str, Any]:
     for start in job.starts:
         options = methods.Options(
             height_mm=part.mean_height_mm, mask=part.mask, start=start, uncertainty=False,
-            weights=job.weights,
+            weights=job.weights, device=job.device,
         )  # fmt: skip
         surface = methods.reconstruct("refine", part.stack, part.camera, part.lights, options)
         degrees, error_mm = part.errors(surface)
@@ -271,10 +273,12 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     rows = read_rows(options.rows)
+    given = options.size, options.finer, tuple(options.starts), options.weights, options.device
     jobs = [
-        Job(name, seed, options.size, options.finer, tuple(options.starts), options.weights)
+        Job(name, seed, *given)
         for name in options.sets
         for seed in itertools.islice(
             seeds_of(wide(SETS[name][1], options.size, options.finer)), options.samples

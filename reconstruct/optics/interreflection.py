@@ -118,6 +118,7 @@ def indirect(
     seed: int = 0,
     smooth: float = 0.7,
     shown: NDArray[Any] | None = None,
+    device: str = "cpu",
 ) -> Map:
     """Radiance of each light that the camera sees after one or more bounces on the part.
 
@@ -130,6 +131,7 @@ def indirect(
     smooth : Gaussian blur (grid pixels) of the result, against the noise of sampling
     shown : (h, w, 3) other normals of the places that the camera sees, on the coarse grid; what
         they mirror keeps its own
+    device : where rays are followed; any but "cpu" by torch
 
     Returns
     -------
@@ -140,7 +142,12 @@ def indirect(
         points_mm, normals, camera, lights, material, grid, samples, bounces, seed, shown
     )
     out = np.zeros((*shape, len(lights)), np.float32)
-    trace(out, *scene)
+    if device == "cpu":
+        trace(out, *scene)
+    else:
+        from reconstruct.optics.batched_tracing import BatchedTracer
+
+        BatchedTracer(device).trace(out, *scene)
     images = np.ascontiguousarray(np.moveaxis(out, -1, 0))
     if smooth > 0:
         images = np.stack([cv2.GaussianBlur(image, (0, 0), smooth) for image in images])

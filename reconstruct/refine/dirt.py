@@ -46,7 +46,7 @@ def local_equations(
             loss.code, loss.width, problem.doubt, problem.local, terms, per_pixel,
         )  # fmt: skip
 
-    with ThreadPoolExecutor(problem.threads) as pool:
+    with ThreadPoolExecutor(problem.lanes) as pool:
         list(pool.map(rows, problem.bands()))
     return terms, per_pixel
 

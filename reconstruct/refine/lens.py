@@ -101,7 +101,7 @@ class Lens:
                 code = lessened(code, pictures.scale, change)
             pictures.code[first:last] = (code & 0xFFFC) | flags
 
-        with ThreadPoolExecutor(self.problem.threads) as pool:
+        with ThreadPoolExecutor(self.problem.lanes) as pool:
             list(pool.map(band, self._bands()))
 
     def restore(self) -> None:
@@ -133,7 +133,7 @@ class Lens:
                 np.ascontiguousarray(change),
             )  # fmt: skip
 
-        with ThreadPoolExecutor(problem.threads) as pool:
+        with ThreadPoolExecutor(problem.lanes) as pool:
             total = np.sum(list(pool.map(band, self._bands())), axis=0)
         matrix, right = total[: size * size].reshape(size, size), total[size * size :]
         if not material.anisotropic:

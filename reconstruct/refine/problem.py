@@ -162,7 +162,7 @@ class Problem:
     hold : (3, H, W) slopes p and q and the weight with which they are held there; see `holding`
     mirrored : (7, H, W) slopes p and q, and the derivatives of the loss of places that mirror a
         place by them: by p, by q, and the matrix pp, pq, qq; see `transport.update_mirrored`
-    kernel : what evaluates it, on the CPU or a GPU
+    device, kernel : where and by what it is evaluated
     """
 
     camera: Camera
@@ -179,9 +179,11 @@ class Problem:
     hold: Array | None = None
     mirrored: Array | None = None
     threads: int = 0
-    kernel: Kernel = field(default_factory=lambda: kernel_on("cpu"))
+    device: str = "cpu"
+    kernel: Kernel = field(init=False)
 
     def __post_init__(self) -> None:
+        self.kernel = kernel_on(self.device)
         self.xy, self.jacobians = image_coordinates(self.camera)
         self.table = light_table(self.lights, self.pictures.reference)
         self.traced = np.zeros((1, 1, len(self.pictures)), np.float32)
@@ -209,10 +211,18 @@ class Problem:
         """Pixel-lights that count."""
         return float(self.weight.sum(dtype=np.float64)) * len(self.pictures)
 
+    @property
+    def lanes(self) -> int:
+        """Threads that evaluate bands of rows side by side.
+
+        For a GPU one: all rows are one batch there, and threads would only wait for each other.
+        """
+        return self.threads if self.device == "cpu" else 1
+
     def bands(self) -> list[tuple[int, int]]:
-        """Bands of rows, a few per thread."""
+        """Bands of rows, a few per thread; for a GPU all rows."""
         height = self.shape[0]
-        pieces = min(height, 4 * self.threads)
+        pieces = min(height, 4 * self.lanes) if self.device == "cpu" else 1
         edges = np.linspace(0, height, pieces + 1).astype(int)
         return [(int(a), int(b)) for a, b in pairwise(edges) if b > a]
 
@@ -240,10 +250,10 @@ class Problem:
             )  # fmt: skip
 
         bands = self.bands()
-        if self.threads == 1:
+        if self.lanes == 1:
             parts = [rows(band) for band in bands]
         else:
-            with ThreadPoolExecutor(self.threads) as pool:
+            with ThreadPoolExecutor(self.lanes) as pool:
                 parts = list(pool.map(rows, bands))
         total = np.sum(parts, axis=0)
         gradient, matrix = total[:k], total[k:].reshape(k, k)

@@ -21,7 +21,7 @@ from reconstruct.refine.data import binned, encode
 from reconstruct.refine.dirt import odd_places, update_local
 from reconstruct.refine.lay import find_lay, narrowed, sampled
 from reconstruct.refine.lens import Lens
-from reconstruct.refine.problem import Loss, Problem, kernel_on
+from reconstruct.refine.problem import Loss, Problem
 from reconstruct.refine.pyramid import binned_weight, binning_factors, upsampled
 from reconstruct.refine.search import searched
 from reconstruct.refine.selfcalibrate import with_lights
@@ -81,7 +81,6 @@ class Refinement:
         self.ids = stack.ids
         self.clock = Clock()
         self.threads = options.threads or os.cpu_count() or 1
-        self.kernel = kernel_on(options.device)
         self.notes: dict[str, Any] = {}
         self.odd: NDArray[np.bool_] | None = None  # places with a material of their own
         self.follows = False  # whether steps take light between places as moving with the surface
@@ -103,7 +102,7 @@ class Refinement:
         weight = binned_weight(self.options.mask, self.pictures.shape, factor)
         return Problem(
             camera, self.lights, pictures, weight, flat, step, threads=self.threads,
-            kernel=self.kernel,
+            device=self.options.device,
         )  # fmt: skip
 
     def begin(self, problem: Problem) -> State:

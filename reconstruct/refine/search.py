@@ -72,7 +72,7 @@ def best_normals(
             float(np.radians(SPACING_DEG)), best, least,
         )  # fmt: skip
 
-    with ThreadPoolExecutor(problem.threads) as pool:
+    with ThreadPoolExecutor(problem.lanes) as pool:
         list(pool.map(rows, problem.bands()))
     return best, least * np.float32(len(problem.pictures) / table.shape[1])
 

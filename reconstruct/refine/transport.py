@@ -170,7 +170,7 @@ def update_indirect(
         images = indirect(
             around.points, around.normals, around.camera, lights, traced,
             grid=max(around.camera.shape), samples=max(1, samples // finer**2), seed=seed,
-            smooth=0.0, shown=shown,
+            smooth=0.0, shown=shown, device=problem.device,
         )  # fmt: skip
         return np.nan_to_num(around.inner(images)) * np.float32(scale)
 
@@ -247,7 +247,7 @@ def update_mirrored(
         # A place has a share of its pixel's light, and the sizes of a row are those of the pixel.
         around.points, around.normals, around.camera, lights, traced,
         fine(weight * residual * by_light / finer**2), fine(weight * by_light**2 / finer**2),
-        change, step, samples=max(1, samples // finer**2), seed=seed,
+        change, step, samples=max(1, samples // finer**2), seed=seed, device=problem.device,
     )  # fmt: skip
     sums = np.nan_to_num(around.inner(sums))
     sums[2:] *= STIFFNESS

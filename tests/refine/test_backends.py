@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from simulated_parts import part, pictures
 
 from reconstruct.errors import ReconstructError
 from reconstruct.integrate import integrate_normals, slopes
-from reconstruct.methods import device_named
+from reconstruct.methods import Options, device_named, reconstruct
 from reconstruct.refine.batched import Batched
 from reconstruct.refine.data import encode
 from reconstruct.refine.dirt import local_equations
@@ -159,3 +161,41 @@ def test_a_device_is_there_or_refused() -> None:
     assert device_named("auto") in ("cpu", "cuda")
     with pytest.raises(ReconstructError, match="abacus"):
         device_named("abacus")
+
+
+def test_a_gpu_takes_all_rows_at_once() -> None:
+    fit, u = problem()
+    systems = []
+    for device in ("cpu", "cpu:0"):  # the latter's kernel is torch's
+        fit.device, fit.threads = device, 3
+        fit.kernel = kernel_on(device)
+        systems.append(fit.evaluate(u, SHINY, Loss("huber", 0.02)))
+    assert fit.bands() == [(0, fit.shape[0])]
+    close(systems[0].loss, systems[1].loss)
+
+
+@pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    """Tensors as small as a test's are done before a second thread has begun."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_torch_thread")
+def test_a_part_is_refined_alike_by_torch() -> None:
+    scene = part("field-3", 24, 24)
+    ends = []
+    for device in ("cpu", "cpu:0"):
+        options = Options(
+            height_mm=float(scene.points_mm[..., 2].mean()), start="halfvector",
+            uncertainty=False, device=device,
+        )  # fmt: skip
+        ends.append(
+            reconstruct("refine", pictures(scene), scene.rig.camera, scene.rig.lights, options)
+        )
+    residuals = [float(end.summary["residual"]) for end in ends]
+    assert residuals[1] == pytest.approx(residuals[0], rel=0.05)
+    assert np.abs(ends[0].height_mm - ends[1].height_mm).mean() < 0.02

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +14,7 @@ from calib.lights import Lights
 from reconstruct.integrate import at_mean_height
 from reconstruct.methods import Options
 from reconstruct.refine import basin
+from reconstruct.refine.clock import Clock
 from reconstruct.refine.data import binned, encode
 from reconstruct.refine.dirt import odd_places, update_local
 from reconstruct.refine.lay import find_lay, narrowed, sampled
@@ -25,8 +23,8 @@ from reconstruct.refine.problem import Loss, Problem
 from reconstruct.refine.pyramid import binned_weight, binning_factors, upsampled
 from reconstruct.refine.search import searched
 from reconstruct.refine.selfcalibrate import with_lights
-from reconstruct.refine.solve import State, fit_material, gauss_newton, settled
-from reconstruct.refine.starts import first_materials, first_surfaces
+from reconstruct.refine.solve import SETTLED_PIXELS, State, fit_material, gauss_newton, settled
+from reconstruct.refine.starts import first_materials, first_surfaces, learned_surface
 from reconstruct.refine.subpixel import FIRST_ROUNDS, Areas, released, within_pixels
 from reconstruct.refine.transport import (
     mirrored_share,
@@ -56,21 +54,11 @@ AREA_TURNS, AREAS_GO_ON = 16, 0.985
 FIRMNESS = 0.1
 # Of the trace before, so much goes into one of a surface that moved little: speckle averages out.
 KEPT = 0.5
+# Mean loss of a coarse level from which on it explains its pictures poorly, and the share of the
+# cost on all pixels that the network's surface there must leave to go on instead.
+POORLY, BEGUN_LATE = 3e-4, 0.9
 # Share of the residual that places with a material of their own must leave.
 DIRT_GAIN = 0.85
-
-
-@dataclass(eq=False)
-class Clock:
-    """Seconds spent per stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 class Refinement:
@@ -222,7 +210,7 @@ class Refinement:
         """All levels from coarse to fine."""
         factors = binning_factors(max(self.pictures.shape))
         state: State | None = None
-        before = factors[0]
+        before, poor = factors[0], False
         problem: Problem | None = None
         for factor in factors:
             last = factor == factors[-1]
@@ -241,12 +229,44 @@ class Refinement:
                     problem.traced = np.ascontiguousarray(previous.indirect)
                     problem.mirroring = previous.mirroring
                     problem.indirect_step = previous.indirect_step * (before / factor)
+                if last and previous is not None and poor:
+                    with self.clock.stage("late start"):
+                        state = self.begun_late(factor, state)
             before = factor
             with self.clock.stage(f"level 1/{factor}"):
                 state = self.level(problem, state, last)
+            poor = state.cost > POORLY * problem.count
         assert problem is not None
         assert state is not None
         return problem, state
+
+    def begun_late(self, factor: int, state: State) -> State:
+        """The state that came up from coarse pixels, or one that begins at the network's surface.
+
+        Relief that turns within a coarse pixel leaves pictures there that no surface explains; what
+        fits them best is far from the part, and finer levels do not lead back from it.
+        """
+        problem = self.problem(factor)
+        if problem.weight.size > SETTLED_PIXELS:
+            return state
+        learned = learned_surface(problem, self.ids, self.lights, self.options)
+        if learned is None:
+            return state
+        tried: dict[str, float] = {}
+        came_up = self.lower(problem, None, state, "came up", tried)
+        update_shadows(problem, learned)
+        with sampled(problem):
+            materials = first_materials(problem, learned, HUBER)
+        best: State | None = None
+        for material in materials:
+            first = State(learned, material)
+            best = self.lower(problem, best, first, f"dpps/{material.model}", tried)
+        assert best is not None
+        self.notes["late_starts"] = tried
+        if best.cost > BEGUN_LATE * came_up.cost:
+            return state
+        self.areas, self.follows = None, False
+        return best
 
     def level(self, problem: Problem, state: State, last: bool) -> State:
         """One level: Huber first, the redescending loss last."""

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.classic import half_vector
 from reconstruct.integrate import integrate_normals, log_depth_at
@@ -30,12 +29,9 @@ def first_surfaces(
     `ids` are the lights' of the problem's pictures.
     """
     mask = problem.weight > 0
-    small = replace(
-        options, mask=mask if options.mask is not None else None, flat=None, uncertainty=False
-    )
-    stack = as_stack(problem.pictures, ids)
     wanted = options.start
     if wanted in ("auto", "halfvector"):
+        stack, small = _as_given(problem, ids, options)
         surface = half_vector(stack, problem.camera, lights, small)
         yield (
             "halfvector",
@@ -43,24 +39,38 @@ def first_surfaces(
         )
     if wanted in ("auto", "flat"):
         yield "flat", log_depth_at(options.height_mm, problem.camera)
-    if wanted in ("auto", "dpps"):
-        learned = _learned(stack, problem.camera, lights, small)
-        if learned is not None:
-            yield "dpps", learned
+    learned = learned_surface(problem, ids, lights, options)
+    if learned is not None:
+        yield "dpps", learned
 
 
-def _learned(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Array | None:
-    """The network's surface as log-depth at corners, or None if there is no network here."""
+def _as_given(problem: Problem, ids: NDArray[np.int64], options: Options) -> tuple[Stack, Options]:
+    """A level's pictures, and the options for a method that reads them."""
+    mask = problem.weight > 0 if options.mask is not None else None
+    small = replace(options, mask=mask, flat=None, uncertainty=False)
+    return as_stack(problem.pictures, ids), small
+
+
+def learned_surface(
+    problem: Problem, ids: NDArray[np.int64], lights: Lights, options: Options
+) -> Array | None:
+    """The network's surface as log-depth at corners.
+
+    None where the options want no such start, or there is no network here.
+    """
+    if options.start not in ("auto", "dpps"):
+        return None
     if "dpps" not in available() and options.start != "dpps":
         return None
+    stack, small = _as_given(problem, ids, options)
     try:
-        surface = find("dpps")(stack, camera, lights, options)
+        surface = find("dpps")(stack, problem.camera, lights, small)
     except Exception as error:  # among others a start is a help, never a condition
         if options.start == "dpps":
             raise
         options.say(f"no learned start: {error}")
         return None
-    return integrate_normals(surface.normals, camera, options.height_mm, options.mask)
+    return integrate_normals(surface.normals, problem.camera, options.height_mm, small.mask)
 
 
 def first_materials(problem: Problem, u: Array, loss: Loss) -> list[Material]:

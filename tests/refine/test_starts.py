@@ -10,13 +10,14 @@ from simulated_parts import at_the_truth, part, pictures, pit
 
 from reconstruct.dpps.captured import read_captured
 from reconstruct.errors import ReconstructError
-from reconstruct.integrate import slopes
+from reconstruct.integrate import log_depth_at, slopes
 from reconstruct.methods import Options, reconstruct
 from reconstruct.optics.interreflection import indirect
+from reconstruct.refine import refinement
 from reconstruct.refine.problem import Material
-from reconstruct.refine.refinement import HUBER
+from reconstruct.refine.refinement import HUBER, Refinement
 from reconstruct.refine.search import best_normals
-from reconstruct.refine.solve import fit_material
+from reconstruct.refine.solve import State, fit_material
 from reconstruct.refine.starts import first_materials
 from reconstruct.refine.transport import (
     BEYOND_TRACED,
@@ -124,3 +125,28 @@ def test_the_search_finds_slopes_that_descent_would_not() -> None:
     world = np.einsum("iyx,ji->yxj", normals, problem.rotation)
     cosine = np.clip((world * scene.normals).sum(-1)[wanted], -1, 1)
     assert np.degrees(np.median(np.arccos(cosine))) < 2.0
+
+
+def test_a_poor_coarse_level_begins_again_at_the_networks_surface(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The better one goes on, whichever it is."""
+    scene, problem, truth = at_the_truth(48)
+    height_mm = float(scene.points_mm[..., 2].mean())
+    run = Refinement(
+        pictures(scene), scene.rig.camera, scene.rig.lights, Options(height_mm=height_mm)
+    )
+    flat = log_depth_at(height_mm, problem.camera)
+    lost = truth.mean() - 3 * (truth - truth.mean())
+    metal = Material("ggx", 0.3, 0.3, ks=0.5)
+    fit = first_materials(problem, truth, HUBER)[0]
+    monkeypatch.setattr(refinement, "learned_surface", lambda *_: truth)
+    found = run.begun_late(1, State(lost, metal))
+    heights = problem.height_mm(found.u) - scene.points_mm[..., 2]
+    assert heights.std() < 0.1
+    assert set(run.notes["late_starts"]) == {"came up", "dpps/ggx", "dpps/beckmann"}
+    monkeypatch.setattr(refinement, "learned_surface", lambda *_: flat)
+    kept = State(truth, fit)
+    assert run.begun_late(1, kept) is kept
+    monkeypatch.setattr(refinement, "learned_surface", lambda *_: None)
+    assert run.begun_late(1, kept) is kept

@@ -35,6 +35,12 @@ def _binned(values: NDArray[Any], factor: int) -> NDArray[np.float64]:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
+def lights_seen(points_mm: NDArray[Any], camera: Camera, lights: Lights) -> NDArray[np.float32]:
+    """(h, w, N) share of each light that each place sees past the rest of the part."""
+    seen = visibility(points_mm, camera, lights.position_mm)
+    return np.ascontiguousarray(np.moveaxis(seen, 0, -1))
+
+
 def scene_of(
     points_mm: NDArray[Any],
     normals: NDArray[Any],
@@ -46,6 +52,7 @@ def scene_of(
     bounces: int,
     seed: int,
     shown: NDArray[Any] | None,
+    seen: NDArray[np.float32] | None = None,
 ) -> tuple[tuple[int, int], tuple[Any, ...]]:
     """Shape of the grid that is traced, and the arguments that the kernels share."""
     factor = max(1, max(camera.shape) // grid)
@@ -77,7 +84,7 @@ def scene_of(
     tangents = np.ascontiguousarray(material.tangent_map(points), dtype=np.float32)
 
     w, z0 = scaled_inverse_depth(points, coarse)
-    seen = np.moveaxis(visibility(points, coarse, lights.position_mm), 0, -1)
+    seen = lights_seen(points, coarse, lights) if seen is None else seen
     jitter = np.random.default_rng(seed).random((*shape, 5), dtype=np.float32)
     K = coarse.K
     return shape, (
@@ -90,7 +97,7 @@ def scene_of(
         tangents,
         coarse.centre_mm.astype(np.float32),
         coarse.R.astype(np.float32),
-        np.ascontiguousarray(seen),
+        seen,
         np.ascontiguousarray(lights.position_mm.T, dtype=np.float32),
         np.ascontiguousarray(lights.axis.T, dtype=np.float32),
         strength(lights).astype(np.float32),
@@ -118,6 +125,7 @@ def indirect(
     seed: int = 0,
     smooth: float = 0.7,
     shown: NDArray[Any] | None = None,
+    seen: NDArray[np.float32] | None = None,
     device: str = "cpu",
 ) -> Map:
     """Radiance of each light that the camera sees after one or more bounces on the part.
@@ -131,6 +139,7 @@ def indirect(
     smooth : Gaussian blur (grid pixels) of the result, against the noise of sampling
     shown : (h, w, 3) other normals of the places that the camera sees, on the coarse grid; what
         they mirror keeps its own
+    seen : of `lights_seen` on the coarse grid, where it is known already
     device : where rays are followed; any but "cpu" by torch
 
     Returns
@@ -139,7 +148,7 @@ def indirect(
     ``factor = max(1, longer side // grid)``; `upsampled` brings it to the image
     """
     shape, scene = scene_of(
-        points_mm, normals, camera, lights, material, grid, samples, bounces, seed, shown
+        points_mm, normals, camera, lights, material, grid, samples, bounces, seed, shown, seen
     )
     out = np.zeros((*shape, len(lights)), np.float32)
     if device == "cpu":

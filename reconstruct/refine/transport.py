@@ -27,7 +27,7 @@ from reconstruct.integrate import (
     slopes_of,
 )
 from reconstruct.optics import shadows
-from reconstruct.optics.interreflection import indirect
+from reconstruct.optics.interreflection import indirect, lights_seen
 from reconstruct.optics.material import Lobe, Tangents, circular_lay, index_of_reflectance
 from reconstruct.optics.material import Material as OpticsMaterial
 from reconstruct.optics.mirrored import by_mirrored_slopes
@@ -165,12 +165,13 @@ def update_indirect(
     factor = max(1, max(problem.shape) // grid)
     around = continued(*subdivided(problem, u, finer), factor, BEYOND_TRACED)
     lights, (traced, scale) = table_lights(problem), optics_material(problem, material)
+    seen = lights_seen(around.points, around.camera, lights)
 
-    def seen(shown: Array | None, samples: int) -> NDArray[np.float32]:
+    def light(shown: Array | None, samples: int) -> NDArray[np.float32]:
         images = indirect(
             around.points, around.normals, around.camera, lights, traced,
             grid=max(around.camera.shape), samples=max(1, samples // finer**2), seed=seed,
-            smooth=0.0, shown=shown, device=problem.device,
+            smooth=0.0, shown=shown, seen=seen, device=problem.device,
         )  # fmt: skip
         return np.nan_to_num(around.inner(images)) * np.float32(scale)
 
@@ -183,7 +184,7 @@ def update_indirect(
         return np.stack([cv2.GaussianBlur(i, (0, 0), 0.7) for i in images]) if blur else images
 
     # Places within a pixel average its speckle; blurred, it would be wrong beside every edge.
-    images = pixels(seen(None, samples), finer == 1)
+    images = pixels(light(None, samples), finer == 1)
     if by_slopes and factor == 1:
         p, q, turned = around.slopes()
         step = SLOPE_STEP * (1 + p * p + q * q)
@@ -191,7 +192,7 @@ def update_indirect(
         rays = samples if finer == 1 else round(BY_SLOPES * samples)
 
         def change(p: Any, q: Any) -> NDArray[np.float32]:
-            return pixels(seen(turned(p, q), rays) - seen(turned(-p, -q), rays)) / across
+            return pixels(light(turned(p, q), rays) - light(turned(-p, -q), rays)) / across
 
         held = pixels(around.inner(np.stack([p, q])), blur=False)
         images = np.concatenate([images, change(step, 0), change(0, step), held])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -83,11 +83,11 @@ class Scene:
                 return value
             return torch.tensor(value, device=device)
 
-        values = [held(value) for value in arguments]
-        values[1] = float(values[1])
-        # Numbers of lobes, and what they are, are asked for one by one.
-        values[18], values[19] = values[18].tolist(), values[19].tolist()
-        return Scene(*values)
+        named = dict(zip((each.name for each in fields(Scene)), arguments, strict=True))
+        # Of lobes and their kinds one is asked for at a time.
+        index, kinds = np.asarray(named.pop("index")), np.asarray(named.pop("kinds"))
+        tensors = {name: held(value) for name, value in named.items()}
+        return Scene(**tensors, index=index.tolist(), kinds=kinds.tolist())
 
     @property
     def shape(self) -> tuple[int, int]:

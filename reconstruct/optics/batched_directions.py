@@ -1,4 +1,4 @@
-"""Local frames, masking and drawn directions of many places at once, in torch.
+"""Local frames and drawn directions of many places at once, in torch.
 
 The scalar functions of `reconstruct.optics.tracing`, one row for each ray.
 """
@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from reconstruct.optics.brdf import conductor_fresnel
-from reconstruct.optics.microfacet import GGX
+from reconstruct.optics.brdf import Distribution, conductor_fresnel, masking_of
 
 
 def unit(vectors: Tensor) -> Tensor:
@@ -27,16 +26,6 @@ def frames(normal: Tensor, tangent: Tensor) -> Tensor:
     stands = (tangent * tangent).sum(-1, keepdim=True) < 1e-10
     tangent = unit(torch.where(stands, other, tangent))
     return torch.stack([tangent, torch.linalg.cross(normal, tangent), normal], 1)
-
-
-def smith_g1(kind: int, cosine: Tensor, spread2: Tensor) -> Tensor:
-    """See `microfacet.smith_g1`."""
-    c = cosine.clamp_min(1e-6)
-    if kind == GGX:
-        return 2 * c / (c + torch.sqrt(c * c + spread2))
-    a = (c / torch.sqrt(spread2 + 1e-20)).clamp_max(1.6)
-    g = (3.535 * a + 2.181 * a * a) / (1 + 2.276 * a + 2.577 * a * a)
-    return torch.where(a < 1.6, g, 1.0)
 
 
 def visible_normals(view: Tensor, ax: Tensor, ay: Tensor, u1: Tensor, u2: Tensor) -> Tensor:
@@ -61,10 +50,16 @@ def visible_normals(view: Tensor, ax: Tensor, ay: Tensor, u1: Tensor, u2: Tensor
 
 
 def mirrored(
-    view: Tensor, ax: Tensor, ay: Tensor, index: list[float], kind: int, u1: Tensor, u2: Tensor
+    view: Tensor,
+    ax: Tensor,
+    ay: Tensor,
+    index: list[float],
+    kind: Distribution,
+    u1: Tensor,
+    u2: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Mirrored directions in local frames and weights f cos / pdf: `tracing.drawn_direction`."""
-    if kind == GGX:
+    if kind == "ggx":
         m, weight = visible_normals(view, ax, ay, u1, u2), torch.ones_like(u1)
         v_m = (view * m).sum(-1)
     else:
@@ -77,10 +72,10 @@ def mirrored(
         )
         v_m = (view * m).sum(-1)
         spread2 = torch.square(ax * view[:, 0]) + torch.square(ay * view[:, 1])
-        weight = smith_g1(kind, view[:, 2], spread2) * v_m.clamp_min(0)
+        weight = masking_of(kind, view[:, 2], spread2) * v_m.clamp_min(0)
         weight = weight / (view[:, 2].clamp_min(1e-4) * m[:, 2])
     out = 2 * v_m[:, None] * m - view
     weight = weight * conductor_fresnel(v_m, *index)
     spread2 = torch.square(ax * out[:, 0]) + torch.square(ay * out[:, 1])
-    weight = weight * smith_g1(kind, out[:, 2], spread2)
+    weight = weight * masking_of(kind, out[:, 2], spread2)
     return out, torch.where((v_m > 0) & (out[:, 2] > 0), weight, 0.0)

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reconstruct.optics.batched_directions import frames, mirrored, smith_g1, unit
-from reconstruct.optics.brdf import conductor_fresnel
+from reconstruct.optics.batched_directions import frames, mirrored, unit
+from reconstruct.optics.brdf import Distribution, conductor_fresnel, masking_of
 from reconstruct.optics.microfacet import GGX
 
 # Rays, and pairs of a landed ray and a light, at once.
@@ -71,7 +71,7 @@ class Scene:
     weight: Tensor
     diffuse: Tensor
     index: list[list[float]]
-    kinds: list[int]
+    kinds: list[Distribution]
     samples: int
     bounces: int
     jitter: Tensor
@@ -85,9 +85,10 @@ class Scene:
 
         named = dict(zip((each.name for each in fields(Scene)), arguments, strict=True))
         # Of lobes and their kinds one is asked for at a time.
-        index, kinds = np.asarray(named.pop("index")), np.asarray(named.pop("kinds"))
+        index = named.pop("index").tolist()
+        kinds: list[Distribution] = ["ggx" if k == GGX else "beckmann" for k in named.pop("kinds")]
         tensors = {name: held(value) for name, value in named.items()}
-        return Scene(**tensors, index=index.tolist(), kinds=kinds.tolist())
+        return Scene(**tensors, index=index, kinds=kinds)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -294,13 +295,13 @@ class Scene:
             across = self.across[at.row, at.column, number]
             ax2, ay2 = alpha**2, across**2
             weight = self.weight[at.row, at.column, number]
-            scale = weight * smith_g1(kind, n_o, ax2 * o_t * o_t + ay2 * o_b * o_b)
+            scale = weight * masking_of(kind, n_o, ax2 * o_t * o_t + ay2 * o_b * o_b)
             scale = scale / (4 * n_o * alpha * across)
             ax2, ay2 = ax2[:, None], ay2[:, None]
             e2 = (h_t2 / ax2 + h_b2 / ay2) / n_h2.clamp_min(1e-12)
             cosine4 = torch.square(n_h2 / h2) + 1e-12
-            density = 1 / torch.square(1 + e2) if kind == GGX else torch.exp(-e2)
-            masking = smith_g1(kind, n_l, ax2 * l_t * l_t + ay2 * l_b * l_b)
+            density = 1 / torch.square(1 + e2) if kind == "ggx" else torch.exp(-e2)
+            masking = masking_of(kind, n_l, ax2 * l_t * l_t + ay2 * l_b * l_b)
             fresnel = conductor_fresnel(0.5 * h2.sqrt(), *self.index[number])
             total = total + scale[:, None] * (density * masking * fresnel / (math.pi * cosine4))
         total = total * light * at.gain[:, None]
@@ -354,20 +355,16 @@ class BatchedTracer:
             sums = torch.zeros((height * width, 5), device=self.device)
             most = scene.samples * scene.bounces * lights * 2  # values of one pixel's changes
             for pixel in scene.pixels().split(max(1, 4 * self.pairs // most)):
-                landed = list(scene.walks(pixel))
-                if not landed:
+                landings = [each for each in scene.walks(pixel) if len(each.pixel) > 0]
+                if not landings:
                     continue
-                all_landed = Landed.joined(landed)
-                parts = [
-                    changes(scene, at, turned, larger) for at in self.few(all_landed, 3 * lights)
-                ]
-                if not parts:
-                    continue
-                change = torch.cat(parts)  # (M, 2, N)
+                landed = Landed.joined(landings)
+                change = torch.cat(
+                    [changes(scene, at, turned, larger) for at in self.few(landed, 3 * lights)]
+                )  # (M, 2, N)
                 size = torch.linalg.vector_norm(change, dim=1)
-                total = torch.zeros_like(pulled).index_add_(0, all_landed.pixel, size)
-                of = all_landed.pixel
-                place = all_landed.row * width + all_landed.column
+                of, place = landed.pixel, landed.row * width + landed.column
+                total = torch.zeros_like(pulled).index_add_(0, of, size)
                 bound = stiff[of] * total[of] / size.clamp_min(1e-30)
                 p, q = change[:, 0], change[:, 1]
                 gained = torch.stack(

@@ -60,6 +60,16 @@ def distribution(
     return shape / (math.pi * alpha_x * alpha_y * (cosine2 * cosine2 + _EPS))
 
 
+def masking_of(kind: Distribution, cosine: Tensor, spread2: Tensor) -> Tensor:
+    """Smith masking by n·w and alpha² |w - (n·w) n|²; see `microfacet.smith_g1`."""
+    cosine = cosine.clamp_min(1e-6)
+    if kind == "ggx":
+        return 2 * cosine / (cosine + torch.sqrt(cosine * cosine + spread2))
+    a = (cosine / torch.sqrt(spread2 + 1e-20)).clamp_max(1.6)
+    g = (3.535 * a + 2.181 * a * a) / (1 + 2.276 * a + 2.577 * a * a)
+    return torch.where(a < 1.6, g, torch.ones_like(g))
+
+
 def smith_g1(
     kind: Distribution,
     normal: Tensor,
@@ -70,14 +80,9 @@ def smith_g1(
 ) -> Tensor:
     """Smith masking of one direction: exact for GGX, Walter's rational fit for Beckmann."""
     alpha_y = alpha_x if alpha_y is None else alpha_y
-    cosine = (normal * direction).sum(-1).clamp_min(1e-6)
     along, across = _length2_along(direction, normal, tangent)
     spread2 = alpha_x * alpha_x * along + alpha_y * alpha_y * across
-    if kind == "ggx":
-        return 2 * cosine / (cosine + torch.sqrt(cosine * cosine + spread2))
-    a = (cosine / torch.sqrt(spread2 + 1e-20)).clamp_max(1.6)
-    g = (3.535 * a + 2.181 * a * a) / (1 + 2.276 * a + 2.577 * a * a)
-    return torch.where(a < 1.6, g, torch.ones_like(g))
+    return masking_of(kind, (normal * direction).sum(-1), spread2)
 
 
 def microfacet(

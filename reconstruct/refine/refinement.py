@@ -229,7 +229,7 @@ class Refinement:
                     problem.traced = np.ascontiguousarray(previous.indirect)
                     problem.mirroring = previous.mirroring
                     problem.indirect_step = previous.indirect_step * (before / factor)
-                if last and previous is not None and poor:
+                if last and poor:
                     with self.clock.stage("late start"):
                         state = self.begun_late(factor, state)
             before = factor
@@ -265,7 +265,7 @@ class Refinement:
         self.notes["late_starts"] = tried
         if best.cost > BEGUN_LATE * came_up.cost:
             return state
-        self.areas, self.follows = None, False
+        self.follows = False
         return best
 
     def level(self, problem: Problem, state: State, last: bool) -> State:

@@ -3,7 +3,8 @@
 A start that takes the mirror image of a wall for the wall leads a whole corner of a part astray,
 and steps do not lead out of there: the pictures say so, since the misfit is many times that of
 the rest. What fits is right far more often than not, and surfaces go on smoothly, so the surface
-next to a misfit is carried into it and fitted from there. Repeated, the part that fits grows.
+next to a misfit is carried into it and fitted from there, where that lessens the misfit of the
+patch. Repeated, the part that fits grows.
 """
 
 from __future__ import annotations
@@ -87,6 +88,34 @@ def carried_on(u: Array, kept: Mask) -> Array:
     return out
 
 
+def worsened(bad: Mask, before: NDArray[Any], after: NDArray[Any]) -> Mask:
+    """The patches of `bad` (H, W) over which the loss has risen."""
+    patches, count = ndimage.label(bad)
+    numbers = np.arange(1, count + 1)
+    rise = ndimage.sum_labels(after - before, patches, numbers)
+    return np.isin(patches, numbers[rise > 0])
+
+
+def followed(
+    problem: Problem, state: State, loss: Loss, height_mm: float, by_slopes: bool, firmness: float
+) -> State:
+    """Where a state descends to, with shadows and light between places brought up to date."""
+    before = np.inf
+    for turn in range(TURNS):
+        update_shadows(problem, state.u)
+        update_indirect(
+            problem, state.u, state.material, samples=32, seed=turn, by_slopes=by_slopes
+        )
+        state = gauss_newton(
+            problem, replace(state, history=[]), loss, height_mm, ROUNDS,
+            pcg_iterations=30, stop=3e-3, firmness=firmness,
+        )  # fmt: skip
+        if state.cost > SETTLED * before:
+            break
+        before = state.cost
+    return state
+
+
 def begun_again(
     problem: Problem, state: State, loss: Loss, height_mm: float, by_slopes: bool, firmness: float
 ) -> tuple[State, int]:
@@ -95,26 +124,25 @@ def begun_again(
     Returns it and how many tries were taken over. Shadows and light between places are those of
     the state.
     """
+
+    def losses(state: State) -> NDArray[Any]:
+        return problem.evaluate(state.u, state.material, loss, False).loss
+
     mask = problem.weight > 0
     factor, idle, taken = MISFIT, 0, 0
     for _ in range(TRIES):
-        bad = misfits(problem.evaluate(state.u, state.material, loss, False).loss, mask, factor)
+        misfit = losses(state)
+        bad = misfits(misfit, mask, factor)
         if not LEAST <= bad.sum() / mask.sum() <= MOST:
             break
-        now = replace(state, u=carried_on(state.u, mask & ~bad))
-        before = np.inf
-        for turn in range(TURNS):
-            update_shadows(problem, now.u)
-            update_indirect(
-                problem, now.u, now.material, samples=32, seed=turn, by_slopes=by_slopes
+        carried = replace(state, u=carried_on(state.u, mask & ~bad))
+        now = followed(problem, carried, loss, height_mm, by_slopes, firmness)
+        worse = worsened(bad, misfit, losses(now))
+        if worse.any():  # as they were, on the surface that is now beside them
+            moved = carried_on(now.u - state.u, mask & ~worse)
+            now = followed(
+                problem, replace(now, u=state.u + moved), loss, height_mm, by_slopes, firmness
             )
-            now = gauss_newton(
-                problem, replace(now, history=[]), loss, height_mm, ROUNDS,
-                pcg_iterations=30, stop=3e-3, firmness=firmness,
-            )  # fmt: skip
-            if now.cost > SETTLED * before:
-                break
-            before = now.cost
         idle = 0 if now.cost < GAIN * state.cost else idle + 1
         if now.cost < state.cost:  # taken even for little: the next try goes on from there
             state, taken = now, taken + 1

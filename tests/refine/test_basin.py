@@ -7,7 +7,7 @@ import pytest
 from simulated_parts import at_the_truth
 
 from reconstruct.integrate import integrate_normals
-from reconstruct.refine.basin import begun_again, carried_on, misfits
+from reconstruct.refine.basin import begun_again, carried_on, misfits, worsened
 from reconstruct.refine.problem import Material, Problem
 from reconstruct.refine.refinement import HUBER
 from reconstruct.refine.solve import State, fit_material, gauss_newton
@@ -49,6 +49,21 @@ def test_misfits_are_patches_and_not_specks() -> None:
     assert not bad[20:, :].any()
     assert not bad[:, 30:].any()
     assert bad.sum() <= 14**2
+
+
+def test_only_patches_that_got_worse_go_back() -> None:
+    bad = np.zeros((20, 30), dtype=bool)
+    bad[2:8, 2:8] = bad[12:18, 2:8] = bad[5:9, 20:25] = True
+    before = np.ones((20, 30))
+    after = before - 0.5 * bad
+    after[12:18, 2:8] = 0.9
+    after[12:14, 2:8] = 1.3  # worse in all, by a third of it
+    after[5, 20:25] = 1.5  # better in all, but for a row
+    after[10, 15] = 9.0  # what did not begin again has no say
+    worse = np.zeros_like(bad)
+    worse[12:18, 2:8] = True
+    np.testing.assert_array_equal(worsened(bad, before, after), worse)
+    assert not worsened(bad, before, before - bad).any()
 
 
 def fitted(problem: Problem, u: np.ndarray, material: Material, height_mm: float) -> State:

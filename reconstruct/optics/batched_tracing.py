@@ -95,8 +95,8 @@ class Scene:
         return self.w.shape[0], self.w.shape[1]
 
     def pixels(self) -> Tensor:
-        """(P,) numbers of the pixels that show the part."""
-        return torch.nonzero(~torch.isnan(self.normals[..., 2]).flatten())[:, 0]
+        """(P,) numbers of the pixels that the camera is asked for."""
+        return torch.nonzero(~torch.isnan(self.shown[..., 2]).flatten())[:, 0]
 
     # one ray ---------------------------------------------------------------------------------
     def between(self, u: Tensor, v: Tensor, values: Tensor) -> Tensor:

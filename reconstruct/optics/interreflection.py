@@ -138,7 +138,7 @@ def indirect(
     bounces : longest path, counted in places the light comes by before the last
     smooth : Gaussian blur (grid pixels) of the result, against the noise of sampling
     shown : (h, w, 3) other normals of the places that the camera sees, on the coarse grid; what
-        they mirror keeps its own
+        they mirror keeps its own, and light is traced only where they are not NaN
     seen : of `lights_seen` on the coarse grid, where it is known already
     device : where rays are followed; any but "cpu" by torch
 

@@ -41,6 +41,7 @@ def by_mirrored_slopes(
     samples: int = 16,
     bounces: int = 3,
     seed: int = 0,
+    shown: NDArray[Any] | None = None,
     device: str = "cpu",
 ) -> NDArray[np.float32]:
     """Gradient and Gauss-Newton matrix of a cost by the slopes of what is mirrored.
@@ -53,7 +54,7 @@ def by_mirrored_slopes(
     points_mm, normals : (H, W, 3) surface, NaN where there is none
     pull, stiffness : (H, W, N) first and second derivative of the cost by L
     turn : (2, H, W, 3) by what unit normals change with p, and with q, larger by `step` (H, W)
-    samples, bounces, seed, device : as of `interreflection.indirect`
+    samples, bounces, seed, shown, device : as of `interreflection.indirect`
 
     Returns
     -------
@@ -63,7 +64,7 @@ def by_mirrored_slopes(
     """
     shape, scene = scene_of(
         points_mm, normals, camera, lights, material, max(camera.shape), samples, bounces, seed,
-        None,
+        shown,
     )  # fmt: skip
     out = np.zeros((BANDS, *shape, 5), np.float32)
     arguments = (out, pull, stiffness, turn.astype(np.float32), step.astype(np.float32), *scene)
@@ -102,7 +103,7 @@ def by_mirrored(out, pull, stiffness, turn, step, w, z0, focal, points, shown, n
         where = np.empty((samples * bounces, 2), np.int64)
         for y in range(band * rows, min(band * rows + rows, len(w))):
             for x in range(w.shape[1]):
-                if np.isnan(normals[y, x, 2]):
+                if np.isnan(shown[y, x, 2]):
                     continue
                 count = 0
                 total[:] = _ZERO

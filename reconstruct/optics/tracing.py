@@ -333,7 +333,7 @@ def trace(out, w, z0, focal, points, shown, normals, tangents, centre, basis, se
         point, facing = np.empty(3, np.float32), np.empty(3, np.float32)
         lit = np.empty(len(power), np.float32)
         for x in range(w.shape[1]):
-            if np.isnan(normals[y, x, 2]):
+            if np.isnan(shown[y, x, 2]):
                 continue
             for s in range(samples):
                 landed = walk(

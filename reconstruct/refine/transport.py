@@ -1,15 +1,12 @@
 """What the surface does to its own light: cast shadows, and light from place to place.
 
-Both are taken from `reconstruct.optics` at the current surface and held while a step is solved.
-The part does not end where the picture does: beyond the border the surface is continued
-point-symmetrically (value and slope go on), since a pit that the picture cuts is lit by walls
-that the picture does not show. Leaving that out cost a steep part half of its error.
+Both are taken from `reconstruct.optics` at the current surface and held while a step is solved,
+with the surface continued beyond the picture (`refine.beyond`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -17,20 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from calib.camera import Camera
 from calib.lights import Lights
-from reconstruct.integrate import (
-    centre_values,
-    image_coordinates,
-    normals_at,
-    slopes,
-    slopes_of,
-)
+from reconstruct.integrate import slopes
 from reconstruct.optics import shadows
 from reconstruct.optics.interreflection import indirect, lights_seen
 from reconstruct.optics.material import Lobe, Tangents, circular_lay, index_of_reflectance
 from reconstruct.optics.material import Material as OpticsMaterial
 from reconstruct.optics.mirrored import by_mirrored_slopes
+from reconstruct.refine.beyond import BEYOND_SHADOWS, BEYOND_TRACED, continued
 from reconstruct.refine.pixel import SHADOW_BIT
 from reconstruct.refine.problem import TYPICAL_REFLECTANCE, Loss, Material, Problem
 from reconstruct.refine.pyramid import subdivided
@@ -47,59 +38,6 @@ STIFFNESS = 0.02
 # Bounds of the factor on a metal's reflectance, where the lights' intensity is known and where not,
 # and the largest change of it at once.
 KNOWN_MIRRORING, MIRRORING, REFLECTANCE_STEP = (0.8, 1.25), (0.46, 1.5), 0.25
-# Share of the longer side by which the surface is continued.
-BEYOND_TRACED, BEYOND_SHADOWS = 0.22, 0.1
-
-
-@dataclass(frozen=True, eq=False)
-class Continued:
-    """A surface on a grid of pixels, continued beyond the picture by `border` of them."""
-
-    camera: Camera
-    points: Array
-    normals: Array
-    border: int
-
-    def slopes(self) -> tuple[Array, Array, Callable[[Any, Any], Array]]:
-        """(h, w) ∂u/∂x and ∂u/∂y, and the unit normals (h, w, 3) at those plus some more."""
-        xy, _ = image_coordinates(self.camera)
-        p, q = slopes_of(self.normals, xy, self.camera.R.T)
-        return p, q, lambda more_p, more_q: normals_at(p + more_p, q + more_q, self.camera, xy)
-
-    def inner(self, images: NDArray[Any]) -> NDArray[Any]:
-        """What of (N, h, w) images lies in the picture."""
-        b = self.border
-        return images[:, b : images.shape[1] - b, b : images.shape[2] - b]
-
-
-def continued(problem: Problem, u: Array, factor: int, share: float) -> Continued:
-    """The surface averaged over factor × factor pixels and continued beyond the picture."""
-    height, width = (size // factor for size in problem.shape)
-    depth = centre_values(u)[: height * factor, : width * factor]
-    inside = (problem.weight > 0)[: height * factor, : width * factor]
-    if factor > 1:
-        depth = depth.reshape(height, factor, width, factor).mean(axis=(1, 3))
-        inside = np.asarray(inside.reshape(height, factor, width, factor).any(axis=(1, 3)))
-    border = min(round(share * max(height, width)), height - 1, width - 1)
-    camera = problem.camera.binned(factor) if factor > 1 else problem.camera
-    camera = camera.cropped(-border, -border, width + 2 * border, height + 2 * border)
-    depth = np.pad(depth, border, mode="reflect", reflect_type="odd")
-    inside = np.pad(inside, border, mode="edge")
-    inverse = np.linalg.inv(camera.K)
-    rows, columns = np.mgrid[0 : depth.shape[0], 0 : depth.shape[1]]
-    # Distortion is left out: it moves what shades or mirrors by less than a grid pixel.
-    x = inverse[0, 0] * columns + inverse[0, 1] * rows + inverse[0, 2]
-    y = inverse[1, 0] * columns + inverse[1, 1] * rows + inverse[1, 2]
-    straight = replace(camera, dist=np.zeros(5))
-    along = np.exp(depth)
-    in_camera = np.stack([x * along, y * along, along], axis=-1)
-    points = (in_camera - camera.t) @ camera.R
-    across_rows, across_columns = np.gradient(points, axis=0), np.gradient(points, axis=1)
-    normals = np.cross(across_rows, across_columns)
-    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
-    points[~inside] = np.nan
-    normals[~inside] = np.nan
-    return Continued(straight, points, normals, border)
 
 
 def update_shadows(problem: Problem, u: Array) -> float:
@@ -167,11 +105,11 @@ def update_indirect(
     lights, (traced, scale) = table_lights(problem), optics_material(problem, material)
     seen = lights_seen(around.points, around.camera, lights)
 
-    def light(shown: Array | None, samples: int) -> NDArray[np.float32]:
+    def light(shown: Array, samples: int) -> NDArray[np.float32]:
         images = indirect(
             around.points, around.normals, around.camera, lights, traced,
             grid=max(around.camera.shape), samples=max(1, samples // finer**2), seed=seed,
-            smooth=0.0, shown=shown, seen=seen, device=problem.device,
+            smooth=0.0, shown=around.within(shown), seen=seen, device=problem.device,
         )  # fmt: skip
         return np.nan_to_num(around.inner(images)) * np.float32(scale)
 
@@ -184,7 +122,7 @@ def update_indirect(
         return np.stack([cv2.GaussianBlur(i, (0, 0), 0.7) for i in images]) if blur else images
 
     # Places within a pixel average its speckle; blurred, it would be wrong beside every edge.
-    images = pixels(light(None, samples), finer == 1)
+    images = pixels(light(around.normals, samples), finer == 1)
     if by_slopes and factor == 1:
         p, q, turned = around.slopes()
         step = SLOPE_STEP * (1 + p * p + q * q)
@@ -248,7 +186,8 @@ def update_mirrored(
         # A place has a share of its pixel's light, and the sizes of a row are those of the pixel.
         around.points, around.normals, around.camera, lights, traced,
         fine(weight * residual * by_light / finer**2), fine(weight * by_light**2 / finer**2),
-        change, step, samples=max(1, samples // finer**2), seed=seed, device=problem.device,
+        change, step, samples=max(1, samples // finer**2), seed=seed,
+        shown=around.within(around.normals), device=problem.device,
     )  # fmt: skip
     sums = np.nan_to_num(around.inner(sums))
     sums[2:] *= STIFFNESS

@@ -14,11 +14,12 @@ from reconstruct.methods import Options, reconstruct
 from reconstruct.optics.interreflection import indirect
 from reconstruct.optics.material import Material as Metal
 from reconstruct.optics.render import render
+from reconstruct.refine.beyond import continued
 from reconstruct.refine.data import lessened
 from reconstruct.refine.problem import Material
 from reconstruct.refine.pyramid import binning_factors
 from reconstruct.refine.refinement import FINAL
-from reconstruct.refine.transport import continued, search_reflectance, update_indirect
+from reconstruct.refine.transport import search_reflectance, update_indirect
 from reconstruct.stack import Stack
 
 METAL = Material("ggx", 0.25, 0.25, ks=0.8)

@@ -7,9 +7,10 @@ from simulated_parts import pit
 
 from reconstruct.optics.interreflection import indirect
 from reconstruct.optics.mirrored import by_mirrored_slopes
+from reconstruct.refine.beyond import BEYOND_TRACED, continued
 from reconstruct.refine.problem import Material
 from reconstruct.refine.refinement import HUBER
-from reconstruct.refine.transport import BEYOND_TRACED, continued, optics_material, table_lights
+from reconstruct.refine.transport import optics_material, table_lights
 
 METAL = Material("ggx", 0.25, 0.25, ks=0.8)
 

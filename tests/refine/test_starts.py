@@ -14,15 +14,14 @@ from reconstruct.integrate import log_depth_at, slopes
 from reconstruct.methods import Options, reconstruct
 from reconstruct.optics.interreflection import indirect
 from reconstruct.refine import refinement
+from reconstruct.refine.beyond import BEYOND_TRACED, continued
 from reconstruct.refine.problem import Material
 from reconstruct.refine.refinement import HUBER, Refinement
 from reconstruct.refine.search import best_normals
 from reconstruct.refine.solve import State, fit_material
 from reconstruct.refine.starts import first_materials
 from reconstruct.refine.transport import (
-    BEYOND_TRACED,
     SLOPE_STEP,
-    continued,
     optics_material,
     table_lights,
     update_indirect,

@@ -96,7 +96,7 @@ def worsened(bad: Mask, before: NDArray[Any], after: NDArray[Any]) -> Mask:
     return np.isin(patches, numbers[rise > 0])
 
 
-def followed(
+def descended(
     problem: Problem, state: State, loss: Loss, height_mm: float, by_slopes: bool, firmness: float
 ) -> State:
     """Where a state descends to, with shadows and light between places brought up to date."""
@@ -136,11 +136,11 @@ def begun_again(
         if not LEAST <= bad.sum() / mask.sum() <= MOST:
             break
         carried = replace(state, u=carried_on(state.u, mask & ~bad))
-        now = followed(problem, carried, loss, height_mm, by_slopes, firmness)
+        now = descended(problem, carried, loss, height_mm, by_slopes, firmness)
         worse = worsened(bad, misfit, losses(now))
         if worse.any():  # as they were, on the surface that is now beside them
             moved = carried_on(now.u - state.u, mask & ~worse)
-            now = followed(
+            now = descended(
                 problem, replace(now, u=state.u + moved), loss, height_mm, by_slopes, firmness
             )
         idle = 0 if now.cost < GAIN * state.cost else idle + 1

@@ -19,8 +19,9 @@ from scipy import ndimage, sparse
 from scipy.sparse.linalg import spsolve
 
 from reconstruct.refine.problem import Loss, Problem
-from reconstruct.refine.solve import State, gauss_newton
+from reconstruct.refine.solve import State
 from reconstruct.refine.transport import update_indirect, update_shadows
+from reconstruct.refine.turn import turned
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -32,7 +33,7 @@ LEAST, MOST = 0.005, 0.6
 # A try gained something if it leaves this share of the cost.
 GAIN = 0.995
 # Turns of a try at most; it goes on while a turn leaves less than this share of the cost before.
-TURNS, SETTLED, ROUNDS = 10, 0.97, 6
+TURNS, SETTLED = 10, 0.97
 
 
 def misfits(loss: NDArray[Any], mask: Mask, factor: float) -> Mask:
@@ -102,14 +103,9 @@ def descended(
     """Where a state descends to, with shadows and light between places brought up to date."""
     before = np.inf
     for turn in range(TURNS):
-        update_shadows(problem, state.u)
-        update_indirect(
-            problem, state.u, state.material, samples=32, seed=turn, by_slopes=by_slopes
+        state = turned(
+            problem, state, loss, height_mm, turn, by_slopes=by_slopes, firmness=firmness
         )
-        state = gauss_newton(
-            problem, replace(state, history=[]), loss, height_mm, ROUNDS,
-            pcg_iterations=30, stop=3e-3, firmness=firmness,
-        )  # fmt: skip
         if state.cost > SETTLED * before:
             break
         before = state.cost

@@ -33,6 +33,7 @@ from reconstruct.refine.transport import (
     update_reflectance,
     update_shadows,
 )
+from reconstruct.refine.turn import turned
 from reconstruct.stack import Stack
 
 Array = NDArray[np.float64]
@@ -149,14 +150,10 @@ class Refinement:
 
     def descend(self, problem: Problem, state: State) -> State:
         """Gauss-Newton with shadows and inter-reflection brought up to date between rounds."""
-        for turn in range(3):
-            update_shadows(problem, state.u)
-            # From the first step on: a good start is lost where walls light each other else.
-            update_indirect(problem, state.u, state.material, samples=32, seed=turn)
-            state = gauss_newton(
-                problem, replace(state, history=[]), HUBER, self.options.height_mm,
-                rounds=12 if turn == 0 else 6, pcg_iterations=30, stop=3e-3,
-            )  # fmt: skip
+        for seed, rounds in enumerate((12, 6, 6)):
+            # With that light from the first step on: a good start is lost where walls light each
+            # other else.
+            state = turned(problem, state, HUBER, self.options.height_mm, seed, rounds)
             update_reflectance(problem, state.u, state.material, FINAL)
         return state
 
@@ -172,14 +169,9 @@ class Refinement:
         best, before, idle = state, state.u, 0
         for turn in range(FOLLOWED):
             ahead = best.u + (AHEAD * (best.u - before) if idle == 0 else 0.0)
-            update_shadows(problem, ahead)
-            update_indirect(
-                problem, ahead, best.material, samples=32, seed=turn, by_slopes=True,
-                kept=KEPT if idle > 0 else 0.0,
-            )  # fmt: skip
-            now = gauss_newton(
-                problem, replace(best, u=ahead, history=[]), HUBER, self.options.height_mm, 6,
-                pcg_iterations=30, stop=3e-3, firmness=FIRMNESS,
+            now = turned(
+                problem, replace(best, u=ahead), HUBER, self.options.height_mm, turn,
+                by_slopes=True, kept=KEPT if idle > 0 else 0.0, firmness=FIRMNESS,
             )  # fmt: skip
             idle = 0 if now.cost < FOLLOWED_GAIN * best.cost else idle + 1
             if now.cost < best.cost:
@@ -273,10 +265,7 @@ class Refinement:
         height = self.options.height_mm
 
         def solve(state: State, loss: Loss, rounds: int) -> State:
-            return gauss_newton(
-                problem, replace(state, history=[]), loss, height, rounds,
-                pcg_iterations=30, stop=3e-3,
-            )  # fmt: skip
+            return gauss_newton(problem, state, loss, height, rounds)
 
         if self.areas is None:
             with self.clock.stage("shadows"):
@@ -340,10 +329,8 @@ class Refinement:
             if found is None:
                 return state
             material = found
-        return gauss_newton(
-            problem, State(state.u, material), HUBER, self.options.height_mm, 3,
-            pcg_iterations=30, stop=3e-3,
-        )  # fmt: skip
+        started = replace(state, material=material)
+        return gauss_newton(problem, started, HUBER, self.options.height_mm, 3)
 
     def with_dirt(self, problem: Problem, state: State) -> State:
         """Places of another material fitted with one of their own, where there are such."""
@@ -355,10 +342,7 @@ class Refinement:
         for turn in range(4):
             for _ in range(3 if turn == 0 else 1):
                 update_local(problem, state.u, state.material, where)
-            state = gauss_newton(
-                problem, replace(state, history=[]), HUBER, self.options.height_mm, 3,
-                pcg_iterations=30, stop=3e-3,
-            )  # fmt: skip
+            state = gauss_newton(problem, state, HUBER, self.options.height_mm, 3)
             if turn == 0 and state.cost > DIRT_GAIN * before:
                 problem.local = np.zeros((2, 1, 1), np.float32)
                 self.odd = None
@@ -408,10 +392,7 @@ class Refinement:
                         problem, state.u, state.material, samples=128, seed=2,
                         by_slopes=self.follows, kept=KEPT,
                     )  # fmt: skip
-                state = gauss_newton(
-                    problem, replace(state, history=[]), FINAL, self.options.height_mm, 3,
-                    pcg_iterations=30, stop=3e-3,
-                )  # fmt: skip
+                state = gauss_newton(problem, state, FINAL, self.options.height_mm, 3)
                 if turn >= LENS_TRIAL and (
                     state.cost > LENS_GAIN * blurred.cost or state.cost > LENS_GOES_ON * before
                 ):

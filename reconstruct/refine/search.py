@@ -105,10 +105,7 @@ def searched(problem: Problem, state: State, loss: Loss, height_mm: float) -> tu
         u = at_mean_height(u + state.u.mean(), height_mm, problem.camera, problem.xy, inside)
         shadows = problem.pictures.code.copy()
         update_shadows(problem, u)
-        trial = gauss_newton(
-            problem, replace(state, u=u, history=[]), loss, height_mm, 6,
-            pcg_iterations=30, stop=3e-3,
-        )  # fmt: skip
+        trial = gauss_newton(problem, replace(state, u=u), loss, height_mm, 6)
         if trial.cost > GAIN * system.cost:
             problem.pictures.code[:] = shadows
             break

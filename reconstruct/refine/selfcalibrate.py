@@ -272,10 +272,7 @@ def with_lights(
             power=calibrated.power * np.exp(offset[:, 3]),
         )
         problem.table = light_table(problem.lights, problem.pictures.reference)
-        state = gauss_newton(
-            problem, State(state.u, state.material), loss, height_mm, 4,
-            pcg_iterations=30, stop=3e-3,
-        )  # fmt: skip
+        state = gauss_newton(problem, state, loss, height_mm, 4)
     else:
         notes["kept"] = state.cost <= before.cost
     distance = np.linalg.norm(offset[:, :3], axis=1)

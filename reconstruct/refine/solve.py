@@ -7,8 +7,7 @@ the surface from the material's equations as a Schur complement would, without f
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,10 +90,9 @@ def linearise(
     return Linearised(problem, stencil, precondition, pin, pin_weight)
 
 
-def free_entries(material: Material, fixed: tuple[int, ...] = ()) -> NDArray[np.int64]:
+def free_entries(material: Material) -> NDArray[np.int64]:
     """Which entries of the material vector are solved for."""
-    entries = [0, 1, 2, 3, 4, 5] if material.anisotropic else [0, 2, 3, 4, 5]
-    return np.array([e for e in entries if e not in fixed])
+    return np.array([0, 1, 2, 3, 4, 5] if material.anisotropic else [0, 2, 3, 4, 5])
 
 
 def joint_step(
@@ -102,14 +100,13 @@ def joint_step(
     system: System,
     material: Material,
     damping: float,
-    fixed: tuple[int, ...] = (),
     tolerance: float = 1e-2,
     iterations: int = 60,
     firmness: float = 1.0,
 ) -> tuple[Array, Array]:
     """Gauss-Newton step of (log-depth at corners, material vector)."""
     lin = linearise(problem, system, damping, firmness)
-    free = free_entries(material, fixed)
+    free = free_entries(material)
     k = len(free)
     shape = lin.pin.shape
     right_u = -problem.gradient(system.sums)
@@ -186,8 +183,6 @@ class State:
     u: Array
     material: Material
     cost: float = np.inf
-    evaluations: int = 0
-    history: list[float] = field(default_factory=list)
     lens_blur_px: float = 0.0
 
 
@@ -216,10 +211,8 @@ def gauss_newton(
     loss: Loss,
     height_mm: float,
     rounds: int,
-    stop: float = 1e-3,
-    fixed: tuple[int, ...] = (),
-    on_step: Callable[[State], None] | None = None,
-    pcg_iterations: int = 60,
+    stop: float = 3e-3,
+    pcg_iterations: int = 30,
     firmness: float = 1.0,
 ) -> State:
     """Damped joint Gauss-Newton until the cost falls by less than `stop`, relative."""
@@ -227,12 +220,11 @@ def gauss_newton(
     damping = 1e-3
     u, material = state.u, state.material
     system = problem.evaluate(u, material, loss)
-    cost, evaluations = system.cost, state.evaluations + 1
-    history = [*state.history, cost / problem.count]
+    cost = system.cost
     for _ in range(rounds):
         step_u, step_m = joint_step(
-            problem, system, material, damping, fixed, iterations=pcg_iterations, firmness=firmness,
-        )  # fmt: skip
+            problem, system, material, damping, iterations=pcg_iterations, firmness=firmness
+        )
         accepted = False
         for shorter in (1.0, 0.3, 0.1):
             trial_u = at_mean_height(
@@ -240,7 +232,6 @@ def gauss_newton(
             )
             trial_m = material.moved(shorter * step_m)
             trial = problem.evaluate(trial_u, trial_m, loss)
-            evaluations += 1
             if trial.cost < cost:
                 accepted = True
                 break
@@ -251,13 +242,10 @@ def gauss_newton(
             continue
         gain = (cost - trial.cost) / trial.cost
         u, material, system, cost = trial_u, trial_m, trial, trial.cost
-        history.append(cost / problem.count)
         damping = max(damping * (0.3 if shorter == 1.0 else 3.0), 1e-5)
-        if on_step is not None:
-            on_step(State(u, material, cost, evaluations, history))
         if gain < stop and shorter == 1.0:
             break
-    return State(u, material, cost, evaluations, history, state.lens_blur_px)
+    return replace(state, u=u, material=material, cost=cost)
 
 
 def settled(problem: Problem, state: State, loss: Loss, height_mm: float) -> State:
@@ -266,7 +254,6 @@ def settled(problem: Problem, state: State, loss: Loss, height_mm: float) -> Sta
         return state
     with problem.holding(state.u, state.material, loss, HELD):
         state = gauss_newton(
-            problem, replace(state, history=[]), loss, height_mm, SETTLED_ROUNDS, stop=1e-5,
-            pcg_iterations=200,
-        )  # fmt: skip
+            problem, state, loss, height_mm, SETTLED_ROUNDS, stop=1e-5, pcg_iterations=200
+        )
     return replace(state, cost=problem.evaluate(state.u, state.material, loss, False).cost)

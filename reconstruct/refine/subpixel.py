@@ -119,7 +119,7 @@ class Areas:
             update_mirrored(problem, u, material, loss, MIRRORED_RAYS, seed=OTHER_RAYS + self.turns)
         self.turns += 1
         return gauss_newton(
-            problem, replace(state, history=[]), loss, self.height_mm, rounds,
+            problem, state, loss, self.height_mm, rounds, stop=1e-3, pcg_iterations=60,
             firmness=self.firmness,
         )  # fmt: skip
 

@@ -69,9 +69,7 @@ def test_only_patches_that_got_worse_go_back() -> None:
 def fitted(problem: Problem, u: np.ndarray, material: Material, height_mm: float) -> State:
     """Where descent ends; this part hardly lights itself."""
     update_shadows(problem, u)
-    return gauss_newton(
-        problem, State(u, material), HUBER, height_mm, 6, pcg_iterations=30, stop=3e-3
-    )
+    return gauss_newton(problem, State(u, material), HUBER, height_mm, 6)
 
 
 @pytest.mark.parametrize("where", [np.s_[:26, :26], np.s_[:, 40:]])

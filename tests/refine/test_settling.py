@@ -46,7 +46,7 @@ def test_two_pieces_end_at_their_levels() -> None:
         return float(abs(error[:, :28].mean() - error[:, 36:].mean()))
 
     at_first = level_mm(start)
-    soon = gauss_newton(problem, start, FINAL, height_mm, 6, pcg_iterations=30, stop=3e-3)
+    soon = gauss_newton(problem, start, FINAL, height_mm, 6)
     end = settled(problem, soon, FINAL, height_mm)
     assert level_mm(end) < 0.35 * at_first
     assert end.cost <= soon.cost

@@ -89,6 +89,11 @@ def part(name: str) -> tuple[Shape, Material, dict[str, Any]]:
     if name == "mixed":
         made = shape("metaballs", 6, relief_mm=14.0)
         return made, ours(CR, "beckmann", 0.2), conductor(CR, "beckmann", 0.2)
+    if name == "punched":  # as `stamped`, with walls of five pixels and a shinier metal
+        return shape("stamped", 21), ours(CR, "beckmann", 0.15), conductor(CR, "beckmann", 0.15)
+    if name == "hilly":  # as `steep`, going on beyond the picture on all sides
+        made = shape("field", 31, slope_deg=38.0, correlation_mm=16.0)
+        return made, ours(CU, "ggx", 0.2), conductor(CU, "ggx", 0.2)
     raise SystemExit(f"no part named {name}")
 
 

@@ -7,6 +7,10 @@ rounds restore what the lens lets pass; many would raise noise at the finest sca
 The blur is a Gaussian with a standard deviation that is fitted along: to first order G∗M changes
 by ½∇²M per unit of variance, and Gauss-Newton over (variance, material), each pixel's slopes
 eliminated, tells it from the fit's residuals.
+
+M is the light of pixels' middles. Across a narrow wall a shiny part turns by more than its lobe is
+wide from one pixel to the next, and what blurs there is what lies between the middles: there the
+part's own light is rendered and blurred on finer pixels.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from numpy.typing import NDArray
 from reconstruct.refine.data import lessened
 from reconstruct.refine.pixel import CLIPPED_BIT, N_MATERIAL, SHADOW_BIT
 from reconstruct.refine.problem import MODELS, Loss, Material, Problem
+from reconstruct.refine.subpixel import excess
 
 Array = NDArray[np.float64]
 MAX_SIGMA_PX = 1.5
@@ -49,6 +54,14 @@ def _laplacian(images: NDArray[np.float32]) -> NDArray[np.float32]:
     return out
 
 
+def _change(images: NDArray[np.float32], inside: NDArray[np.float32], sigma: float) -> NDArray:
+    """What blur does to pictures, as if the part went on beyond the mask as at its border."""
+    if inside.all():
+        return _blurred(images, sigma) - images
+    share = np.maximum(_blurred(inside[..., None], sigma), 1e-3)
+    return np.asarray((_blurred(images, sigma) / share - images) * inside[..., None])
+
+
 class Lens:
     """The blur of one problem's pictures and its removal.
 
@@ -76,18 +89,24 @@ class Lens:
         images = self.problem.render_rows(u, material, top, bottom)
         return images, slice(first - top, last - top), slice(top, bottom)
 
-    def _change(self, images: NDArray[np.float32], rows: slice, sigma: float) -> NDArray:
-        """What blur does to pictures, as if the part went on beyond the mask as at its border."""
-        inside = self.inside[rows]
-        if inside.all():
-            return _blurred(images, sigma) - images
-        share = np.maximum(_blurred(inside[..., None], sigma), 1e-3)
-        return np.asarray((_blurred(images, sigma) / share - images) * inside[..., None])
+    def _seen(self, images: NDArray[np.float32], times: int) -> NDArray[np.float32]:
+        """Pictures on pixels `times` finer through the lens; the mean of such pixels is to follow.
 
-    def sharpen(self, u: Array, material: Material) -> None:
-        """Take from the captured pictures what blur does to the model's."""
+        That mean blurs too, by what an even share of a pixel's side has more of variance than an
+        even share of a finer one's; `sigma_px` was found with both in.
+        """
+        inside = self.inside.repeat(times, 0).repeat(times, 1)
+        variance = max(self.sigma_px**2 - (1 - times**-2) / 12, 0.0)
+        return images + _change(images, inside, max(times * variance**0.5, 0.1))
+
+    def sharpen(self, u: Array, material: Material, times: int = 1) -> None:
+        """Take from the captured pictures what blur does to the model's.
+
+        With the part's own light on pixels `times` finer.
+        """
         pictures = self.problem.pictures
         sigma = self.sigma_px
+        between = excess(self.problem, u, material, times, self._seen) if times > 1 else None
 
         def band(rows: tuple[int, int]) -> None:
             first, last = rows
@@ -97,7 +116,9 @@ class Lens:
                 images, here, around = self._rendered(
                     u, material, first, last, int(np.ceil(3.5 * sigma))
                 )
-                change = self._change(images, around, sigma)[here]
+                change = _change(images, self.inside[around], sigma)[here]
+                if between is not None:
+                    change += between[first:last]
                 code = lessened(code, pictures.scale, change)
             pictures.code[first:last] = (code & 0xFFFC) | flags
 

@@ -51,13 +51,19 @@ def averaged(images: NDArray[np.float32], times: int) -> NDArray[np.float32]:
     return np.asarray(blocks.mean(axis=(1, 3)))
 
 
-def excess(problem: Problem, u: Array, material: Material, times: int) -> NDArray[np.float32]:
-    """(H, W, N) by how much a pixel's mean of the part's own light exceeds that of its middle."""
+def excess(
+    problem: Problem, u: Array, material: Material, times: int,
+    blur: Callable[[NDArray[np.float32], int], NDArray[np.float32]] = lambda images, times: images,
+) -> NDArray[np.float32]:  # fmt: skip
+    """(H, W, N) by how much a pixel's mean of the part's own light exceeds that of its middle.
+
+    Both as a lens sees them: its `blur` of pictures on pixels so many times finer.
+    """
     fine, within = subdivided(problem, u, times)
     update_shadows(fine, within)
-    mean = averaged(fine.render_rows(within, material, 0, fine.shape[0]), times)
+    mean = averaged(blur(fine.render_rows(within, material, 0, fine.shape[0]), times), times)
     traced, problem.traced = problem.traced, np.zeros((1, 1, len(problem.pictures)), np.float32)
-    middle = problem.render_rows(u, material, 0, problem.shape[0])
+    middle = blur(problem.render_rows(u, material, 0, problem.shape[0]), 1)
     problem.traced = traced
     return mean - middle
 

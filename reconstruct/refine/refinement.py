@@ -45,9 +45,9 @@ LENS_ROUNDS, LENS_TRIAL, LENS_GAIN, LENS_GOES_ON = 8, 1, 0.93, 0.98
 # The least blur in px that is taken out, and the first guess: the surface has followed the blur,
 # so that the first step towards it comes out short.
 MIN_SIGMA_PX, FIRST_SIGMA_PX = 0.2, 0.5
-# Then with pixels so many times finer, so many turns at most while one leaves less than a share of
-# the cost before.
-WITHIN_TIMES, WITHIN_ROUNDS, WITHIN_GAIN = 2, 8, 0.998
+# Then with pixels so many times finer, so many turns at most; the first must leave less than a
+# share of the cost before it, each further one less than another.
+WITHIN_TIMES, WITHIN_ROUNDS, WITHIN_GAIN, WITHIN_GOES_ON = 2, 8, 0.99, 0.998
 RECONSIDER_GAIN = 0.97
 # From this share of the part on, lit by its other places, steps follow that light: so many turns at
 # most, each from a surface moved on by a share of the last turn's step, until so many gain nothing.
@@ -423,7 +423,7 @@ class Refinement:
             if self.odd is not None:
                 update_local(problem, state.u, state.material, self.odd)
             now = gauss_newton(problem, state, FINAL, self.options.height_mm, 6)
-            if now.cost > WITHIN_GAIN * state.cost:
+            if now.cost > (WITHIN_GAIN if turn == 0 else WITHIN_GOES_ON) * state.cost:
                 if turn == 0:
                     problem.pictures.code[:] = middles
                 break

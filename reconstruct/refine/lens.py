@@ -90,10 +90,10 @@ class Lens:
         return images, slice(first - top, last - top), slice(top, bottom)
 
     def _seen(self, images: NDArray[np.float32], times: int) -> NDArray[np.float32]:
-        """Pictures on pixels `times` finer through the lens; the mean of such pixels is to follow.
+        """Pictures on pixels `times` finer through the lens, before they are averaged.
 
-        That mean blurs too, by what an even share of a pixel's side has more of variance than an
-        even share of a finer one's; `sigma_px` was found with both in.
+        `sigma_px` was found with the pixel's own extent in it, whose variance is 1/12 px². The
+        average adds its share of that, (1 − 1/times²)/12, so here it is left out.
         """
         inside = self.inside.repeat(times, 0).repeat(times, 1)
         variance = max(self.sigma_px**2 - (1 - times**-2) / 12, 0.0)

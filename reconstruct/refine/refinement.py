@@ -385,9 +385,7 @@ class Refinement:
                     break
                 if turn == 0:
                     lens.sigma_px = max(sigma, FIRST_SIGMA_PX)
-                lens.sharpen(state.u, state.material)
-                if self.odd is not None:
-                    update_local(problem, state.u, state.material, self.odd)
+                self.through(lens, state)
                 if turn == 1:
                     state = self.reconsidered(problem, state)
                 if turn == 2:
@@ -407,6 +405,12 @@ class Refinement:
             lens.restore()
         return blurred
 
+    def through(self, lens: Lens, state: State, times: int = 1) -> None:
+        """Take the blur at a state from the pictures, on pixels so many times finer."""
+        lens.sharpen(state.u, state.material, times)
+        if self.odd is not None:
+            update_local(lens.problem, state.u, state.material, self.odd)
+
     def sharpened_within(self, problem: Problem, lens: Lens, state: State) -> State:
         """On with what lies within pixels blurred too, where that explains the pictures better.
 
@@ -419,9 +423,7 @@ class Refinement:
             return state
         middles = problem.pictures.code.copy()
         for turn in range(WITHIN_ROUNDS):
-            lens.sharpen(state.u, state.material, WITHIN_TIMES)
-            if self.odd is not None:
-                update_local(problem, state.u, state.material, self.odd)
+            self.through(lens, state, WITHIN_TIMES)
             now = gauss_newton(problem, state, FINAL, self.options.height_mm, 6)
             if now.cost > (WITHIN_GAIN if turn == 0 else WITHIN_GOES_ON) * state.cost:
                 if turn == 0:

@@ -1,18 +1,26 @@
 """What no picture shows: the part does not end where the picture does.
 
-Beyond the border the surface is continued point-symmetrically (value and slope go on), since a pit
-that the picture cuts is lit by walls that the picture does not show. Leaving that out cost a steep
-part half of its error.
+A pit that the picture cuts is lit by walls that the picture does not show; leaving them out cost a
+steep part half of its error. Beyond the border the surface goes on as a smooth random field most
+likely does: value, slope and bend go on, and with distance it comes back to the level of the part,
+so that a pit has another wall and a hill another side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import product
+from math import comb
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
+from scipy.interpolate import RectBivariateSpline
+from scipy.sparse.linalg import splu
 
 from calib.camera import Camera
 from reconstruct.integrate import centre_values, image_coordinates, normals_at, slopes_of
@@ -21,6 +29,12 @@ from reconstruct.refine.problem import Problem
 Array = NDArray[np.float64]
 # Share of the longer side by which the surface is continued.
 BEYOND_TRACED, BEYOND_SHADOWS = 0.22, 0.1
+# Longer side of the grid that the field is solved on, and the least it is solved for beyond it;
+# finer detail is continued point-symmetrically.
+GRID, RIM = 64, 16
+# Shares of the side over which the field may come back to its level, and how many of the grid's
+# outermost places tell which.
+LENGTHS, TOLD_BY = (0.06, 0.1, 0.15, 0.25, 0.4), 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +82,7 @@ def continued(problem: Problem, u: Array, factor: int, share: float) -> Continue
         border = min(round(share * max(height, width)), height - 1, width - 1)
     camera = problem.camera.binned(factor) if factor > 1 else problem.camera
     camera = camera.cropped(-border, -border, width + 2 * border, height + 2 * border)
-    depth = np.pad(depth, border, mode="reflect", reflect_type="odd")
+    depth = gone_on(depth, border)
     inside = np.pad(inside, border, mode="edge")
     inverse = np.linalg.inv(camera.K)
     rows, columns = np.mgrid[0 : depth.shape[0], 0 : depth.shape[1]]
@@ -85,3 +99,90 @@ def continued(problem: Problem, u: Array, factor: int, share: float) -> Continue
     points[~inside] = np.nan
     normals[~inside] = np.nan
     return Continued(straight, points, normals, border)
+
+
+def gone_on(values: Array, border: int) -> Array:
+    """(h, w) values continued by `border` places on all sides, as a smooth random field goes on."""
+    if border == 0:
+        return values
+    scale = max(1.0, max(values.shape) / GRID)
+    height, width = (max(4, round(size / scale)) for size in values.shape)
+    rim = max(RIM, int(np.ceil(border / scale)) + 1)
+    coarse = cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA)
+    field = likeliest(coarse, rim, length_told(coarse))
+    rows, columns = (
+        (np.arange(-border, size + border) + 0.5) * small / size - 0.5 + rim
+        for size, small in zip(values.shape, (height, width), strict=True)
+    )
+    spline = RectBivariateSpline(*map(np.arange, field.shape), field, s=0)
+    smooth = spline(rows, columns)
+    inner = np.s_[border : border + values.shape[0], border : border + values.shape[1]]
+    detail = np.pad(values - smooth[inner], border, mode="reflect", reflect_type="odd")
+    return np.asarray(smooth + detail)
+
+
+def length_told(values: Array) -> float:
+    """The length of `likeliest` by which (h, w) values tell the slopes of their own rim best."""
+    rim = min(TOLD_BY, min(values.shape) // 4)
+    inner = np.s_[rim:-rim, rim:-rim]
+    outer = np.ones(values.shape, dtype=bool)
+    outer[inner] = False
+
+    def error(length: float) -> float:
+        off = np.gradient(likeliest(values[inner], rim, length) - values)
+        return float(np.hypot(*off)[outer].mean())
+
+    return min((share * max(values.shape) for share in LENGTHS), key=error)
+
+
+def likeliest(values: Array, rim: int, length: float) -> Array:
+    """Values (h, w) and their mean continuation by `rim` places, as a Matérn field.
+
+    Its deviation f from the plane through all values minimises ∫ |(1 − length² Δ)^{3/2} f|², of
+    which the field with ν = 2 is the solution driven by white noise (Lindgren, Rue and Lindström
+    2011, eq. 2, α = 3).
+    """
+    height, width = values.shape
+    rows, columns = np.mgrid[-rim : height + rim, -rim : width + rim]
+    terms = np.stack([np.ones(rows.shape), rows, columns], axis=-1)
+    inner = np.s_[rim : rim + height, rim : rim + width]
+    fit, *_ = np.linalg.lstsq(terms[inner].reshape(-1, 3), values.ravel(), rcond=None)
+    out = terms @ fit
+    deviation = (values - out[inner]).ravel()
+    factors, known, beyond = continuation(height, width, rim, length)
+    out[beyond] -= factors.solve(known @ deviation)
+    out[inner] = values
+    return np.asarray(out)
+
+
+@lru_cache(maxsize=32)
+def continuation(height: int, width: int, rim: int, length: float) -> tuple[Any, Any, Any]:
+    """LU factors of the energy's matrix among the places beyond, its part that couples them to the
+    picture's places, and where they are (height + 2 rim, width + 2 rim)."""
+    shape = (height + 2 * rim, width + 2 * rim)
+    number = np.arange(shape[0] * shape[1]).reshape(shape)
+    energy = sparse.identity(number.size, format="csc")
+    for order in (1, 2, 3):
+        for down in range(order + 1):
+            across = order - down
+            # all differences of one order, those mixed as often as they can be taken
+            weights = np.outer(
+                np.diff(np.eye(down + 1), down, 0), np.diff(np.eye(across + 1), across, 0)
+            )
+            kept = shape[0] - down, shape[1] - across
+            places = np.stack(
+                [number[i : i + kept[0], j : j + kept[1]].ravel()
+                 for i, j in product(range(down + 1), range(across + 1))], axis=1
+            )  # fmt: skip
+            data = np.broadcast_to(weights.ravel(), places.shape).ravel()
+            starts = np.arange(len(places) + 1) * places.shape[1]
+            differences = sparse.csr_matrix(
+                (data, places.ravel(), starts), (len(places), number.size)
+            )
+            share = comb(3, order) * comb(order, down) * length ** (2 * order)
+            energy = energy + share * (differences.T @ differences)
+    beyond = np.ones(shape, dtype=bool)
+    beyond[rim : rim + height, rim : rim + width] = False
+    free = beyond.ravel()
+    energy = energy.tocsr()[free]
+    return splu(energy[:, free].tocsc()), energy[:, ~free], beyond

@@ -16,8 +16,9 @@ from reconstruct.methods import Options
 from reconstruct.refine import basin
 from reconstruct.refine.clock import Clock
 from reconstruct.refine.data import binned, encode
-from reconstruct.refine.dirt import odd_places, update_local
-from reconstruct.refine.lay import find_lay, narrowed, sampled
+from reconstruct.refine.dirt import update_local
+from reconstruct.refine.finish import reconsidered, with_lay, with_own_places
+from reconstruct.refine.lay import find_lay, sampled
 from reconstruct.refine.lens import Lens
 from reconstruct.refine.problem import Loss, Problem
 from reconstruct.refine.pyramid import binned_weight, binning_factors, upsampled
@@ -48,7 +49,6 @@ MIN_SIGMA_PX, FIRST_SIGMA_PX = 0.2, 0.5
 # Then with pixels so many times finer, so many turns at most; the first must leave less than a
 # share of the cost before it, each further one less than another.
 WITHIN_TIMES, WITHIN_ROUNDS, WITHIN_GAIN, WITHIN_GOES_ON = 2, 8, 0.99, 0.998
-RECONSIDER_GAIN = 0.97
 # From this share of the part on, lit by its other places, steps follow that light: so many turns at
 # most, each from a surface moved on by a share of the last turn's step, until so many gain nothing.
 FOLLOWED_SHARE, FOLLOWED, AHEAD, FOLLOWED_GAIN, IDLE = 0.02, 32, 0.4, 0.995, 3
@@ -61,8 +61,6 @@ KEPT = 0.5
 # Mean loss of a coarse level from which on it explains its pictures poorly, and the share of the
 # cost on all pixels that the network's surface there must leave to go on instead.
 POORLY, BEGUN_LATE = 3e-4, 0.9
-# Share of the residual that places with a material of their own must leave.
-DIRT_GAIN = 0.85
 
 
 class Refinement:
@@ -108,7 +106,7 @@ class Refinement:
                 best = self.lower(problem, best, State(u, material), start, tried)
         assert best is not None
         self.notes["starts"] = tried
-        state = self.with_lay(problem, best, tried)
+        state = self.directed(problem, best, tried)
         led = self.begun_again(problem, self.followed(problem, state))
         if not self.follows:
             return led
@@ -128,7 +126,7 @@ class Refinement:
             self.notes["begun_again"] = taken
         return state
 
-    def with_lay(self, problem: Problem, state: State, tried: dict[str, float]) -> State:
+    def directed(self, problem: Problem, state: State, tried: dict[str, float]) -> State:
         """The same with a directed finish, where that explains the pictures much better."""
         best = state
         lay = find_lay(problem, state.u, state.material, HUBER)
@@ -275,7 +273,7 @@ class Refinement:
                 update_shadows(problem, state.u)
             state = solve(state, HUBER, 6)
             with self.clock.stage("lay"):
-                state = self.lay_of(problem, state)
+                state = with_lay(problem, state, HUBER, height)
             with self.clock.stage("shadows"):
                 update_shadows(problem, state.u)
             with self.clock.stage("inter-reflection"):
@@ -286,12 +284,14 @@ class Refinement:
             self.areas = None  # the next level's pixels are others, and small enough for points
             return released(problem, state, HUBER)
         with self.clock.stage("search"):
-            state = self.reconsidered(problem, state)
+            state = reconsidered(problem, state, HUBER)
             state, found = searched(problem, state, HUBER, height)
             if found > 0:
                 self.notes["searched_share"] = found
         with self.clock.stage("local material"):
-            state = self.with_dirt(problem, state)
+            state, self.odd = with_own_places(problem, state, HUBER, height)
+            if self.odd is not None:
+                self.notes["own_material_share"] = float(self.odd.mean())
 
         def finish(state: State) -> State:
             with self.clock.stage("settling"):
@@ -323,55 +323,6 @@ class Refinement:
                 )
         return state
 
-    def lay_of(self, problem: Problem, state: State) -> State:
-        """Narrow a lay down, or find one that averaged pixels hid."""
-        if state.material.anisotropic:
-            material, _ = narrowed(problem, state.u, state.material, HUBER, 0.2)
-        else:
-            found = find_lay(problem, state.u, state.material, HUBER)
-            if found is None:
-                return state
-            material = found
-        started = replace(state, material=material)
-        return gauss_newton(problem, started, HUBER, self.options.height_mm, 3)
-
-    def with_dirt(self, problem: Problem, state: State) -> State:
-        """Places of another material fitted with one of their own, where there are such."""
-        where = odd_places(problem, state.u, state.material)
-        if where is None:
-            return state
-        before = problem.evaluate(state.u, state.material, HUBER, False).cost
-        single, self.odd = state, where
-        for turn in range(4):
-            for _ in range(3 if turn == 0 else 1):
-                update_local(problem, state.u, state.material, where)
-            state = gauss_newton(problem, state, HUBER, self.options.height_mm, 3)
-            if turn == 0 and state.cost > DIRT_GAIN * before:
-                problem.local = np.zeros((2, 1, 1), np.float32)
-                self.odd = None
-                return single
-        self.notes["own_material_share"] = float(where.mean())
-        return state
-
-    def reconsidered(self, problem: Problem, state: State) -> State:
-        """The same surface with another distribution or width, where that explains it better.
-
-        Averaged over the pixels of a coarse level, fine grooves look like a rougher metal.
-        """
-        m = state.material
-        with sampled(problem):
-            _, now = fit_material(problem, state.u, m, HUBER, 3)
-            tried = []
-            for model in ("ggx", "beckmann"):
-                for wide in (0.6, 1.0):
-                    first = replace(
-                        m, model=model, alpha_x=wide * m.alpha_x, alpha_y=wide * m.alpha_y, kd=0.0
-                    )
-                    material, cost = fit_material(problem, state.u, first, HUBER, 6)
-                    tried.append((cost, material))
-        cost, best = min(tried, key=lambda pair: pair[0])
-        return replace(state, material=best) if cost < RECONSIDER_GAIN * now else state
-
     def sharpened(self, problem: Problem, state: State) -> State:
         """The last level again without the lens's blur, where that explains the pictures better."""
         if 3 * problem.pictures.code.nbytes > self.options.memory_gb * 1e9:
@@ -387,7 +338,7 @@ class Refinement:
                     lens.sigma_px = max(sigma, FIRST_SIGMA_PX)
                 self.through(lens, state)
                 if turn == 1:
-                    state = self.reconsidered(problem, state)
+                    state = reconsidered(problem, state, HUBER)
                 if turn == 2:
                     update_indirect(
                         problem, state.u, state.material, samples=128, seed=2,

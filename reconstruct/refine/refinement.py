@@ -52,6 +52,8 @@ WITHIN_TIMES, WITHIN_ROUNDS, WITHIN_GAIN, WITHIN_GOES_ON = 2, 8, 0.99, 0.998
 # From this share of the part on, lit by its other places, steps follow that light: so many turns at
 # most, each from a surface moved on by a share of the last turn's step, until so many gain nothing.
 FOLLOWED_SHARE, FOLLOWED, AHEAD, FOLLOWED_GAIN, IDLE = 0.02, 32, 0.4, 0.995, 3
+# On all pixels as points, so many turns.
+LAST_TURNS = 4
 # With pixels as areas: so many turns at most, while one leaves less than a share of the last cost.
 AREA_TURNS, AREAS_GO_ON = 16, 0.985
 # There the slopes of walls without light of their own are damped less.
@@ -300,13 +302,15 @@ class Refinement:
 
         if self.areas is None:
             state = solve(state, FINAL, 6)
-            with self.clock.stage("inter-reflection"):
-                if self.follows:
-                    search_reflectance(problem, state.u, state.material, FINAL)
-                update_indirect(
-                    problem, state.u, state.material, samples=128, seed=1, by_slopes=self.follows
-                )
-            state = solve(state, FINAL, 6)
+            for turn in range(LAST_TURNS if self.follows else 1):
+                with self.clock.stage("inter-reflection"):
+                    if self.follows:
+                        search_reflectance(problem, state.u, state.material, FINAL)
+                    update_indirect(
+                        problem, state.u, state.material, samples=128, seed=1 + turn,
+                        by_slopes=self.follows, kept=turn / (turn + 1),
+                    )  # fmt: skip
+                state = solve(state, FINAL, 6)
             with self.clock.stage("points or areas"):
                 state = within_pixels(
                     problem, state, FINAL, height, self.follows, self.firmness, finish
@@ -341,7 +345,7 @@ class Refinement:
                     state = reconsidered(problem, state, HUBER)
                 if turn == 2:
                     update_indirect(
-                        problem, state.u, state.material, samples=128, seed=2,
+                        problem, state.u, state.material, samples=128, seed=1 + LAST_TURNS,
                         by_slopes=self.follows, kept=KEPT,
                     )  # fmt: skip
                 state = gauss_newton(problem, state, FINAL, self.options.height_mm, 3)

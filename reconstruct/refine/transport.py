@@ -30,8 +30,9 @@ Array = NDArray[np.float64]
 LIGHTS_AT_ONCE = 8
 # Change of a slope, over 1 + p² + q², by which light between places is differentiated.
 SLOPE_STEP = 0.04
-# Share of the rays that derivatives by slopes get where several places share a pixel.
-BY_SLOPES = 0.25
+# Share of the rays that derivatives by slopes get where several places share a cell, and the most
+# pixels for which they are traced.
+BY_SLOPES, FOLLOWED_PIXELS = 0.25, 1 << 18
 # Of the bound on what a change of slopes changes in the places that mirror them; steps within it
 # would be sure to gain, and are short: few of the places that one mirrors change together.
 STIFFNESS = 0.02
@@ -94,13 +95,17 @@ def update_indirect(
 ) -> None:
     """Trace inter-reflection at the surface.
 
+    On cells of the pictures, about `grid` along the longer side, with `samples` rays each.
     With `by_slopes` also its derivatives by the slopes of the places that it leaves for the camera
-    (differences of traces along the same rays), if the grid is that of the pictures or finer
-    (`Problem.finer`): the `samples` rays of a pixel are then shared by its places. A share may be
+    (differences of traces along the same rays), up to `FOLLOWED_PIXELS`: each pixel, or each place
+    of it (`Problem.finer`), is then traced, and those of a cell share its rays. A share may be
     `kept` of the trace before, brought to the slopes of this surface: speckle averages out.
     """
     finer = problem.finer
     factor = max(1, max(problem.shape) // grid)
+    shared = finer
+    if by_slopes and problem.weight.size <= FOLLOWED_PIXELS:
+        shared, factor = finer * factor, 1
     around = continued(*subdivided(problem, u, finer), factor, BEYOND_TRACED)
     lights, (traced, scale) = table_lights(problem), optics_material(problem, material)
     seen = lights_seen(around.points, around.camera, lights)
@@ -108,7 +113,7 @@ def update_indirect(
     def light(shown: Array, samples: int) -> NDArray[np.float32]:
         images = indirect(
             around.points, around.normals, around.camera, lights, traced,
-            grid=max(around.camera.shape), samples=max(1, samples // finer**2), seed=seed,
+            grid=max(around.camera.shape), samples=max(1, samples // shared**2), seed=seed,
             smooth=0.0, shown=around.within(shown), seen=seen, device=problem.device,
         )  # fmt: skip
         return np.nan_to_num(around.inner(images)) * np.float32(scale)
@@ -127,7 +132,7 @@ def update_indirect(
         p, q, turned = around.slopes()
         step = SLOPE_STEP * (1 + p * p + q * q)
         across = pixels(2 * around.inner(step[None]), blur=False)
-        rays = samples if finer == 1 else round(BY_SLOPES * samples)
+        rays = samples if shared == 1 else round(BY_SLOPES * samples)
 
         def change(p: Any, q: Any) -> NDArray[np.float32]:
             return pixels(light(turned(p, q), rays) - light(turned(-p, -q), rays)) / across

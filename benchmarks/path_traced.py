@@ -94,6 +94,10 @@ def part(name: str) -> tuple[Shape, Material, dict[str, Any]]:
     if name == "hilly":  # as `steep`, going on beyond the picture on all sides
         made = shape("field", 31, slope_deg=38.0, correlation_mm=16.0)
         return made, ours(CU, "ggx", 0.2), conductor(CU, "ggx", 0.2)
+    if name in ("steep41", "steep43"):  # between `steep` and `hilly`: slopes to 57 and 59°
+        seed = int(name.removeprefix("steep"))
+        made = shape("field", seed, slope_deg=30.0, correlation_mm=22.0 if seed == 41 else 26.0)
+        return made, ours(CU, "ggx", 0.25), conductor(CU, "ggx", 0.25)
     raise SystemExit(f"no part named {name}")
 
 

@@ -19,6 +19,7 @@ from scipy import ndimage, sparse
 from scipy.sparse.linalg import spsolve
 
 from reconstruct.refine.problem import Loss, Problem
+from reconstruct.refine.roughness import roughness
 from reconstruct.refine.solve import State
 from reconstruct.refine.transport import update_indirect, update_shadows
 from reconstruct.refine.turn import turned
@@ -60,26 +61,7 @@ def carried_on(u: Array, kept: Mask) -> Array:
     for row in (0, 1):
         for column in (0, 1):
             fixed[row : row + height, column : column + width] |= kept
-    number = np.arange(u.size).reshape(u.shape)
-    root = np.sqrt(2.0)
-    stencils = (
-        ((1.0, -2.0, 1.0), (number[:-2], number[1:-1], number[2:])),
-        ((1.0, -2.0, 1.0), (number[:, :-2], number[:, 1:-1], number[:, 2:])),
-        ((root, -root, -root, root),
-         (number[:-1, :-1], number[:-1, 1:], number[1:, :-1], number[1:, 1:])),
-    )  # fmt: skip
-    bends = []
-    for weights, corners in stencils:
-        places = np.stack([each.ravel() for each in corners])
-        places = places[:, ~fixed.ravel()[places].all(axis=0)]
-        count = places.shape[1]
-        bends.append(
-            sparse.csr_matrix(
-                (np.repeat(weights, count), (np.tile(np.arange(count), len(places)),
-                                             places.ravel())), (count, u.size),
-            )
-        )  # fmt: skip
-    energy = sparse.vstack(bends).tocsc()
+    energy = roughness(u.shape, 2)
     free, known = energy[:, ~fixed.ravel()], energy[:, fixed.ravel()]
     # corners that nothing reaches, off the part, get the mean
     matrix = free.T @ free + 1e-9 * sparse.identity(free.shape[1])

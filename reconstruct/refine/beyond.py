@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import product
 from math import comb
 from typing import Any
 
@@ -25,6 +24,7 @@ from scipy.sparse.linalg import splu
 from calib.camera import Camera
 from reconstruct.integrate import centre_values, image_coordinates, normals_at, slopes_of
 from reconstruct.refine.problem import Problem
+from reconstruct.refine.roughness import roughness
 
 Array = NDArray[np.float64]
 # Share of the longer side by which the surface is continued.
@@ -160,27 +160,10 @@ def continuation(height: int, width: int, rim: int, length: float) -> tuple[Any,
     """LU factors of the energy's matrix among the places beyond, its part that couples them to the
     picture's places, and where they are (height + 2 rim, width + 2 rim)."""
     shape = (height + 2 * rim, width + 2 * rim)
-    number = np.arange(shape[0] * shape[1]).reshape(shape)
-    energy = sparse.identity(number.size, format="csc")
+    energy = sparse.identity(shape[0] * shape[1], format="csc")
     for order in (1, 2, 3):
-        for down in range(order + 1):
-            across = order - down
-            # all differences of one order, those mixed as often as they can be taken
-            weights = np.outer(
-                np.diff(np.eye(down + 1), down, 0), np.diff(np.eye(across + 1), across, 0)
-            )
-            kept = shape[0] - down, shape[1] - across
-            places = np.stack(
-                [number[i : i + kept[0], j : j + kept[1]].ravel()
-                 for i, j in product(range(down + 1), range(across + 1))], axis=1
-            )  # fmt: skip
-            data = np.broadcast_to(weights.ravel(), places.shape).ravel()
-            starts = np.arange(len(places) + 1) * places.shape[1]
-            differences = sparse.csr_matrix(
-                (data, places.ravel(), starts), (len(places), number.size)
-            )
-            share = comb(3, order) * comb(order, down) * length ** (2 * order)
-            energy = energy + share * (differences.T @ differences)
+        differences = roughness(shape, order)
+        energy = energy + comb(3, order) * length ** (2 * order) * (differences.T @ differences)
     beyond = np.ones(shape, dtype=bool)
     beyond[rim : rim + height, rim : rim + width] = False
     free = beyond.ravel()

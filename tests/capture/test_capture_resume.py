@@ -146,6 +146,17 @@ def test_a_killed_run_resumes_to_the_same_bits(mode: str, count: int, tmp_path: 
     assert verify(tmp_path / "run").sound
 
 
+def wait_for_a_picture(child: subprocess.Popen[str], workspace: Path) -> None:
+    """Return once a run has written one; one that writes none is ended, and what it said shown."""
+    deadline = time.monotonic() + 60
+    while not list(workspace.glob("parts/A12/*/frames/*.tif")):
+        if time.monotonic() > deadline or child.poll() is not None:
+            child.kill()
+            out, err = child.communicate()
+            pytest.fail(f"no picture on disk before the signal: {out}{err}")
+        time.sleep(0.02)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_resumable(number: int, status: int, tmp_path: Path) -> None:
@@ -154,9 +165,7 @@ def test_a_signal_ends_the_run_resumable(number: int, status: int, tmp_path: Pat
     with subprocess.Popen(
         [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as child:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not list(tmp_path.glob("parts/A12/*/frames/*.tif")):
-            time.sleep(0.02)
+        wait_for_a_picture(child, tmp_path)
         child.send_signal(number)
         out, err = child.communicate(timeout=60)
     assert child.returncode == status, err
@@ -178,9 +187,7 @@ def test_a_second_interrupt_ends_at_once_and_the_run_resumes(tmp_path: Path) -> 
     with subprocess.Popen(
         [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as child:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not list(tmp_path.glob("parts/A12/*/frames/*.tif")):
-            time.sleep(0.02)
+        wait_for_a_picture(child, tmp_path)
         assert child.stderr is not None
         child.send_signal(signal.SIGINT)
         told = child.stderr.readline()

@@ -66,10 +66,23 @@ class Continued:
         return out
 
 
-def continued(problem: Problem, u: Array, factor: int, share: float) -> Continued:
+def goes_on(problem: Problem) -> bool:
+    """Whether the part reaches the picture's border."""
+    inside = problem.weight > 0
+    return bool(inside[[0, -1]].any() or inside[:, [0, -1]].any())
+
+
+def continued(
+    problem: Problem,
+    u: Array,
+    factor: int,
+    share: float,
+    drawn: np.random.Generator | None = None,
+) -> Continued:
     """The surface averaged over factor × factor pixels and continued beyond the picture.
 
-    A part that ends within the picture ends there.
+    A part that ends within the picture ends there. With `drawn` it goes on in one of the ways that
+    it may, in place of the likeliest.
     """
     height, width = (size // factor for size in problem.shape)
     depth = centre_values(u)[: height * factor, : width * factor]
@@ -78,11 +91,11 @@ def continued(problem: Problem, u: Array, factor: int, share: float) -> Continue
         depth = depth.reshape(height, factor, width, factor).mean(axis=(1, 3))
         inside = np.asarray(inside.reshape(height, factor, width, factor).any(axis=(1, 3)))
     border = 0
-    if inside[[0, -1]].any() or inside[:, [0, -1]].any():
+    if goes_on(problem):
         border = min(round(share * max(height, width)), height - 1, width - 1)
     camera = problem.camera.binned(factor) if factor > 1 else problem.camera
     camera = camera.cropped(-border, -border, width + 2 * border, height + 2 * border)
-    depth = gone_on(depth, border)
+    depth = gone_on(depth, border, drawn)
     inside = np.pad(inside, border, mode="edge")
     inverse = np.linalg.inv(camera.K)
     rows, columns = np.mgrid[0 : depth.shape[0], 0 : depth.shape[1]]
@@ -101,15 +114,21 @@ def continued(problem: Problem, u: Array, factor: int, share: float) -> Continue
     return Continued(straight, points, normals, border)
 
 
-def gone_on(values: Array, border: int) -> Array:
-    """(h, w) values continued by `border` places on all sides, as a smooth random field goes on."""
+def gone_on(values: Array, border: int, drawn: np.random.Generator | None = None) -> Array:
+    """(h, w) values continued by `border` places on all sides, as a smooth random field goes on.
+
+    As it most likely does, or with `drawn` as it does at random.
+    """
     if border == 0:
         return values
     scale = max(1.0, max(values.shape) / GRID)
     height, width = (max(4, round(size / scale)) for size in values.shape)
     rim = max(RIM, int(np.ceil(border / scale)) + 1)
     coarse = cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA)
-    field = likeliest(coarse, rim, length_told(coarse))
+    length = length_told(coarse)
+    field = likeliest(coarse, rim, length)
+    if drawn is not None:
+        field += spread_told(coarse, length, drawn) * departure(coarse.shape, rim, length, drawn)
     rows, columns = (
         (np.arange(-border, size + border) + 0.5) * small / size - 0.5 + rim
         for size, small in zip(values.shape, (height, width), strict=True)
@@ -123,16 +142,34 @@ def gone_on(values: Array, border: int) -> Array:
 
 def length_told(values: Array) -> float:
     """The length of `likeliest` by which (h, w) values tell the slopes of their own rim best."""
-    rim = min(TOLD_BY, min(values.shape) // 4)
-    inner = np.s_[rim:-rim, rim:-rim]
-    outer = np.ones(values.shape, dtype=bool)
-    outer[inner] = False
+    inner, rim = _within_rim(values)
 
     def error(length: float) -> float:
-        off = np.gradient(likeliest(values[inner], rim, length) - values)
-        return float(np.hypot(*off)[outer].mean())
+        return _slope_of_rim(likeliest(values[inner], rim, length) - values, rim)
 
     return min((share * max(values.shape) for share in LENGTHS), key=error)
+
+
+def spread_told(values: Array, length: float, drawn: np.random.Generator) -> float:
+    """How many times a `departure` the slopes of their own rim depart from `likeliest` by."""
+    inner, rim = _within_rim(values)
+    off = likeliest(values[inner], rim, length) - values
+    unit = departure(values[inner].shape, rim, length, drawn)
+    return _slope_of_rim(off, rim) / _slope_of_rim(unit, rim)
+
+
+def _within_rim(values: Array) -> tuple[tuple[slice, slice], int]:
+    """What lies within the outermost places that tell about beyond, and how many these are."""
+    rim = min(TOLD_BY, min(values.shape) // 4)
+    return np.s_[rim:-rim, rim:-rim], rim
+
+
+def _slope_of_rim(values: Array, rim: int) -> float:
+    """Mean slope of the `rim` outermost places of (h, w) values."""
+    slope = np.hypot(*np.gradient(values))
+    outer = np.ones(values.shape, dtype=bool)
+    outer[rim:-rim, rim:-rim] = False
+    return float(slope[outer].mean())
 
 
 def likeliest(values: Array, rim: int, length: float) -> Array:
@@ -149,23 +186,55 @@ def likeliest(values: Array, rim: int, length: float) -> Array:
     fit, *_ = np.linalg.lstsq(terms[inner].reshape(-1, 3), values.ravel(), rcond=None)
     out = terms @ fit
     deviation = (values - out[inner]).ravel()
-    factors, known, beyond = continuation(height, width, rim, length)
-    out[beyond] -= factors.solve(known @ deviation)
+    given = continuation(height, width, rim, length)
+    out[given.beyond] -= given.factors.solve(given.known @ deviation)
     out[inner] = values
     return np.asarray(out)
 
 
+def departure(shape: tuple[int, ...], rim: int, length: float, drawn: np.random.Generator) -> Array:
+    """One way, drawn at random, in which that field departs from its mean; driven by unit noise.
+
+    Zero on the values (h, w), shape (h + 2 rim, w + 2 rim). Noise pulled back through the energy's
+    root and solved for has the energy's inverse for a covariance (Papandreou and Yuille 2010).
+    """
+    height, width = shape
+    given = continuation(height, width, rim, length)
+    noise = drawn.standard_normal(given.root.shape[0])
+    out = np.zeros(given.beyond.shape)
+    out[given.beyond] = given.factors.solve(given.root.T @ noise)
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class Continuation:
+    """The energy of a field beyond a picture, given the field within.
+
+    Attributes
+    ----------
+    beyond : (h + 2 rim, w + 2 rim) bool, the B places beyond
+    factors : LU factors of the energy's matrix (B, B) among them
+    known : (B, h w) its part that couples them to the picture's places
+    root : (R, B) whose square (rootᵀ root) it is
+    """
+
+    beyond: NDArray[np.bool_]
+    factors: Any
+    known: Any
+    root: Any
+
+
 @lru_cache(maxsize=32)
-def continuation(height: int, width: int, rim: int, length: float) -> tuple[Any, Any, Any]:
-    """LU factors of the energy's matrix among the places beyond, its part that couples them to the
-    picture's places, and where they are (height + 2 rim, width + 2 rim)."""
+def continuation(height: int, width: int, rim: int, length: float) -> Continuation:
+    """Of a field with this length beyond (height, width) places."""
     shape = (height + 2 * rim, width + 2 * rim)
-    energy = sparse.identity(shape[0] * shape[1], format="csc")
-    for order in (1, 2, 3):
-        differences = roughness(shape, order)
-        energy = energy + comb(3, order) * length ** (2 * order) * (differences.T @ differences)
     beyond = np.ones(shape, dtype=bool)
     beyond[rim : rim + height, rim : rim + width] = False
     free = beyond.ravel()
-    energy = energy.tocsr()[free]
-    return splu(energy[:, free].tocsc()), energy[:, ~free], beyond
+    root = sparse.vstack(
+        [np.sqrt(comb(3, order)) * length**order * roughness(shape, order) for order in range(4)]
+    ).tocsc()
+    of_beyond, of_picture = root[:, free], root[:, ~free]
+    return Continuation(
+        beyond, splu((of_beyond.T @ of_beyond).tocsc()), of_beyond.T @ of_picture, of_beyond
+    )

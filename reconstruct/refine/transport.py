@@ -92,6 +92,7 @@ def update_indirect(
     seed: int = 0,
     by_slopes: bool = False,
     kept: float = 0.0,
+    drawn: np.random.Generator | None = None,
 ) -> None:
     """Trace inter-reflection at the surface.
 
@@ -100,13 +101,14 @@ def update_indirect(
     (differences of traces along the same rays), up to `FOLLOWED_PIXELS`: each pixel, or each place
     of it (`Problem.finer`), is then traced, and those of a cell share its rays. A share may be
     `kept` of the trace before, brought to the slopes of this surface: speckle averages out.
+    With `drawn` the part goes on beyond the picture as that says (`refine.beyond`).
     """
     finer = problem.finer
     factor = max(1, max(problem.shape) // grid)
     shared = finer
     if by_slopes and problem.weight.size <= FOLLOWED_PIXELS:
         shared, factor = finer * factor, 1
-    around = continued(*subdivided(problem, u, finer), factor, BEYOND_TRACED)
+    around = continued(*subdivided(problem, u, finer), factor, BEYOND_TRACED, drawn)
     lights, (traced, scale) = table_lights(problem), optics_material(problem, material)
     seen = lights_seen(around.points, around.camera, lights)
 

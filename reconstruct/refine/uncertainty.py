@@ -1,6 +1,6 @@
 """How sure a refined surface is, per pixel.
 
-Three things make the surface uncertain; each is carried through the solver's own linear system.
+Four things make the surface uncertain; each is carried through the solver's own linear system.
 
 - **Noise and what the model leaves unexplained.** At the solution the per-pixel gradients of the
   fit scatter about zero. Their scatter relative to their Gauss-Newton matrices is measured from
@@ -9,6 +9,8 @@ Three things make the surface uncertain; each is carried through the solver's ow
   (errors of a model are), are solved for; the spread of the solutions is the uncertainty. This is
   a parametric bootstrap (Efron 1979) with dependent noise (Shao 2010).
 - **The lights.** Draws from their covariance move the gradients; each draw is solved for.
+- **What no picture shows.** A part that goes on beyond the picture is drawn there as it may go on
+  (`refine.beyond`); the light that comes from there moves the gradients.
 - **The mean height**, which is an input: being wrong by its sigma bends the surface. Whoever gave
   it answers for it, so it is told apart and is not in the maps.
 
@@ -26,13 +28,15 @@ from numpy.typing import NDArray
 
 from calib.lights import Lights
 from reconstruct.integrate import at_mean_height
+from reconstruct.refine.beyond import goes_on
 from reconstruct.refine.pixel import SHADOW_BIT
 from reconstruct.refine.problem import Loss, Problem, System, light_table
 from reconstruct.refine.solve import Linearised, State, linearise
+from reconstruct.refine.transport import update_indirect
 from reconstruct.surface import Flag
 
 Array = NDArray[np.float64]
-DRAWS, LIGHT_DRAWS = 12, 6
+DRAWS, LIGHT_DRAWS, BEYOND_DRAWS = 12, 6, 6
 # Standard deviations in pixels of the patches over which errors are shared; 0 is independent.
 PATCHES_PX = (0.0, 1.5, 6.0, 24.0)
 PATCH_VARIANCES = (6.5, 0.8, 0.16, 0.03)
@@ -45,6 +49,9 @@ UNLIT_SLOPE_SIGMA = 0.1
 # Fewer lights than this, or than this share of them, leave a pixel in the shadow.
 FEW_LIGHTS, FEW_SHARE = 8, 0.25
 PCG_ITERATIONS = 80
+# Where the light from beyond is wrong by much, a robust loss has turned away from the pictures and
+# says nothing of where they would lead.
+SQUARES = Loss("huber", 1e3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +181,22 @@ def _drawn(lights: Lights, rng: np.random.Generator) -> Lights:
     return replace(lights, position_mm=position, axis=axis)
 
 
+def beyond_steps(problem: Problem, state: State, rng: np.random.Generator) -> list[Array]:
+    """Steps of log-depth that ways in which the part may go on beyond the picture lead to."""
+    held = problem.traced, problem.indirect_step
+
+    def system(drawn: np.random.Generator | None) -> System:
+        # Of the same rays each time, so that they differ by what they hit.
+        update_indirect(problem, state.u, state.material, drawn=drawn)
+        return problem.evaluate(state.u, state.material, SQUARES, False)
+
+    likeliest = system(None)
+    lin, before = linearise(problem, likeliest), problem.gradient(likeliest.sums)
+    rights = [before - problem.gradient(system(rng).sums) for _ in range(BEYOND_DRAWS)]
+    problem.traced, problem.indirect_step = held
+    return [lin.solve(right, iterations=PCG_ITERATIONS) for right in rights]
+
+
 def estimate(
     problem: Problem, state: State, loss: Loss, height_mm: float, height_sigma_mm: float
 ) -> Uncertainty:
@@ -227,6 +250,8 @@ def estimate(
             steps.append(lin.solve(right, iterations=PCG_ITERATIONS))
         problem.traced = traced
         gather("inter-reflection", steps)
+        if goes_on(problem):
+            gather("beyond the picture", beyond_steps(problem, state, rng))
     bend = 0.0
     if height_sigma_mm > 0:
         raised = at_mean_height(

@@ -52,6 +52,25 @@ def test_smooth_relief_goes_on_nearer_than_by_symmetry() -> None:
     assert ours < 0.75 * symmetric
 
 
+def test_ways_in_which_it_may_go_on_scatter_as_the_likeliest_errs() -> None:
+    size, border = 128, 28
+    errors, scatters = [], []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        noise = rng.standard_normal((size + 2 * border,) * 2)
+        field = gaussian_filter(noise, 0.12 * size, mode="wrap")
+        shown = field[border:-border, border:-border]
+        beyond = np.ones(field.shape, dtype=bool)
+        beyond[border:-border, border:-border] = False
+        likeliest = gone_on(shown, border)
+        errors.append(np.square(likeliest - field)[beyond].mean())
+        for _ in range(3):
+            one = gone_on(shown, border, rng)
+            np.testing.assert_allclose(one[~beyond].reshape(shown.shape), shown, atol=1e-12)
+            scatters.append(np.square(one - likeliest)[beyond].mean())
+    assert 0.5 < np.sqrt(np.mean(scatters) / np.mean(errors)) < 2
+
+
 def test_a_tilted_plane_goes_on_as_one_and_details_smoothly() -> None:
     rows, columns = np.mgrid[0:200, 0:150].astype(float)
     plane = 0.3 * rows - 0.2 * columns + 7.0

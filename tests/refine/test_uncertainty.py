@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from simulated_parts import at_the_truth, errors, part, pictures
+from simulated_parts import at_the_truth, errors, part, pictures, pit
 
 from reconstruct.methods import Options, reconstruct
 from reconstruct.refine.problem import Material
 from reconstruct.refine.refinement import HUBER
 from reconstruct.refine.solve import State
 from reconstruct.refine.transport import update_indirect
-from reconstruct.refine.uncertainty import estimate
+from reconstruct.refine.uncertainty import Spread, beyond_steps, estimate
 from reconstruct.surface import Flag
 
 KINDS = ("field", "turned", "ground", "sphere_cap", "stamped", "coin")
@@ -105,8 +105,41 @@ def test_doubt_about_light_between_places_leaves_the_slopes_where_it_holds() -> 
     problem.evaluate = spy
     state = State(u, metal, evaluate(u, metal, HUBER, False).cost)
     estimate(problem, state, HUBER, height_mm, 0.0)
-    drawn = [t for t in seen if np.abs(t[..., : 3 * lights] - given[..., : 3 * lights]).max() > 0]
+    drawn = [
+        t for t in seen
+        if t.shape == given.shape
+        and np.abs(t[..., : 3 * lights] - given[..., : 3 * lights]).max() > 0
+    ]  # fmt: skip
     assert len(drawn) > 3
     for traced in drawn:
         np.testing.assert_array_equal(traced[..., 3 * lights :], given[..., 3 * lights :])
     np.testing.assert_array_equal(problem.traced, given)
+
+
+def test_walls_at_the_border_are_less_sure_for_what_no_picture_shows() -> None:
+    """The light from beyond the picture is told apart; a part that ends within it gets none."""
+    scene, problem, u = pit()
+    height_mm = float(scene.points_mm[..., 2].mean())
+    metal = Material("ggx", 0.3, 0.3, ks=0.8)
+    update_indirect(problem, u, metal)
+    state = State(u, metal, problem.evaluate(u, metal, HUBER, False).cost)
+    given = problem.traced, problem.traced.copy()
+    cut = estimate(problem, state, HUBER, height_mm, 0.0)
+    assert problem.traced is given[0]
+    np.testing.assert_array_equal(*given)
+    assert cut.shares["beyond the picture"] > 0
+    problem.weight[[0, -1]] = problem.weight[:, [0, -1]] = 0
+    whole = estimate(problem, state, HUBER, height_mm, 0.0)
+    assert "beyond the picture" not in whole.shares
+
+
+def test_what_may_lie_beyond_the_picture_turns_walls_at_its_border_most() -> None:
+    _, problem, u = pit()
+    metal = Material("ggx", 0.3, 0.3, ks=0.8)
+    update_indirect(problem, u, metal)
+    state = State(u, metal)
+    steps = beyond_steps(problem, state, np.random.default_rng(0))
+    turns = np.mean([Spread(problem, state).of(step)[1] for step in steps], axis=0)
+    rim = np.ones(turns.shape, dtype=bool)
+    rim[4:-4, 4:-4] = False
+    assert np.sqrt(turns[rim].mean()) > 5 * np.sqrt(turns[20:44, 20:44].mean())

@@ -55,7 +55,7 @@ FOLLOWED_SHARE, FOLLOWED, AHEAD, FOLLOWED_GAIN, IDLE = 0.02, 32, 0.4, 0.995, 3
 # On all pixels as points, so many turns.
 LAST_TURNS = 4
 # With pixels as areas: so many turns at most, while one leaves less than a share of the last cost.
-AREA_TURNS, AREAS_GO_ON = 16, 0.985
+AREA_TURNS, AREAS_GO_ON = 48, 0.985
 # There the slopes of walls without light of their own are damped less.
 FIRMNESS = 0.1
 # Of the trace before, so much goes into one of a surface that moved little: speckle averages out.

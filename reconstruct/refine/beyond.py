@@ -142,20 +142,21 @@ def gone_on(values: Array, border: int, drawn: np.random.Generator | None = None
 
 def length_told(values: Array) -> float:
     """The length of `likeliest` by which (h, w) values tell the slopes of their own rim best."""
-    inner, rim = _within_rim(values)
-
-    def error(length: float) -> float:
-        return _slope_of_rim(likeliest(values[inner], rim, length) - values, rim)
-
-    return min((share * max(values.shape) for share in LENGTHS), key=error)
+    lengths = [share * max(values.shape) for share in LENGTHS]
+    return min(lengths, key=lambda length: _missed(values, length))
 
 
 def spread_told(values: Array, length: float, drawn: np.random.Generator) -> float:
     """How many times a `departure` the slopes of their own rim depart from `likeliest` by."""
     inner, rim = _within_rim(values)
-    off = likeliest(values[inner], rim, length) - values
     unit = departure(values[inner].shape, rim, length, drawn)
-    return _slope_of_rim(off, rim) / _slope_of_rim(unit, rim)
+    return _missed(values, length) / _slope_of_rim(unit, rim)
+
+
+def _missed(values: Array, length: float) -> float:
+    """Mean error of the slopes of their own rim that `likeliest` tells from the rest."""
+    inner, rim = _within_rim(values)
+    return _slope_of_rim(likeliest(values[inner], rim, length) - values, rim)
 
 
 def _within_rim(values: Array) -> tuple[tuple[slice, slice], int]:

@@ -116,8 +116,8 @@ def test_doubt_about_light_between_places_leaves_the_slopes_where_it_holds() -> 
     np.testing.assert_array_equal(problem.traced, given)
 
 
-def test_walls_at_the_border_are_less_sure_for_what_no_picture_shows() -> None:
-    """The light from beyond the picture is told apart; a part that ends within it gets none."""
+def test_what_may_lie_beyond_the_picture_is_a_cause_where_the_part_goes_on_there() -> None:
+    """The problem is left as it was; a part that ends within the picture has no such cause."""
     scene, problem, u = pit()
     height_mm = float(scene.points_mm[..., 2].mean())
     metal = Material("ggx", 0.3, 0.3, ks=0.8)

@@ -311,6 +311,13 @@ class Problem:
         )  # fmt: skip
         return out
 
+    def own_light(self, u: Array, material: Material) -> NDArray[np.float32]:
+        """(H, W, N) the same without what comes by other places of the part."""
+        traced, self.traced = self.traced, np.zeros((1, 1, len(self.pictures)), np.float32)
+        own = self.render_rows(u, material, 0, self.shape[0])
+        self.traced = traced
+        return own
+
     def gradient(self, sums: NDArray[np.float32]) -> Array:
         """(H+1, W+1) Aᵀ applied to per-pixel triples (3, H, W)."""
         height, width = self.shape

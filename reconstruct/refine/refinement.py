@@ -22,6 +22,7 @@ from reconstruct.refine.lay import find_lay, sampled
 from reconstruct.refine.lens import Lens
 from reconstruct.refine.problem import Loss, Problem
 from reconstruct.refine.pyramid import binned_weight, binning_factors, upsampled
+from reconstruct.refine.reflectance import update_reflectance
 from reconstruct.refine.search import searched
 from reconstruct.refine.selfcalibrate import with_lights
 from reconstruct.refine.solve import SETTLED_PIXELS, State, fit_material, gauss_newton, settled
@@ -29,9 +30,7 @@ from reconstruct.refine.starts import first_materials, first_surfaces, learned_s
 from reconstruct.refine.subpixel import FIRST_ROUNDS, Areas, fineness, released, within_pixels
 from reconstruct.refine.transport import (
     mirrored_share,
-    search_reflectance,
     update_indirect,
-    update_reflectance,
     update_shadows,
 )
 from reconstruct.refine.turn import turned
@@ -157,7 +156,7 @@ class Refinement:
             # With that light from the first step on: a good start is lost where walls light each
             # other else.
             state = turned(problem, state, HUBER, self.options.height_mm, seed, rounds)
-            update_reflectance(problem, state.u, state.material, FINAL)
+            update_reflectance(problem, state.u, state.material, FINAL, seed)
         return state
 
     def followed(self, problem: Problem, state: State) -> State:
@@ -179,7 +178,7 @@ class Refinement:
             idle = 0 if now.cost < FOLLOWED_GAIN * best.cost else idle + 1
             if now.cost < best.cost:
                 before, best = best.u, now
-                update_reflectance(problem, best.u, best.material, FINAL)
+                update_reflectance(problem, best.u, best.material, FINAL, turn)
             if idle > IDLE:
                 break
         self.notes["followed"] = turn + 1
@@ -193,7 +192,7 @@ class Refinement:
         before = np.inf
         while self.areas.turns < AREA_TURNS:
             state = self.areas.turn(state, HUBER, FIRST_ROUNDS)
-            update_reflectance(problem, state.u, state.material, FINAL)
+            update_reflectance(problem, state.u, state.material, FINAL, self.areas.turns)
             if state.cost > AREAS_GO_ON * before:
                 break
             before = state.cost
@@ -305,7 +304,7 @@ class Refinement:
             for turn in range(LAST_TURNS if self.follows else 1):
                 with self.clock.stage("inter-reflection"):
                     if self.follows:
-                        search_reflectance(problem, state.u, state.material, FINAL)
+                        update_reflectance(problem, state.u, state.material, FINAL, turn)
                     update_indirect(
                         problem, state.u, state.material, samples=128, seed=1 + turn,
                         by_slopes=self.follows, kept=turn / (turn + 1),

@@ -62,10 +62,7 @@ def excess(
     fine, within = subdivided(problem, u, times)
     update_shadows(fine, within)
     mean = averaged(blur(fine.render_rows(within, material, 0, fine.shape[0]), times), times)
-    traced, problem.traced = problem.traced, np.zeros((1, 1, len(problem.pictures)), np.float32)
-    middle = blur(problem.render_rows(u, material, 0, problem.shape[0]), 1)
-    problem.traced = traced
-    return mean - middle
+    return mean - blur(problem.own_light(u, material), 1)
 
 
 @dataclass(eq=False)

@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from calib.lights import Lights
 from reconstruct.integrate import slopes
@@ -36,9 +35,6 @@ BY_SLOPES, FOLLOWED_PIXELS = 0.25, 1 << 18
 # Of the bound on what a change of slopes changes in the places that mirror them; steps within it
 # would be sure to gain, and are short: few of the places that one mirrors change together.
 STIFFNESS = 0.02
-# Bounds of the factor on a metal's reflectance, where the lights' intensity is known and where not,
-# and the largest change of it at once.
-KNOWN_MIRRORING, MIRRORING, REFLECTANCE_STEP = (0.8, 1.25), (0.46, 1.5), 0.25
 
 
 def update_shadows(problem: Problem, u: Array) -> float:
@@ -94,19 +90,45 @@ def update_indirect(
     kept: float = 0.0,
     drawn: np.random.Generator | None = None,
 ) -> None:
-    """Trace inter-reflection at the surface.
+    """Trace inter-reflection at the surface (`indirect_light`).
 
-    On cells of the pictures, about `grid` along the longer side, with `samples` rays each.
-    With `by_slopes` also its derivatives by the slopes of the places that it leaves for the camera
-    (differences of traces along the same rays), up to `FOLLOWED_PIXELS`: each pixel, or each place
-    of it (`Problem.finer`), is then traced, and those of a cell share its rays. A share may be
-    `kept` of the trace before, brought to the slopes of this surface: speckle averages out.
+    A share may be `kept` of the trace before, brought to the slopes of this surface: speckle
+    averages out.
+    """
+    now, step = indirect_light(
+        problem, u, material, grid, samples, seed, by_slopes, by_slopes, drawn
+    )
+    if kept > 0 and problem.traced.shape == now.shape:
+        before = at_slopes_of(problem.traced, now, len(problem.pictures))
+        now = np.float32(kept) * before + np.float32(1 - kept) * now
+    problem.traced = now
+    problem.indirect_step = float(step)
+
+
+def indirect_light(
+    problem: Problem,
+    u: Array,
+    material: Material,
+    grid: int = 128,
+    samples: int = 64,
+    seed: int = 0,
+    by_pixel: bool = False,
+    by_slopes: bool = False,
+    drawn: np.random.Generator | None = None,
+) -> tuple[NDArray[np.float32], int]:
+    """(h, w, N) light that reaches the camera by another place, or (H, W, 3 N + 2) `by_slopes`.
+
+    And how many pixels a side of its cells has. On cells of the pictures, about `grid` along the
+    longer side, with `samples` rays each. With
+    `by_pixel`, up to `FOLLOWED_PIXELS`, each pixel or each place of it (`Problem.finer`) is traced,
+    and those of a cell share its rays; then also, `by_slopes`, derivatives by the slopes of the
+    places that it leaves for the camera (differences of traces along the same rays).
     With `drawn` the part goes on beyond the picture as that says (`refine.beyond`).
     """
     finer = problem.finer
     factor = max(1, max(problem.shape) // grid)
     shared = finer
-    if by_slopes and problem.weight.size <= FOLLOWED_PIXELS:
+    if by_pixel and problem.weight.size <= FOLLOWED_PIXELS:
         shared, factor = finer * factor, 1
     around = continued(*subdivided(problem, u, finer), factor, BEYOND_TRACED, drawn)
     lights, (traced, scale) = table_lights(problem), optics_material(problem, material)
@@ -142,12 +164,7 @@ def update_indirect(
         held = pixels(around.inner(np.stack([p, q])), blur=False)
         images = np.concatenate([images, change(step, 0), change(0, step), held])
         images = np.nan_to_num(images)
-    now = np.ascontiguousarray(np.moveaxis(images, 0, -1), np.float32)
-    if kept > 0 and problem.traced.shape == now.shape:
-        before = at_slopes_of(problem.traced, now, len(problem.pictures))
-        now = np.float32(kept) * before + np.float32(1 - kept) * now
-    problem.traced = now
-    problem.indirect_step = float(factor)
+    return np.ascontiguousarray(np.moveaxis(images, 0, -1), np.float32), factor
 
 
 def at_slopes_of(
@@ -210,54 +227,3 @@ def mirrored_share(problem: Problem, u: Array, material: Material) -> float:
     model = problem.render_rows(u, material, 0, problem.shape[0]).sum(-1)
     inside = problem.weight > 0
     return float((problem.indirect.sum(-1) > 0.3 * model)[inside].mean())
-
-
-def mirroring_bounds(problem: Problem) -> tuple[float, float]:
-    """Least and largest factor on the metal's reflectance that is believed."""
-    return MIRRORING if problem.lights.intensity is None else KNOWN_MIRRORING
-
-
-def update_reflectance(problem: Problem, u: Array, material: Material, loss: Loss) -> None:
-    """Learn the metal's reflectance from the light between its places.
-
-    Without the lights' intensity pictures give ks, which is reflectance times intensity; light
-    that came by another place was reflected once more. With it, what the tracer leaves out (longer
-    paths, walls beyond the picture) still asks for a few per cent. One Gauss-Newton step
-    (of a robust loss) of a factor on the traced light, over the pixel-lights that
-    have most of theirs from it. The new value is for the next trace.
-    """
-    traced = problem.indirect
-    if traced.shape[:2] != problem.shape:
-        return
-    model = np.maximum(problem.render_rows(u, material, 0, problem.shape[0]), 1e-6)
-    pictures = problem.pictures
-    root = np.sqrt(model + pictures.epsilon)
-    used = (problem.weight > 0)[..., None] & ~pictures.clipped & (traced > 0.5 * model)
-    residual = (pictures.root() - root)[used]
-    by_factor = (traced / (2 * root))[used]
-    trust = 1 / (1 + np.square(2 * problem.doubt * by_factor))
-    weight = trust * loss.weight(residual)
-    information = float((weight * by_factor**2).sum())
-    if information > 0 and used.sum() > 0.01 * problem.count:
-        step = float((weight * residual * by_factor).sum()) / information
-        factor = 1 + np.clip(step, -REFLECTANCE_STEP, REFLECTANCE_STEP)
-        problem.mirroring = float(np.clip(problem.mirroring * factor, *mirroring_bounds(problem)))
-
-
-def search_reflectance(problem: Problem, u: Array, material: Material, loss: Loss) -> None:
-    """Learn it from all places alike, by the factor on the traced light that costs least.
-
-    For the last level: at the others, where slopes and not this factor are off, places that have
-    some of their light from elsewhere would mislead it.
-    """
-    traced, light = problem.traced, 3 * len(problem.pictures)
-
-    def cost(factor: float) -> float:
-        problem.traced = traced.copy()
-        problem.traced[..., :light] *= np.float32(factor)
-        return problem.evaluate(u, material, loss, with_material=False).cost
-
-    bounds = tuple(bound / problem.mirroring for bound in mirroring_bounds(problem))
-    found = minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 0.01})
-    problem.traced = traced
-    problem.mirroring *= float(found.x)

@@ -1,0 +1,61 @@
+"""The metal's reflectance, learned from the light between its places.
+
+Without the lights' intensity pictures give ks, which is reflectance times intensity; light that
+came by another place was reflected once more. With it, what the tracer leaves out (longer paths,
+walls beyond the picture) still asks for a few per cent.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reconstruct.refine.problem import Loss, Material, Problem
+from reconstruct.refine.transport import indirect_light
+
+Array = NDArray[np.float64]
+# Bounds of the factor on a metal's reflectance, where the lights' intensity is known and where not,
+# and the largest change of it at once.
+KNOWN_MIRRORING, MIRRORING, REFLECTANCE_STEP = (0.8, 1.25), (0.46, 1.5), 0.25
+# Rays of the trace that tells it, and where their seeds begin: not those of any other.
+RAYS, OTHER_RAYS = 64, 2000
+
+
+def mirroring_bounds(problem: Problem) -> tuple[float, float]:
+    """Least and largest factor on the metal's reflectance that is believed."""
+    return MIRRORING if problem.lights.intensity is None else KNOWN_MIRRORING
+
+
+def update_reflectance(
+    problem: Problem, u: Array, material: Material, loss: Loss, seed: int = 0
+) -> None:
+    """One step of the factor, over the pixel-lights that have most of theirs from other places.
+
+    The traced light has speckle, and a factor on what is itself uncertain comes out too small
+    (errors in variables: Fuller 1987, §1.1.1); the walls that it lights would follow it. A second
+    trace along other rays is the instrumental variable: it says which pixel-lights count and how
+    much, and its speckle knows nothing of the first's (ibid., §1.4). The new value is for the next
+    trace.
+    """
+    if problem.indirect.shape[:2] != problem.shape:
+        return
+    pictures, epsilon = problem.pictures, np.float32(problem.pictures.epsilon)
+    own = problem.own_light(u, material)
+    other, _ = indirect_light(
+        problem, u, material, samples=RAYS, seed=OTHER_RAYS + seed, by_pixel=True
+    )
+    used = (problem.weight > 0)[..., None] & ~pictures.clipped & (other > own)
+    if used.sum() <= 0.01 * problem.count:
+        return
+    own, other = own[used], other[used]
+    model = np.maximum(problem.render_rows(u, material, 0, problem.shape[0])[used], 1e-6)
+    captured = pictures.root()[used]
+    root, other_root = np.sqrt(model + epsilon), np.sqrt(own + other + epsilon)
+    by_factor, instrument = (model - own) / (2 * root), other / (2 * other_root)
+    trust = 1 / (1 + np.square(2 * problem.doubt * instrument))
+    weight = trust * loss.weight(captured - other_root) * instrument
+    information = float((weight * by_factor).sum())
+    if information > 0:
+        step = float((weight * (captured - root)).sum()) / information
+        factor = 1 + np.clip(step, -REFLECTANCE_STEP, REFLECTANCE_STEP)
+        problem.mirroring = float(np.clip(problem.mirroring * factor, *mirroring_bounds(problem)))

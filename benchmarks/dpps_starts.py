@@ -261,6 +261,8 @@ def read_rows(path: Path) -> dict[Key, dict[str, Any]]:
     rows: dict[Key, dict[str, Any]] = {}
     for line in path.read_text().splitlines() if path.exists() else ():
         row = json.loads(line)
+        if "dpps" not in row:
+            row.pop("weights", None)  # the half vector has none, and an earlier dpps keeps its own
         key = (row["set"], row["seed"], row["size"], row["finer"])
         rows[key] = rows.get(key, {}) | row
     return rows
@@ -319,8 +321,8 @@ def main() -> None:
                     file.write(json.dumps(row | {"weights": weights}) + "\n")
     mine = [rows[job.key] for job in counted]
     table(mine)
-    for digest, number in Counter(row["weights"] for row in mine).items():
-        print(f"\n{number} parts by the weights {digest}")
+    for digest, number in Counter(row["weights"] for row in mine if "weights" in row).items():
+        print(f"\n{number} parts from dpps by the weights {digest}")
 
 
 if __name__ == "__main__":

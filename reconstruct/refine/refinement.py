@@ -156,7 +156,7 @@ class Refinement:
             # With that light from the first step on: a good start is lost where walls light each
             # other else.
             state = turned(problem, state, HUBER, self.options.height_mm, seed, rounds)
-            update_reflectance(problem, state.u, state.material, FINAL, seed)
+            update_reflectance(problem, state.u, state.material, FINAL)
         return state
 
     def followed(self, problem: Problem, state: State) -> State:
@@ -178,7 +178,7 @@ class Refinement:
             idle = 0 if now.cost < FOLLOWED_GAIN * best.cost else idle + 1
             if now.cost < best.cost:
                 before, best = best.u, now
-                update_reflectance(problem, best.u, best.material, FINAL, turn)
+                update_reflectance(problem, best.u, best.material, FINAL)
             if idle > IDLE:
                 break
         self.notes["followed"] = turn + 1
@@ -192,7 +192,7 @@ class Refinement:
         before = np.inf
         while self.areas.turns < AREA_TURNS:
             state = self.areas.turn(state, HUBER, FIRST_ROUNDS)
-            update_reflectance(problem, state.u, state.material, FINAL, self.areas.turns)
+            update_reflectance(problem, state.u, state.material, FINAL)
             if state.cost > AREAS_GO_ON * before:
                 break
             before = state.cost

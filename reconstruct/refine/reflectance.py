@@ -27,30 +27,31 @@ def mirroring_bounds(problem: Problem) -> tuple[float, float]:
 
 
 def update_reflectance(
-    problem: Problem, u: Array, material: Material, loss: Loss, seed: int = 0
+    problem: Problem, u: Array, material: Material, loss: Loss, seed: int | None = None
 ) -> None:
     """One step of the factor, over the pixel-lights that have most of theirs from other places.
 
     The traced light has speckle, and a factor on what is itself uncertain comes out too small
-    (errors in variables: Fuller 1987, §1.1.1); the walls that it lights would follow it. A second
-    trace along other rays is the instrumental variable: it says which pixel-lights count and how
-    much, and its speckle knows nothing of the first's (ibid., §1.4). The new value is for the next
-    trace.
+    (errors in variables: Fuller 1987, §1.1.1). With a `seed`, a second trace along other rays is
+    the instrumental variable: it says which pixel-lights count and how much, and its speckle knows
+    nothing of the first's (ibid., §1.4). The new value is for the next trace.
     """
-    if problem.indirect.shape[:2] != problem.shape:
+    other = problem.indirect
+    if other.shape[:2] != problem.shape:
         return
+    if seed is not None:
+        other, _ = indirect_light(
+            problem, u, material, samples=RAYS, seed=OTHER_RAYS + seed, by_pixel=True
+        )
     pictures, epsilon = problem.pictures, np.float32(problem.pictures.epsilon)
     own = problem.own_light(u, material)
-    other, _ = indirect_light(
-        problem, u, material, samples=RAYS, seed=OTHER_RAYS + seed, by_pixel=True
-    )
     used = (problem.weight > 0)[..., None] & ~pictures.clipped & (other > own)
     if used.sum() <= 0.01 * problem.count:
         return
     own, other = own[used], other[used]
     model = np.maximum(problem.render_rows(u, material, 0, problem.shape[0])[used], 1e-6)
     captured = pictures.root()[used]
-    root, other_root = np.sqrt(model + epsilon), np.sqrt(own + other + epsilon)
+    root, other_root = np.sqrt(model + epsilon), np.sqrt(np.maximum(own + other, 1e-6) + epsilon)
     by_factor, instrument = (model - own) / (2 * root), other / (2 * other_root)
     trust = 1 / (1 + np.square(2 * problem.doubt * instrument))
     weight = trust * loss.weight(captured - other_root) * instrument

@@ -28,11 +28,7 @@ from reconstruct.refine.selfcalibrate import with_lights
 from reconstruct.refine.solve import SETTLED_PIXELS, State, fit_material, gauss_newton, settled
 from reconstruct.refine.starts import first_materials, first_surfaces, learned_surface
 from reconstruct.refine.subpixel import FIRST_ROUNDS, Areas, fineness, released, within_pixels
-from reconstruct.refine.transport import (
-    mirrored_share,
-    update_indirect,
-    update_shadows,
-)
+from reconstruct.refine.transport import mirrored_share, update_indirect, update_shadows
 from reconstruct.refine.turn import turned
 from reconstruct.stack import Stack
 

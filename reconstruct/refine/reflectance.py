@@ -14,16 +14,11 @@ from reconstruct.refine.problem import Loss, Material, Problem
 from reconstruct.refine.transport import indirect_light
 
 Array = NDArray[np.float64]
-# Bounds of the factor on a metal's reflectance, where the lights' intensity is known and where not,
-# and the largest change of it at once.
+# Least and largest factor on a metal's reflectance that is believed, where the lights' intensity is
+# known and where not, and the largest change of it at once.
 KNOWN_MIRRORING, MIRRORING, REFLECTANCE_STEP = (0.8, 1.25), (0.46, 1.5), 0.25
 # Rays of the trace that tells it, and where their seeds begin: not those of any other.
 RAYS, OTHER_RAYS = 64, 2000
-
-
-def mirroring_bounds(problem: Problem) -> tuple[float, float]:
-    """Least and largest factor on the metal's reflectance that is believed."""
-    return MIRRORING if problem.lights.intensity is None else KNOWN_MIRRORING
 
 
 def update_reflectance(
@@ -40,9 +35,7 @@ def update_reflectance(
     if other.shape[:2] != problem.shape:
         return
     if seed is not None:
-        other, _ = indirect_light(
-            problem, u, material, samples=RAYS, seed=OTHER_RAYS + seed, by_pixel=True
-        )
+        other, _ = indirect_light(problem, u, material, RAYS, OTHER_RAYS + seed, by_pixel=True)
     pictures, epsilon = problem.pictures, np.float32(problem.pictures.epsilon)
     own = problem.own_light(u, material)
     used = (problem.weight > 0)[..., None] & ~pictures.clipped & (other > own)
@@ -58,5 +51,6 @@ def update_reflectance(
     information = float((weight * by_factor).sum())
     if information > 0:
         step = float((weight * (captured - root)).sum()) / information
+        bounds = MIRRORING if problem.lights.intensity is None else KNOWN_MIRRORING
         factor = 1 + np.clip(step, -REFLECTANCE_STEP, REFLECTANCE_STEP)
-        problem.mirroring = float(np.clip(problem.mirroring * factor, *mirroring_bounds(problem)))
+        problem.mirroring = float(np.clip(problem.mirroring * factor, *bounds))

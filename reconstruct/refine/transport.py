@@ -27,6 +27,8 @@ from reconstruct.refine.pyramid import subdivided
 
 Array = NDArray[np.float64]
 LIGHTS_AT_ONCE = 8
+# Cells along the longer side on which light between places is traced, where not by pixel.
+GRID = 128
 # Change of a slope, over 1 + p² + q², by which light between places is differentiated.
 SLOPE_STEP = 0.04
 # Share of the rays that derivatives by slopes get where several places share a cell, and the most
@@ -83,7 +85,6 @@ def update_indirect(
     problem: Problem,
     u: Array,
     material: Material,
-    grid: int = 128,
     samples: int = 64,
     seed: int = 0,
     by_slopes: bool = False,
@@ -96,7 +97,7 @@ def update_indirect(
     averages out.
     """
     now, step = indirect_light(
-        problem, u, material, grid, samples, seed, by_slopes, by_slopes, drawn
+        problem, u, material, samples, seed, by_slopes=by_slopes, drawn=drawn
     )
     if kept > 0 and problem.traced.shape == now.shape:
         before = at_slopes_of(problem.traced, now, len(problem.pictures))
@@ -109,26 +110,25 @@ def indirect_light(
     problem: Problem,
     u: Array,
     material: Material,
-    grid: int = 128,
-    samples: int = 64,
-    seed: int = 0,
+    samples: int,
+    seed: int,
     by_pixel: bool = False,
     by_slopes: bool = False,
     drawn: np.random.Generator | None = None,
 ) -> tuple[NDArray[np.float32], int]:
-    """(h, w, N) light that reaches the camera by another place, or (H, W, 3 N + 2) `by_slopes`.
+    """(h, w, N) light that reaches the camera by another place, and the side of its cells in px.
 
-    And how many pixels a side of its cells has. On cells of the pictures, about `grid` along the
-    longer side, with `samples` rays each. With
+    On cells of the pictures, about `GRID` along the longer side, with `samples` rays each. With
     `by_pixel`, up to `FOLLOWED_PIXELS`, each pixel or each place of it (`Problem.finer`) is traced,
-    and those of a cell share its rays; then also, `by_slopes`, derivatives by the slopes of the
-    places that it leaves for the camera (differences of traces along the same rays).
+    and those of a cell share its rays. With `by_slopes` likewise, and the derivatives by the slopes
+    of the places that it leaves for the camera come with it (differences of traces along the same
+    rays): (H, W, 3 N + 2), see `Problem.traced`.
     With `drawn` the part goes on beyond the picture as that says (`refine.beyond`).
     """
     finer = problem.finer
-    factor = max(1, max(problem.shape) // grid)
+    factor = max(1, max(problem.shape) // GRID)
     shared = finer
-    if by_pixel and problem.weight.size <= FOLLOWED_PIXELS:
+    if (by_pixel or by_slopes) and problem.weight.size <= FOLLOWED_PIXELS:
         shared, factor = finer * factor, 1
     around = continued(*subdivided(problem, u, finer), factor, BEYOND_TRACED, drawn)
     lights, (traced, scale) = table_lights(problem), optics_material(problem, material)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ import numpy as np
 from capture.errors import DataError
 from capture.plan import Plan
 from capture.recording import Snapshot
+from capture.runner import Progress
 from capture.verify import verify
+from reconstruct.export.maps import write_tiff
 from reconstruct.metrology.compare import compare
 from reconstruct.metrology.form import remove_form
 from reconstruct.metrology.grid import HeightGrid
@@ -56,14 +60,53 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
+class Labels:
+    """What the person at the rig says of a part; kept with its verdict."""
+
+    part_type: str = ""
+    operator: str = ""
+    batch: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What came of judging a surface.
+
+    Attributes
+    ----------
+    verdict, exit_code : as in `Verdict`
+    deviation : figures of the comparison with a reference, or empty
+    features : one mapping for each feature of an inspection plan
+    plan : which inspection plan judged: its type, revision and hash
+    notes : what the judge wants known
+    deviation_map : deviation of each point, mm, or None
+    """
+
+    verdict: str
+    exit_code: int
+    deviation: dict[str, Any] = field(default_factory=dict)
+    features: tuple[dict[str, Any], ...] = ()
+    plan: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    deviation_map: HeightGrid | None = None
+
+
+Inspect = Callable[[Surface, Path], Judgement]
+
+
+@dataclass(frozen=True)
 class Verdict:
     """How a part came out; `to_json` is ``verdict.json``.
 
     Attributes
     ----------
-    verdict : "good", "out of tolerance", "not sufficient" (too little of the part could be
-        measured) or "measured" (no tolerance was given)
+    verdict : "good", "out of tolerance", "in between" (an inspection plan could prove neither),
+        "not sufficient" (too little of the part could be measured) or "measured" (no tolerance
+        was given)
     deviation : figures of the comparison, mm; empty without a tolerance
+    features : of the inspection plan, each with its value, sigma, limits, verdict and place
+    plan : which inspection plan judged
+    labels : part type, operator and batch
     figures : of the surface
     seconds : wall time of each step
     """
@@ -78,6 +121,10 @@ class Verdict:
     figures: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    features: tuple[dict[str, Any], ...] = ()
+    plan: dict[str, Any] = field(default_factory=dict)
+    labels: Labels = Labels()
+    measured_at: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -92,6 +139,19 @@ class Verdict:
             "figures": self.figures,
             "notes": list(self.notes),
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "features": list(self.features),
+            "plan": self.plan,
+            **asdict(self.labels),
+            "measured_at": self.measured_at,
+        }
+
+    def kept(self) -> dict[str, Any]:
+        """``verdict.json``: the same with places told from the run's folder, which may move."""
+        places = (self.recording, self.result, self.report)
+        names = ("recording", "result", "report")
+        return self.to_json() | {
+            name: place.relative_to(self.recording).as_posix()
+            for name, place in zip(names, places, strict=True)
         }
 
     def __str__(self) -> str:
@@ -102,6 +162,9 @@ class Verdict:
                 f"{100 * self.deviation['within']:.2f} % within "
                 f"±{self.deviation['tolerance_mm']:g} mm"
             )
+        failed = [f["name"] for f in self.features if f["verdict"] != "good"]
+        if failed:
+            text += f", not proven good: {', '.join(failed)}"
         return f"{text} ({self.seconds['total']:.1f} s) {self.report}"
 
 
@@ -117,6 +180,9 @@ class Job:
     height_mm: float | None = None  # of the surface's mean; None: as rig.yaml has it
     height_sigma_mm: float | None = None
     truth: Path | None = None  # truth.npz of a part that is known, kept with its recording
+    inspect: Inspect | None = None  # judges instead of the tolerance
+    snapshots: Mapping[str, Snapshot] = field(default_factory=dict)  # kept with the recording
+    labels: Labels = Labels()
 
 
 class _Timer:
@@ -140,8 +206,17 @@ def measure_part(
     part: str,
     job: Job,
     say: Callable[[str], None] = lambda line: None,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Progress = lambda done, total, what: None,
 ) -> Verdict:
     """Measure the part that lies under the dome now.
+
+    Parameters
+    ----------
+    say : told which step begins
+    stop : asked after each picture and between the steps of the computation; True interrupts
+    progress : told each picture
 
     Raises
     ------
@@ -151,6 +226,7 @@ def measure_part(
         saying which step failed; what was written before it is kept
     """
     folder = workspace.new_run(part)
+    measured_at = datetime.now(UTC).isoformat(timespec="seconds")
     timer = _Timer()
     notes: list[str] = []
     known: dict[str, Snapshot] = {"calibration/truth.npz": job.truth} if job.truth else {}
@@ -161,13 +237,14 @@ def measure_part(
         if job.auto_exposure:
             exposures_us, test_shots = rig.bracket(plan)
             plan = replace(plan, exposures_us=exposures_us)
-        with stop_on_interrupt() as stop:
+        with stop_on_interrupt() as interrupted:
             taken = rig.capture(
                 folder,
                 plan,
                 references=references_of(workspace, part, rig.devices),
-                snapshots=snapshots_of(workspace) | known,
-                stop=stop,
+                snapshots=snapshots_of(workspace) | known | dict(job.snapshots),
+                stop=lambda: interrupted() or stop(),
+                progress=progress,
                 test_shots=test_shots,
             )
         if taken.interrupted:
@@ -188,49 +265,80 @@ def measure_part(
             height_sigma_mm=job.height_sigma_mm,
             workspace=workspace.folder,
         )
-        surface, result = run_reconstruction(request, lambda line: _note(notes, line))
+
+        def heard(line: str) -> None:
+            if stop():
+                raise KeyboardInterrupt
+            _note(notes, line)
+
+        surface, result = run_reconstruction(request, heard)
     with timer.step("judge"):
-        word, code, deviation = judge(surface, result, job.tolerance, workspace)
+        found = (
+            job.inspect(surface, result)
+            if job.inspect is not None
+            else judge(surface, result, job.tolerance, workspace)
+        )
     verdict = Verdict(
         part,
-        word,
-        code,
+        found.verdict,
+        found.exit_code,
         folder,
         result,
         result / REPORT,
-        deviation,
+        found.deviation,
         _figures(surface),
-        tuple(notes),
+        (*notes, *found.notes),
         timer.total(),
+        found.features,
+        found.plan,
+        job.labels,
+        measured_at,
     )
-    text = json.dumps(verdict.to_json(), indent=1, ensure_ascii=False)
-    (result / "verdict.json").write_text(text + "\n", encoding="utf-8")
+    keep_verdict(verdict, found.deviation_map)
     return verdict
+
+
+def keep_verdict(verdict: Verdict, deviation_map: HeightGrid | None = None) -> None:
+    """Write ``verdict.json`` and ``deviation.tif`` beside a result; each appears whole."""
+    if deviation_map is not None:
+        part = verdict.result / ".deviation.tif"
+        write_tiff(part, deviation_map.z_mm[::-1], "deviation, mm, y downwards")
+        os.replace(part, verdict.result / "deviation.tif")
+    text = json.dumps(verdict.kept(), indent=1, ensure_ascii=False)
+    temporary = verdict.result / ".verdict.json"
+    temporary.write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, verdict.result / "verdict.json")
 
 
 def judge(
     surface: Surface, result: Path, tolerance: Tolerance | None, workspace: Workspace
-) -> tuple[str, int, dict[str, Any]]:
-    """Verdict, exit code and deviations of a measured surface."""
+) -> Judgement:
+    """Judge a measured surface by one tolerance."""
     part = (surface.flags & int(Flag.OUTSIDE)) == 0
     covered = float(surface.mask.sum() / max(part.sum(), 1))
     if tolerance is None:
-        return "measured", GOOD, {}
+        return Judgement("measured", GOOD)
     if covered < LEAST_COVERAGE:
-        return "not sufficient", DATA, {}
+        return Judgement("not sufficient", DATA)
     grid = shape_of(str(result), workspace.folder, None, tolerance.border_mm)
     if tolerance.reference is None:
         values = remove_form(grid, "plane").residual
-        deviation = _deviation(values, "best plane", tolerance)
+        deviation, where = _deviation(values, "best plane", tolerance), values
     else:
         reference = shape_of(tolerance.reference, workspace.folder, None, 0.0, grid.step_mm)
         found = compare(grid, reference, tolerance.alignment, tolerance.limit_mm)
         deviation = {"reference": tolerance.reference, **found.to_json()}
         deviation.pop("format")
-    deviation |= {"share": tolerance.share, "covered": covered}
+        where = found.deviation
+    deviation |= {"share": tolerance.share, "covered": covered, "grid": grid_to_json(where)}
     if deviation["within"] >= tolerance.share - 1e-12:
-        return "good", GOOD, deviation
-    return "out of tolerance", OUT_OF_TOLERANCE, deviation
+        return Judgement("good", GOOD, deviation, deviation_map=where)
+    return Judgement("out of tolerance", OUT_OF_TOLERANCE, deviation, deviation_map=where)
+
+
+def grid_to_json(grid: HeightGrid) -> dict[str, float]:
+    """Where the points of ``deviation.tif`` lie: its lower left corner and their distance, mm."""
+    return {"x0_mm": grid.x0_mm, "y0_mm": grid.y0_mm, "step_mm": grid.step_mm}
 
 
 def _deviation(values: HeightGrid, reference: str, tolerance: Tolerance) -> dict[str, Any]:

@@ -294,6 +294,6 @@ def run_reconstruction(
 
     write_result_report(
         surface, out, title=run.parent.name, stack=stack, lights=lights, truth=recording.truth_path,
-        provenance={"recording": str(run)},
+        provenance={"recording": run.name},
     )  # fmt: skip
     return surface, out

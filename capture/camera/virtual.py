@@ -12,7 +12,6 @@ to the bit, and so is a resumed run once `replay` has told the camera what the f
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections import Counter, deque
 from collections.abc import Iterable
@@ -39,7 +38,6 @@ BITS = {
     "Mono16": 16,
 }
 
-_POLL_US = 200.0
 _STEADY = 0.9  # share of its window for which a light must shine to count as steady
 
 # A take: exposure in µs, the LEDs that shone in the window, and whether all shone through it.
@@ -126,12 +124,12 @@ class VirtualCamera:
         self._history = _History()
         self._settings = CameraSettings()
         self._armed = False
-        self._queue: deque[_Exposure] = deque()
-        self._lock = threading.Lock()
+        self._under_way: list[_Exposure] = []
+        self._queue: deque[_Exposure] = deque()  # ready, not yet fetched
         self._next_id = 0
         self._busy_until_us = -1
-        self._clock_thread: threading.Thread | None = None
-        self._stop = threading.Event()
+        self._free_since_us: int | None = None  # running freely since then
+        self._free_count = 0
 
     def __enter__(self) -> VirtualCamera:
         self.open()
@@ -145,11 +143,13 @@ class VirtualCamera:
             self._world = worlds.find(self.address)
             self._history = _histories.setdefault(self._world, _History())
             self._world.connect_trigger(self._line_edge)
+            self._world.connect_device(self)
 
     def close(self) -> None:
         self.disarm()
         if self._world is not None:
             self._world.disconnect(self._line_edge)
+            self._world.disconnect(self)
             self._world = None
 
     def configure(self, settings: CameraSettings) -> CameraState:
@@ -218,27 +218,27 @@ class VirtualCamera:
         return self._settings.exposure_us
 
     def arm(self) -> None:
-        self._opened()
-        if self._armed:
-            return
-        with self._lock:
+        world = self._opened()
+        with world.lock:
+            now_us = world.settle()
+            if self._armed:
+                return
+            self._under_way.clear()
             self._queue.clear()
             self._next_id = 0
             self._busy_until_us = -1
             self._armed = True
-        if self._settings.trigger == "free":
-            self._stop = threading.Event()
-            self._clock_thread = threading.Thread(
-                target=self._free_run, args=(self._stop,), name="virtual-camera", daemon=True
-            )
-            self._clock_thread.start()
+            if self._settings.trigger == "free":
+                self._free_since_us = now_us + self.timing.line_latency_us
+                self._free_count = 0
 
     def disarm(self) -> None:
-        self._armed = False
-        self._stop.set()
-        if self._clock_thread is not None and self._clock_thread is not threading.current_thread():
-            self._clock_thread.join()
-            self._clock_thread = None
+        if self._world is None:
+            return
+        with self._world.lock:
+            self._world.settle()
+            self._armed = False
+            self._free_since_us = None
 
     def trigger(self) -> None:
         world = self._opened()
@@ -247,28 +247,34 @@ class VirtualCamera:
                 f"camera {self.address} takes no software trigger now: "
                 "configure trigger 'software' and arm it first"
             )
-        if self._sees_trigger(world):
-            self._expose(world.clock.now_us() + self.timing.software_latency_us)
+        with world.lock:
+            now_us = world.settle()
+            if self._sees_trigger(world):
+                self._expose(now_us + self.timing.software_latency_us)
 
     def next_frame(self, timeout_s: float) -> Frame:
         world = self._opened()
         if not self._armed:
             raise DeviceError(f"camera {self.address} is not armed: no frame can come")
-        deadline_us = world.clock.now_us() + timeout_s * 1e6
-        while True:
-            now_us = world.clock.now_us()
-            with self._lock:
-                wait_us = self._queue[0].ready_us - now_us if self._queue else _POLL_US
-                if self._queue and wait_us <= 0:
-                    exposure = self._queue.popleft()
-                    break
-            if now_us >= deadline_us:
-                raise DeviceTimeout(
-                    f"no frame came from camera {self.address} within {timeout_s:g} s: "
-                    "check its trigger"
-                )
-            world.clock.sleep_us(max(1.0, min(wait_us, deadline_us - now_us)))
+        if not world.wait(lambda: bool(self._queue), timeout_s * 1e6):
+            raise DeviceTimeout(
+                f"no frame came from camera {self.address} within {timeout_s:g} s: "
+                "check its trigger"
+            )
+        with world.lock:
+            exposure = self._queue.popleft()
         return self._read_out(world, exposure)
+
+    def due_us(self) -> int | None:
+        """When it begins its next exposure of itself."""
+        if self._free_since_us is None:
+            return None
+        return self._free_since_us + round(self._free_count * 1e6 / self._frame_rate_hz())
+
+    def act(self, due_us: int) -> None:
+        """Begin it."""
+        self._free_count += 1
+        self._expose(due_us)
 
     # inside the camera -------------------------------------------------------------------------
     def _opened(self) -> World:
@@ -302,42 +308,31 @@ class VirtualCamera:
     def _expose(self, start_us: int) -> None:
         """Open a window at `start_us`, unless the sensor is busy then."""
         world, settings = self._opened(), self._settings
-        with self._lock:
-            if start_us < self._busy_until_us:
-                return
-            end_us = start_us + round(settings.exposure_us)
-            self._busy_until_us = max(end_us, start_us + self.timing.readout_us)
-            frame_id, self._next_id = self._next_id, self._next_id + 1
-            number, self._history.exposures = self._history.exposures, self._history.exposures + 1
-        # The edge leaves before anyone can fetch the frame, so the light it steps is in the log.
+        if start_us < self._busy_until_us:
+            return
+        end_us = start_us + round(settings.exposure_us)
+        self._busy_until_us = max(end_us, start_us + self.timing.readout_us)
+        frame_id, self._next_id = self._next_id, self._next_id + 1
+        number, self._history.exposures = self._history.exposures, self._history.exposures + 1
         world.pulse_exposure_active(start_us)
-        with self._lock:
-            lost = number in world.faults.lost_frames
-            if len(self._queue) < self.timing.buffers and not lost:
-                ready_us = end_us + self.timing.readout_us
-                self._queue.append(
-                    _Exposure(
-                        frame_id,
-                        start_us,
-                        end_us,
-                        ready_us,
-                        settings.exposure_us,
-                        settings.gain_db,
-                    )
-                )
+        kept = len(self._queue) + len(self._under_way)
+        if kept < self.timing.buffers and number not in world.faults.lost_frames:
+            exposure = _Exposure(
+                frame_id,
+                start_us,
+                end_us,
+                end_us + self.timing.readout_us,
+                settings.exposure_us,
+                settings.gain_db,
+            )
+            self._under_way.append(exposure)
+            world.schedule(exposure.ready_us, lambda at_us: self._deliver(exposure))
 
-    def _free_run(self, stop: threading.Event) -> None:
-        world = self._opened()
-        period_us = 1e6 / self._frame_rate_hz()
-        first_us, count = world.clock.now_us() + self.timing.line_latency_us, 0
-        while not stop.is_set():
-            due_us = first_us + round(count * period_us)
-            wait_us = due_us - world.clock.now_us()
-            if wait_us > 0:
-                world.clock.sleep_us(min(wait_us, 20_000.0))
-                continue
-            self._expose(due_us)
-            count += 1
+    def _deliver(self, exposure: _Exposure) -> None:
+        """It is read out; an exposure from before the camera was armed again is not wanted."""
+        if exposure in self._under_way:
+            self._under_way.remove(exposure)
+            self._queue.append(exposure)
 
     def _read_out(self, world: World, exposure: _Exposure) -> Frame:
         settings = self._settings

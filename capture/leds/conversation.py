@@ -76,7 +76,9 @@ class Conversation:
         self.link.write(line)
         self.told = time.monotonic()
         wire_s = self.link.wire_time_s(len(line) + framing.MAX_LINE)
-        while time.monotonic() < self.told + wire_s + HOST_LATENCY_S:
+        late = False
+        while not late:  # a host that was held up looks once more at what has come meanwhile
+            late = time.monotonic() > self.told + wire_s + HOST_LATENCY_S
             for reply in self.take_lines():
                 if reply is None:
                     raise Garbled("a damaged line came")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 
 from capture.faults import SerialFault
 from capture.leds.firmware import BoardModel, Firmware
 from capture.world import World
 
+TRY_US = 50_000  # how long a host needs to find that no board is plugged in
+CLOSE_US = 10  # closing the port takes the host a moment
 MISHAP_AFTER_US = 1000  # how long a lighting lasts before the board resets or is unplugged in it
 
 
@@ -19,15 +20,13 @@ class Unplugged(OSError):
 class VirtualBoard:
     """A board on one end of a cable; `write` and `read` are the other end.
 
-    A thread keeps it up to date while the port is open. What it does carries the instant it was
-    due, so a thread that wakes late does not make the light late. Thread-safe.
+    The world carries it on (`due_us`, `act`): it has no thread of its own. Thread-safe.
     """
 
     def __init__(self, world: World, model: BoardModel | None = None) -> None:
         self._world = world
         self._model = model or BoardModel(led_count=world.scene.led_count)
-        self._changed = threading.Condition(threading.RLock())
-        self._thread: threading.Thread | None = None
+        self._lock = world.lock
         self._open = False
         self._pending = bytearray()  # on its way to the host
         self.byte_counts = {"to-board": 0, "to-host": 0}  # since the rig was made
@@ -37,74 +36,64 @@ class VirtualBoard:
         self._pulled: set[int] = set()  # unplug times of the faults that are in `_mishaps`
         self._out_until_us: int | None = None  # the cable is out
         self._fallen_out = False  # the open port has lost its board for good
-        self._advancing = False
-        self._arrived: deque[int] = deque()  # edges as they came, from any thread
-        self._waiting_edges: list[int] = []  # edges that count, sorted
-        self._wake = threading.Event()
         self._boots_us = world.clock.now_us() + world.faults.boot_us
         self._firmware: Firmware | None = None
-        world.connect_device(self.advance)
+        world.connect_device(self)
         world.connect_exposure_active(self.exposure_active)
-        self.advance(world.clock.now_us())
+        world.settle()
 
     # the cable -------------------------------------------------------------------------------
     def plug_in(self) -> None:
         """The host opens the port; raises `Unplugged` while the cable is out."""
-        with self._changed:
-            now = self._update()
-            if self._out_until_us is not None:
-                raise Unplugged("no such device")
+        with self._lock:
+            now = self._world.settle()
+            out = self._out_until_us is not None
+        if out:  # who tries again and again waits for the rig
+            self._world.clock.sleep_us(TRY_US)
+            raise Unplugged("no such device")
+        with self._lock:
             if self._open:
                 raise Unplugged("the port is in use")
             self._open, self._fallen_out = True, False
             self._pending.clear()
             if self._world.faults.reset_on_open:
                 self._reset(now)
-            self._thread = threading.Thread(target=self._live, daemon=True, name="virtual-board")
-            self._thread.start()
 
     def hang_up(self) -> None:
         """The host closes the port: lights off."""
-        with self._changed:
-            now = self._update()
+        with self._lock:
+            now = self._world.settle()
             if self._open and self._firmware is not None:
                 self._firmware.closed(self._board_us(now))
                 self._firmware.take_output()
             self._open = False
-            self._changed.notify_all()
-            self._wake.set()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+        self._world.clock.sleep_us(CLOSE_US)
 
     def write(self, data: bytes) -> None:
         """Bytes from the host arrive at the board."""
-        with self._changed:
-            now = self._update()
+        with self._lock:
+            now = self._world.settle()
             self._require_cable()
             damaged = self._damage(data, "to-board")
             if self._firmware is not None:
                 self._firmware.feed(damaged, self._board_us(now))
             self._collect()
-            self._update()
-            self._wake.set()
+            self._world.settle()
 
     def waiting(self) -> int:
         """How many bytes `read` would give at once."""
-        with self._changed:
-            self._update()
+        with self._lock:
+            self._world.settle()
             self._require_cable()
             return len(self._pending)
 
     def read(self, size: int, timeout_s: float | None) -> bytes:
         """At most `size` bytes, as soon as there is one, or nothing after the timeout."""
-        with self._changed:
-            self._update()
+        self._require_cable()
+        timeout_us = float("inf") if timeout_s is None else timeout_s * 1e6
+        self._world.wait(lambda: bool(self._pending) or not self._usable, timeout_us)
+        with self._lock:
             self._require_cable()
-            if not self._pending:
-                self._changed.wait_for(lambda: bool(self._pending) or not self._usable, timeout_s)
-                self._update()
-                self._require_cable()
             data = bytes(self._pending[:size])
             del self._pending[:size]
             return data
@@ -153,36 +142,13 @@ class VirtualBoard:
         faults = self._world.faults
         return round((board_us - faults.clock_offset_us) / (1 + faults.clock_drift_ppm * 1e-6))
 
-    def _update(self) -> int:
-        now = self._world.clock.now_us()
-        self.advance(now)
-        return now
-
-    def advance(self, until_us: int) -> None:
-        """Do what was due up to `until_us` of the world's clock."""
-        with self._changed:
-            if self._advancing:
-                return
-            self._advancing = True
-            try:
-                while (due := self._due_us()) is not None and due <= until_us:
-                    self._act(due)
-                if self._firmware is not None:
-                    self._firmware.advance(self._board_us(until_us))
-            finally:
-                self._advancing = False
-            self._collect()
-            if self._pending or not self._usable:
-                self._changed.notify_all()
-
-    def _due_us(self) -> int | None:
-        """The next instant, of the world's clock, at which something happens."""
-        self._sort_edges()
+    def due_us(self) -> int | None:
+        """The next instant, of the world's clock, at which something happens of itself."""
         for at_us in self._world.faults.unplug_at_us:
             if at_us not in self._pulled:
                 self._pulled.add(at_us)
                 self._mishaps.append((at_us, "unplug"))
-        times = self._waiting_edges[:1] + [at_us for at_us, _ in self._mishaps]
+        times = [at_us for at_us, _ in self._mishaps]
         if self._out_until_us is not None:
             times.append(self._out_until_us)
         elif self._firmware is None:
@@ -191,23 +157,21 @@ class VirtualBoard:
             times.append(self.world_us(deadline))
         return min(times, default=None)
 
-    def _act(self, due: int) -> None:
-        mishap = next((m for m in self._mishaps if m[0] == due), None)
+    def act(self, due_us: int) -> None:
+        """Do what is due."""
+        mishap = next((m for m in self._mishaps if m[0] == due_us), None)
         if mishap is not None:
             self._mishaps.remove(mishap)
-            self._unplug(due) if mishap[1] == "unplug" else self._reset(due)
-        elif self._waiting_edges and self._waiting_edges[0] == due:
-            self._waiting_edges.pop(0)
-            if self._firmware is not None:
-                self._firmware.edge(self._board_us(due))
+            self._unplug(due_us) if mishap[1] == "unplug" else self._reset(due_us)
         elif self._out_until_us is not None:
             self._out_until_us = None
-            self._boots_us = due + self._world.faults.boot_us
+            self._boots_us = due_us + self._world.faults.boot_us
         elif self._firmware is None:
-            self._firmware = Firmware(self._model, self._wiring, self._board_us(due))
+            self._firmware = Firmware(self._model, self._wiring, self._board_us(due_us))
         else:
             # Rounding between the clocks must not leave the deadline one µs in the future.
-            self._firmware.advance(max(self._board_us(due), self._firmware.deadline_us() or 0))
+            self._firmware.advance(max(self._board_us(due_us), self._firmware.deadline_us() or 0))
+        self._collect()
 
     def _reset(self, at_us: int) -> None:
         self._collect()
@@ -222,31 +186,19 @@ class VirtualBoard:
         self._fallen_out = self._open
         self._pending.clear()
 
-    def _live(self) -> None:
-        while True:
-            with self._changed:
-                if not self._open or threading.current_thread() is not self._thread:
-                    return
-                now = self._update()
-                due = self._due_us()
-            # At most 50 ms: the clock of a world need not be the wall's.
-            self._wake.wait(0.05 if due is None else min(0.05, max(0.0, (due - now) * 1e-6)))
-            self._wake.clear()
-
     # wires -----------------------------------------------------------------------------------
     def exposure_active(self, at_us: int) -> None:
-        """A rising edge on the board's input. Takes no lock: it comes from the camera's thread."""
-        self._arrived.append(at_us)
-        self._wake.set()
+        """A rising edge on the board's input."""
+        if self._firmware is None or not self._firmware.awaits_edges:
+            return
+        number, self._edges = self._edges, self._edges + 1
+        if number not in self._world.faults.lost_edges:
+            self._world.schedule(at_us + self._late_us(number), self._edge)
 
-    def _sort_edges(self) -> None:
-        while self._arrived:
-            at_us = self._arrived.popleft()
-            if self._firmware is not None and self._firmware.awaits_edges:
-                number, self._edges = self._edges, self._edges + 1
-                if number not in self._world.faults.lost_edges:
-                    self._waiting_edges.append(at_us + self._late_us(number))
-        self._waiting_edges.sort()
+    def _edge(self, at_us: int) -> None:
+        if self._firmware is not None:
+            self._firmware.edge(self._board_us(at_us))
+            self._collect()
 
     def pulse(self, board_us: int) -> None:
         """The firmware pulses the line to the camera."""

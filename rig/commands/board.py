@@ -29,9 +29,9 @@ def virtual_board(
     from capture.leds.board import exit_on_sigterm
     from capture.leds.pty_port import PtyPort
     from capture.leds.virtual import board_of
-    from capture.world import World
+    from capture.world import WallClock, World
 
-    world = World(BenchScene(leds))
+    world = World(BenchScene(leds), clock=WallClock())
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, lambda *_: world.pulse_exposure_active(world.clock.now_us()))
     with exit_on_sigterm(), PtyPort(board_of(world)) as port:

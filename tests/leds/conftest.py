@@ -39,7 +39,7 @@ def firmware_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def world() -> Iterator[worlds.World]:
     """A published world; its name is in `port`."""
     name = f"leds{next(_names)}"
-    world = worlds.World(BenchScene(96))
+    world = worlds.World(BenchScene(96), clock=worlds.WallClock())
     worlds.publish(name, world)
     world.name = name  # type: ignore[attr-defined]
     yield world

@@ -23,6 +23,7 @@ COMMANDS = (
     "evaluate",
     "train",
     "run",
+    "store",
     "live",
     "doctor",
     "demo",

@@ -118,6 +118,15 @@ class Calibration(_Section):
     max_age_days: Annotated[float, Field(gt=0)] = 90.0
 
 
+class StoreSection(_Section):
+    """The results store, and which old recordings lose their pictures."""
+
+    url: Annotated[str, Field(min_length=1)] | None = None
+    thin_after_days: Annotated[float, Field(gt=0)] | None = None
+    keep_newest: Annotated[int, Field(ge=1)] = 3
+    keep_not_good: bool = True
+
+
 class Config(_Section):
     """Everything in ``rig.yaml``."""
 
@@ -127,6 +136,8 @@ class Config(_Section):
     stage: Stage = Stage()
     plan: PlanSection = PlanSection()
     calibration: Calibration = Calibration()
+    instrument: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    store: StoreSection = StoreSection()
 
     @model_validator(mode="after")
     def _plan_is_possible(self) -> Config:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from capture.errors import DeviceError
 from capture.leds.board import exit_on_sigterm
+from capture.recording import Snapshot
 from capture.world import find
 from rig import capturing
 from rig.capturing import configuration, planned
@@ -18,7 +19,15 @@ from rig.config import Config
 from rig.doctor import check_calibration
 from rig.exits import GOOD, UsageError, exit_code, in_words
 from rig.figures import shape_of
-from rig.measure_part import FORMAT, Job, Tolerance, measure_part
+from rig.measure_part import (
+    FORMAT,
+    Inspect,
+    Job,
+    Labels,
+    Tolerance,
+    Verdict,
+    measure_part,
+)
 from rig.reconstructing import Request, refuse_nonsense
 from rig.session import Rig, default_scene, open_rig
 from rig.workspace import Workspace, check_part_name
@@ -46,6 +55,10 @@ class Order:
     seed: int = 0
     json: bool = False
     workspace: Path | None = None
+    labels: Labels = field(default_factory=Labels)
+    inspect: Inspect | None = None
+    snapshots: Mapping[str, Snapshot] = field(default_factory=dict)
+    after: Callable[[Verdict], str | None] = lambda verdict: None  # may come back with a note
 
 
 def measure(order: Order) -> int:
@@ -78,6 +91,9 @@ def measure(order: Order) -> int:
         device=order.device,
         height_mm=order.height_mm,
         height_sigma_mm=order.height_sigma_mm,
+        inspect=order.inspect,
+        snapshots=order.snapshots,
+        labels=order.labels,
     )
     session = _Session(order, workspace, config, text, job)
     with exit_on_sigterm():
@@ -205,6 +221,9 @@ class _Session:
             print(verdict, flush=True)
             for note in verdict.notes:
                 print(f"  note: {note}", flush=True)
+        told = self.order.after(verdict)
+        if told:
+            print(f"note: {told}", file=sys.stderr, flush=True)
         return verdict.exit_code
 
     def _failed(self, part: str, error: Exception) -> int:

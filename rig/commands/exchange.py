@@ -47,14 +47,18 @@ def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: rig export A12 --out a12.stl")
     def export(
         run: Annotated[
-            str, typer.Argument(help="Name of a part, or the folder of a recording or result.")
-        ],
+            str | None,
+            typer.Argument(help="Name of a part, or the folder of a recording or result."),
+        ] = None,
         out: Annotated[
-            Path,
+            Path | None,
             typer.Option(
                 help="Folder for pictures, or a surface: .ply .stl .obj .glb .x3p .sdf .exr .tif."
             ),
-        ],
+        ] = None,
+        csv: Annotated[
+            bool, typer.Option("--csv", help="The store's results as CSV, of a part or of all.")
+        ] = False,
         workspace: options.Workspace = None,
         exposure: Annotated[
             float | None, typer.Option(help="Of a bracket: this exposure (ms), not the merge.")
@@ -66,8 +70,16 @@ def register(app: typer.Typer) -> None:
         """Write the pictures of a recording as an exchange folder, or a surface as a file.
 
         A name with an ending is a surface file; a name without one is an exchange folder of
-        16-bit linear pictures with lights, camera and exposure.
+        16-bit linear pictures with lights, camera and exposure. With --csv: results of the store,
+        into --out or onto the screen.
         """
+        if csv:
+            _export_csv(run, out, workspace)
+            return
+        if run is None or out is None:
+            from rig.exits import UsageError
+
+            raise UsageError("say what goes where: rig export A12 --out a12.stl, or --csv")
         if out.suffix:
             from reconstruct.export.formats import KINDS, export_surface
             from reconstruct.export.results import read_results
@@ -92,3 +104,24 @@ def register(app: typer.Typer) -> None:
         recording = Recording.open(folder)
         export_capture(recording, out, exposure)
         typer.echo(f"{len(recording.leds)} pictures are now in {out}")
+
+
+def _export_csv(part: str | None, out: Path | None, workspace: Path | None) -> None:
+    import sys
+
+    from rig.exits import UsageError
+    from rig.floor.store.store import Filter, open_store
+    from rig.floor.store.words import write_csv
+    from rig.workspace import Workspace
+
+    with open_store(Workspace.at(workspace)) as store:
+        runs = store.each(Filter(part=part or ""))
+        if out is None:
+            write_csv(runs, sys.stdout)
+            return
+        try:
+            with out.open("x", encoding="utf-8", newline="") as stream:
+                count = write_csv(runs, stream)
+        except FileExistsError:
+            raise UsageError(f"{out} exists already and is kept: name another --out") from None
+    typer.echo(f"{count} results are now in {out}")

@@ -65,7 +65,9 @@ def register(app: typer.Typer) -> None:
 
         An existing result is never overwritten.
         """
+        from rig.floor.store.remember import remember
         from rig.reconstructing import Request, run_reconstruction
+        from rig.workspace import Workspace
 
         request = Request(
             name=name, method=method, lights=lights, plate=plate,
@@ -85,3 +87,8 @@ def register(app: typer.Typer) -> None:
         else:
             typer.echo("No part of the picture could be measured: see the flags.")
         typer.echo(f"Wrote {folder}")
+        space = Workspace.at(workspace)
+        if folder.resolve().is_relative_to(space.parts):
+            told = remember(space, folder)
+            if told:
+                typer.echo(f"note: {told}", err=True)

@@ -50,6 +50,8 @@ def register(app: typer.Typer) -> None:
         exposures: Annotated[
             str | None, typer.Option(help="Exposures in ms, as 2,8,32; or auto.")
         ] = None,
+        operator: Annotated[str, typer.Option(help="Who measures; kept with the result.")] = "",
+        batch: Annotated[str, typer.Option(help="Of the part; kept with the result.")] = "",
         simulate: options.Simulate = False,
         seed: options.Seed = 0,
         json: Annotated[bool, typer.Option("--json", help="Print each verdict as JSON.")] = False,
@@ -61,7 +63,15 @@ def register(app: typer.Typer) -> None:
         little of the part measured, 130 interrupted) and verdict.json beside the report. With
         --watch the worst of all parts is the exit code, and one that fails does not end the rest.
         """
+        from rig.floor.store.remember import remember
+        from rig.measure_part import Labels, Verdict
         from rig.measuring import Order, measure
+        from rig.workspace import Workspace
+
+        space = Workspace.at(workspace)
+
+        def after(verdict: Verdict) -> str | None:
+            return remember(space, verdict.result)
 
         raise typer.Exit(
             measure(
@@ -84,6 +94,8 @@ def register(app: typer.Typer) -> None:
                     seed=seed,
                     json=json,
                     workspace=workspace,
+                    labels=Labels(operator=operator, batch=batch),
+                    after=after,
                 )
             )
         )

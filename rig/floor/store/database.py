@@ -1,0 +1,83 @@
+"""Opens the database of the results store and brings its tables up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from rig.exits import UsageError
+
+FILE = "store.sqlite"
+BUSY_S = 5.0  # how long to wait for a database that is locked or does not answer
+
+
+def engine_of(url: str | None, workspace: Path) -> Engine:
+    """The database of a URL, or ``store.sqlite`` in the workspace. Nothing is opened yet.
+
+    Raises
+    ------
+    UsageError
+        if the URL is none, or needs a driver that is not installed
+    """
+    if url is None:
+        engine = create_engine(f"sqlite:///{workspace / FILE}", connect_args={"timeout": BUSY_S})
+        event.listen(engine, "connect", _prepare_sqlite)
+        return engine
+    try:
+        parsed = make_url(url)
+        if parsed.drivername in ("postgresql", "postgres"):
+            parsed = parsed.set(drivername="postgresql+pg8000")
+        arguments: dict[str, Any] = {}
+        if parsed.drivername == "postgresql+pg8000":
+            arguments = {"timeout": BUSY_S}
+        return create_engine(parsed, connect_args=arguments, pool_pre_ping=True)
+    except (ArgumentError, NoSuchModuleError):
+        raise UsageError(
+            "store: url in rig.yaml is no database that is known: write "
+            "postgresql://user:password@host/name, or leave it empty"
+        ) from None
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"the database of store: url needs {error.name}: pip install 'dpps-rig[postgresql]'"
+        ) from None
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA journal_mode=WAL")  # somebody may read while a run is written
+    cursor.execute("PRAGMA synchronous=NORMAL")  # a lost last row is made anew from its folder
+    cursor.close()
+
+
+def bring_up_to_date(engine: Engine) -> None:
+    """Apply the migrations that this database has not seen.
+
+    Raises
+    ------
+    UsageError
+        if a newer version of this program has made the database
+    """
+    config = AlembicConfig()
+    config.set_main_option("script_location", "rig.floor.store:migrations")
+    script = ScriptDirectory.from_config(config)
+    head = script.get_current_head()
+    with engine.begin() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+        if current == head:
+            return
+        if current is not None and current not in {r.revision for r in script.walk_revisions()}:
+            raise UsageError(
+                f"the store was made by a newer version of this program (tables {current}, known "
+                f"here {head}): install that version"
+            )
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

@@ -19,6 +19,8 @@ from reconstruct.errors import ReconstructError
 
 LIGHTS = 96
 SIDE_PX = 128
+AUTHORS_STEM = "pretrained_net.conv_f.weight"
+OUR_STEM = "conv_f.weight"
 
 
 class BasicBlock(nn.Module):
@@ -140,7 +142,8 @@ def read_published(path: Path) -> PublishedNet:
     """Load a checkpoint of the authors' code, or one of ours; no code in it is ever run.
 
     Accepts a state dict, bare or under "state_dict", "model", "net" or "average", with or
-    without a "module." prefix. Raises `ReconstructError` when it does not fit.
+    without a "module." prefix. The authors hang their 96-channel stem into the ResNet
+    (`AUTHORS_STEM`); ours stands beside it (`OUR_STEM`): both names are read. Raises `ReconstructError` when it does not fit.
     """
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -158,6 +161,8 @@ def read_published(path: Path) -> PublishedNet:
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise ReconstructError(f"{path} holds no dictionary of tensors")
     state = {str(k).removeprefix("module."): v for k, v in loaded.items()}
+    if AUTHORS_STEM in state and OUR_STEM not in state:
+        state[OUR_STEM] = state.pop(AUTHORS_STEM)
     net = PublishedNet()
     own = net.state_dict()
     optional = {k for k in own if k.endswith("num_batches_tracked")}

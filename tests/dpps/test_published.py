@@ -102,6 +102,33 @@ def test_checkpoints_load(net: PublishedNet, tmp_path, wrap: str) -> None:
         assert torch.equal(a, b)
 
 
+def authors_state(net: PublishedNet) -> dict[str, torch.Tensor]:
+    """What the authors' ``torch.save(net.state_dict())`` holds: 293 tensors, bare."""
+    return {
+        "pretrained_net.conv_f.weight" if name == "conv_f.weight" else name: tensor
+        for name, tensor in net.state_dict().items()
+    }
+
+
+def test_the_authors_checkpoint_loads_and_gives_its_own_outputs(
+    net: PublishedNet, tmp_path
+) -> None:
+    state = authors_state(net)
+    assert len(state) == 293
+    assert state["pretrained_net.conv_f.weight"].shape == (64, 96, 3, 3)
+    assert "conv_f.weight" not in state
+    torch.save(state, tmp_path / "authors.pth")
+    again = read_published(tmp_path / "authors.pth")
+    x = torch.rand(1, 96, 32, 32)
+    with torch.no_grad():
+        for got, want in zip(again(x), net(x), strict=True):
+            assert torch.equal(got, want)
+    del state["pretrained_net.conv_f.weight"]
+    torch.save(state, tmp_path / "authors.pth")
+    with pytest.raises(ReconstructError, match=r"conv_f\.weight"):
+        read_published(tmp_path / "authors.pth")
+
+
 def test_other_files_are_refused_and_never_run(net: PublishedNet, tmp_path) -> None:
     path = tmp_path / "c.pth"
     with pytest.raises(ReconstructError, match="no checkpoint at"):

@@ -172,7 +172,10 @@ def read_lights(path: Path) -> Lights:
         power = read_powers(table, len(listed.names)) if table.is_file() else None
         make = at_infinity if listed.are_directions else Lights.at
         lights = make(listed.xyz, power)
-        lights.provenance["names"] = list(listed.names)
+        if any(listed.names):
+            lights.provenance["names"] = list(listed.names)
+        if listed.remarks:
+            lights.provenance["remarks"] = list(listed.remarks)
     elif suffix == ".dome":
         lights = parse_dome(path.read_text(encoding="utf-8"), str(path))
     elif suffix == ".txt":

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from calib.camera import Camera
 from calib.errors import CalibrationError
 from calib.lp import read_lp
+from intake.names import Role, is_picture, match_names, natural, numbered_lights, roles
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
-_NEVER_LIT = ("dark", "ambient", "ref", "mask", "normal", "depth")
 _CLIPPED = 0.9995
 
 
@@ -44,26 +43,41 @@ def srgb_to_linear(value: Image) -> Image:
     )
 
 
+def _by_role(folder: Path) -> dict[Role, list[Path]]:
+    """The pictures of a folder by what their names say they are for, in natural order."""
+    paths = sorted((path for path in folder.iterdir() if is_picture(path)), key=natural)
+    found: dict[Role, list[Path]] = {role: [] for role in Role}
+    for path, role in zip(paths, roles([path.name for path in paths]), strict=True):
+        found[role].append(path)
+    return found
+
+
 def find_pictures(folder: Path) -> list[Path]:
-    """The pictures lit by one light each, in the order of the lights.
+    """The pictures lit by one light each, in the natural order of their names.
 
-    An ``.lp`` in the folder names them; else every picture but dark, ambient and the like, by
-    the numbers in its name.
+    An ``.lp`` in the folder may say which they are; else every picture is one that is not dark, in
+    room light, a mask or the like by its name. Raises `CalibrationError` where an ``.lp`` names
+    some of the pictures and some that are not there.
     """
-    for listing in sorted(folder.glob("*.lp")):
-        paths = [folder / name for name in read_lp(listing).names]
-        if all(path.is_file() for path in paths):
-            return paths
-    paths = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.stem.lower().startswith(_NEVER_LIT)
-    ]
-
-    def key(path: Path) -> tuple[list[int], str]:
-        return [int(number) for number in re.findall(r"\d+", path.stem)], path.name
-
-    return sorted(paths, key=key)
+    found = _by_role(folder)
+    everything = [path for role in Role for path in found[role]]
+    for listing in sorted(p for p in folder.iterdir() if p.suffix.lower() == ".lp"):
+        names = read_lp(listing).names
+        places = match_names(names, [path.name for path in everything])
+        if places is None:
+            continue
+        if None in places:
+            name = names[places.index(None)]
+            raise CalibrationError(f"{listing} names '{name}', which is not in {folder}")
+        chosen = [everything[place] for place in places if place is not None]
+        for path in chosen:
+            if path not in found[Role.LIT]:
+                raise CalibrationError(
+                    f"{listing} gives a light to '{path.name}', by its name a picture for another "
+                    "purpose: take the line out, or rename the picture"
+                )
+        return sorted(chosen, key=natural)
+    return found[Role.LIT]
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,11 @@ class PictureSet:
 
     @staticmethod
     def open(folder: Path, ids: tuple[int, ...] | None = None) -> PictureSet:
-        """Pictures of a folder; ids follow the numbers in the names where they are distinct."""
+        """Pictures of a folder.
+
+        Names such as ``led_007.png`` tell the light; others, a camera's running file numbers
+        among them, only the order, and lights are counted from 1.
+        """
         folder = Path(folder)
         if not folder.is_dir():
             raise CalibrationError(f"there is no folder {folder}")
@@ -90,12 +108,8 @@ class PictureSet:
         if not paths:
             raise CalibrationError(f"{folder} holds no pictures lit by single lights")
         if ids is None:
-            listed = any(folder.glob("*.lp"))
-            found = [re.findall(r"\d+", path.stem) for path in paths]
-            numbers = [int(number[-1]) if number else 0 for number in found]
-            distinct = len(set(numbers)) == len(numbers) and min(numbers) >= 1
-            use = distinct and not listed
-            ids = tuple(numbers) if use else tuple(range(1, len(paths) + 1))
+            told = numbered_lights([path.name for path in paths])
+            ids = told or tuple(range(1, len(paths) + 1))
         return PictureSet(folder, tuple(paths), ids)
 
     def __len__(self) -> int:
@@ -103,6 +117,11 @@ class PictureSet:
 
     def name(self, index: int) -> str:
         return str(self.paths[index])
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Name of each light's picture."""
+        return {led: path.name for led, path in zip(self.ids, self.paths, strict=True)}
 
     @cached_property
     def photographs(self) -> bool:
@@ -134,23 +153,20 @@ class PictureSet:
             raise CalibrationError(f"{path}: the exposure is {value}")
         return value
 
-    def _named(self, stem: str) -> Path | None:
-        for suffix in SUFFIXES:
-            for name in (stem + suffix, stem + suffix.upper()):
-                if (self.folder / name).is_file():
-                    return self.folder / name
-        return None
+    def _of_role(self, role: Role) -> Path | None:
+        """The picture of a role, the one of the plainest name."""
+        return min(_by_role(self.folder)[role], key=lambda path: len(path.stem), default=None)
 
     @cached_property
     def dark(self) -> Image | float:
         """Black level as a fraction of full scale; 0 without a dark picture."""
-        path = self._named("dark")
+        path = self._of_role(Role.DARK)
         return 0.0 if path is None else (read_raw(path) / self.full_scale).astype(np.float32)
 
     @cached_property
     def ambient(self) -> Image | None:
-        """The picture in room light (LEDs off), if there is one."""
-        path = self._named("ambient") or self._named("ref")
+        """The picture in room light (LEDs off) or else the mask: where a ball's outline shows."""
+        path = self._of_role(Role.AMBIENT) or self._of_role(Role.MASK)
         return None if path is None else (read_raw(path) / self.full_scale).astype(np.float32)
 
     def read(self, index: int) -> tuple[Image, Mask]:

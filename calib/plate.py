@@ -75,6 +75,8 @@ class PlatePictures(Pictures, Protocol):
 
     @property
     def exposure(self) -> float | None: ...
+    @property
+    def names(self) -> dict[int, str]: ...
 
 
 def measure_plate(

@@ -106,6 +106,21 @@ class Recording:
         """LED numbers in the order of the plan, each once."""
         return tuple(dict.fromkeys(e.led for e in self.entries if e.kind == "light"))
 
+    @property
+    def imported(self) -> bool:
+        """Whether it was made of pictures from elsewhere, whose LEDs are counted from 1."""
+        return "source" in self.start
+
+    @cached_property
+    def picture_names(self) -> dict[int, str]:
+        """Name of each LED's picture: where it came from, or ``led_007.png`` as exports call it."""
+        names = {led: f"led_{led:03d}.png" for led in self.leds}
+        if self.imported:
+            for entry in self.entries:
+                if entry.kind == "light" and entry.data.get("source"):
+                    names[entry.led] = str(entry.data["source"])
+        return names
+
     @cached_property
     def exposures(self) -> tuple[float, ...]:
         """The bracket, ascending: ms times gain, or relative (see `Entry.exposure`).

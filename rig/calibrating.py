@@ -23,8 +23,10 @@ from calib.solve import solve_directions, solve_lights
 from calib.sphere import assumed_camera
 from calib.views import SphereView, measure_views
 from capture.journal import JOURNAL
+from intake.names import numbered_lights
 from rig.calibration_summary import Say, advise, summary
 from rig.exits import GOOD, OUT_OF_TOLERANCE, UsageError
+from rig.lights_of_pictures import matched
 from rig.workspace import Workspace
 
 HISTORY = "history"
@@ -67,7 +69,8 @@ def from_pictures(order: Order, say: Say = print) -> int:
         )
     radius_mm = ball_radius(order.diameter_mm)
     camera = find_camera(order, order.source)
-    views, camera, ids = views_of(order.source, camera, radius_mm, order, say)
+    views, camera, names = views_of(order.source, camera, radius_mm, order, say)
+    ids = list(names)
     provenance = {"source": order.source.name, "sphere_diameter_mm": order.diameter_mm}
     if len(views) == 1 and order.nominal is None:
         return _directions(views[0], camera, radius_mm, out, order, provenance, say)
@@ -79,6 +82,8 @@ def from_pictures(order: Order, say: Say = print) -> int:
         )
         provenance["plate"] = order.plate.name
     nominal = read_lights(order.nominal) if order.nominal is not None else None
+    if nominal is not None:
+        nominal = _named_as(nominal, names, str(order.nominal), say)
     result = solve_lights(
         views,
         camera,
@@ -109,6 +114,7 @@ def pictures_at(folder: Path, ids: Sequence[int] | None = None) -> PlatePictures
         return RecordedPictures(folder)
     pictures = PictureSet.open(folder)
     if ids is not None and len(ids) == len(pictures) and set(pictures.ids) != set(ids):
+        # Counted from 1 elsewhere, and in the order of the names here too.
         pictures = replace(pictures, ids=tuple(ids))
     return pictures
 
@@ -154,8 +160,8 @@ def _poses(folder: Path) -> list[Path]:
 
 def views_of(
     folder: Path, camera: Camera | None, radius_mm: float, order: Order, say: Say
-) -> tuple[list[SphereView], Camera, list[int]]:
-    """All spheres of all poses, the camera whose pixels they are in, and the LEDs' ids."""
+) -> tuple[list[SphereView], Camera, dict[int, str]]:
+    """All spheres of all poses, the camera whose pixels they are in, the LEDs' pictures' names."""
     views: list[SphereView] = []
     failures: list[NoSphereError] = []
     windows = probe_windows(folder)
@@ -164,9 +170,9 @@ def views_of(
         if order.focal_px is None:
             say("no camera.json and no --focal: the view is taken to be parallel")
     whole = camera
-    ids: set[int] = set()
-    for pose in _poses(folder):
-        pictures = pictures_at(pose)
+    names: dict[int, str] = {}
+    poses = _counted_alike({pose: pictures_at(pose) for pose in _poses(folder)})
+    for pose, pictures in poses.items():
         own = Camera.read(pose / "camera.json") if (pose / "camera.json").is_file() else camera
         if pose.name in windows and own is not None:
             own = own.cropped(*windows[pose.name])
@@ -195,13 +201,52 @@ def views_of(
                 f"outline, {sum(bool(b) for b in view.blobs.values())} of {len(view.blobs)} lights"
             )
         views += found
-        ids |= set(pictures.ids)
+        names |= pictures.names
     if failures and len(views) < 2:
         raise failures[0]
     for failure in failures:
         say(f"{failure} This place is left out.")
     assert whole is not None
-    return views, whole, sorted(ids)
+    return views, whole, dict(sorted(names.items()))
+
+
+def _counted_alike(poses: dict[Path, PlatePictures]) -> dict[Path, PlatePictures]:
+    """Lights counted from 1 in all places of the ball alike, as an import counts them.
+
+    Raises
+    ------
+    UsageError
+        where the names only order the pictures, and places differ in their number
+    """
+    folders = {p: s for p, s in poses.items() if isinstance(s, PictureSet)}
+    counts = {len(pictures): pose for pose, pictures in folders.items()}
+    told = all(numbered_lights([p.name for p in s.paths]) is not None for s in folders.values())
+    if len(counts) > 1 and not told:
+        (few, one), *_, (many, other) = sorted(counts.items())
+        raise UsageError(
+            f"{one} holds {few} pictures and {other} {many}, and their names do not say which "
+            "light is which: give each place one picture per light, or names such as led_007.png"
+        )
+    every = sorted({led for pictures in folders.values() for led in pictures.ids})
+    place = {led: number for number, led in enumerate(every, start=1)}
+    return poses | {
+        pose: replace(pictures, ids=tuple(place[led] for led in pictures.ids))
+        for pose, pictures in folders.items()
+    }
+
+
+def _named_as(
+    lights: Lights, pictures: PlatePictures | dict[int, str], source: str, say: Say
+) -> Lights:
+    """Lights of a list that names pictures, numbered as those pictures are."""
+    listed = lights.provenance.pop("names", None)
+    if listed is None:
+        return lights
+    names = pictures if isinstance(pictures, dict) else pictures.names
+    lights, said = matched(lights, listed, names, source, len(lights) == len(names))
+    if said is not None:
+        say(f"note: {said}")
+    return lights
 
 
 def _uncut_camera(windows: dict[str, tuple[int, int, int, int]], focal_px: float | None) -> Camera:
@@ -332,8 +377,9 @@ def _photometry_only(order: Order, out: Path, say: Say) -> int:
     ) or find_camera(order, order.plate)
     if camera is None:
         raise UsageError(f"{order.plate} has no camera.json: name one with --camera")
-    ids = [int(k) for k in positions.ids]
-    plate = measure_plate(pictures_at(order.plate, ids), camera, height_mm=order.plate_height_mm)
+    pictures = pictures_at(order.plate, [int(k) for k in positions.ids])
+    positions = _named_as(positions, pictures, str(order.positions), say)
+    plate = measure_plate(pictures, camera, height_mm=order.plate_height_mm)
     found = fit_photometry(plate, positions, camera, reflectance=order.plate_reflectance)
     lights = stamped(
         found.lights,

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from calib.board import Board, to_grey8, write_target
 from calib.intrinsics import BoardView, CameraCalibration, calibrate_camera, covered, find_board
-from calib.pictures import SUFFIXES, read_raw
+from calib.pictures import read_raw
 from capture.plan import Shot
+from intake.names import is_picture, natural
 from rig.calibrating import put_aside
 from rig.exits import GOOD, UsageError
 from rig.workspace import Workspace
@@ -114,14 +115,10 @@ def _stage(order: Order, views: list[BoardView]) -> str | None:
 def _folder(folder: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
-    paths = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES]
+    paths = [p for p in folder.iterdir() if is_picture(p)]
     if not paths:
         raise UsageError(f"{folder} holds no pictures")
-
-    def key(path: Path) -> tuple[list[int], str]:
-        return [int(n) for n in re.findall(r"\d+", path.stem)], path.name
-
-    for path in sorted(paths, key=key):
+    for path in sorted(paths, key=natural):
         yield path.name, to_grey8(read_raw(path))
 
 

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.camera import Camera
-from calib.light_files import read_lights, read_powers
 from calib.lights import Lights
 from calib.photometric import calibrate_plate
 from calib.validity import check_validity
@@ -30,6 +29,7 @@ from reconstruct.surface import Surface
 from rig.config import NAME, Config, read_config
 from rig.datum import DATUMS, apply_datum
 from rig.exits import UsageError
+from rig.lights_of_pictures import read_lights_of
 from rig.workspace import Workspace
 
 FLAT_CELLS = 24
@@ -117,7 +117,7 @@ def _in_force(came_with: Path | None, name: str, request: Request) -> Path | Non
 
 
 def gather_lights(
-    recording: Recording, request: Request, camera: Camera
+    recording: Recording, request: Request, camera: Camera, say: Callable[[str], None] = print
 ) -> tuple[Lights, NDArray[np.float32] | None, dict[str, Any]]:
     """Lights in force, the flat field of the plate, and where both came from.
 
@@ -132,10 +132,9 @@ def gather_lights(
             f"no lights are known for {recording.folder}: name a file with --lights, or calibrate "
             "with 'rig calibrate-lights'"
         )
-    lights = read_lights(path)
-    beside = recording.power_path
-    if path.suffix == ".lp" and not path.with_name("power.csv").is_file() and beside is not None:
-        lights = replace(lights, power=read_powers(beside, len(lights)))
+    lights, remarks = read_lights_of(recording, path)
+    for remark in remarks:
+        say(f"note: {remark}")
     origin: dict[str, Any] = {"lights": path.name, **lights.provenance}
     origin.pop("names", None)
     flat = None
@@ -211,7 +210,7 @@ def run_reconstruction(
         raise UsageError(f"no camera is known for {run}: calibrate with 'rig calibrate-camera'")
     camera = Camera.read(camera_path)
     config = _config(request)
-    lights, flat, origin = gather_lights(recording, request, camera)
+    lights, flat, origin = gather_lights(recording, request, camera, say)
     devices = recording.start.get("devices") or {}
     for warning in (
         check_validity(

@@ -37,6 +37,11 @@ class RecordedPictures:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def names(self) -> dict[int, str]:
+        """Name of each LED's picture."""
+        return self.recording.picture_names
+
     def name(self, index: int) -> str:
         return f"{self.folder} LED {self.ids[index]}"
 

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.errors import DataError
-from capture.exchange.lp import LpLine, format_lp, read_lp
 from capture.exchange.source import read_powers
 from capture.journal import Entry, write_atomically
 from capture.reading import Recording, alike
+from intake.errors import told_as
+from intake.lp import LightList, format_lp, read_lp
+from intake.names import lines_of_pictures
 
 _COPIED = ("camera.json", "truth.npz", "mask.png", "led_params.txt")
 
@@ -141,17 +143,22 @@ def _write_lights(
 ) -> None:
     came = recording.file("lights.lp")
     if lights is None and came is not None:
-        lines = read_lp(came)
-        lights = [lines[led - 1].vector for led in recording.leds if led <= len(lines)]
+        with told_as(DataError):
+            listed = read_lp(came)
+            line_of, _ = lines_of_pictures(
+                listed.names, recording.picture_names, str(came), whole=recording.imported
+            )
+        chosen = listed.xyz[[line_of[led] for led in recording.leds]]
+        lights = [(float(x), float(y), float(z)) for x, y, z in chosen]
         if powers is None and (path := recording.power_path) is not None:
-            every = read_powers(path, len(lines))
-            powers = [every[led - 1] for led in recording.leds if led <= len(lines)]
+            every = read_powers(path, len(listed.names))
+            powers = [every[line_of[led]] for led in recording.leds]
     if lights is None:
         return
     if len(lights) != len(names):
         raise DataError(f"there are {len(lights)} lights for {len(names)} pictures")
-    rows = [LpLine(name, vector) for name, vector in zip(names, lights, strict=True)]
-    (folder / "lights.lp").write_text(format_lp(rows), encoding="utf-8")
+    text = format_lp(LightList(tuple(names), np.array(lights)))
+    (folder / "lights.lp").write_text(text, encoding="utf-8")
     if powers is not None:
         text = "".join(f"{power!r}\n" for power in powers)
         (folder / "power.csv").write_text(text, encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,11 @@ from numpy.typing import NDArray
 from capture.errors import DataError
 
 Channel = Literal["red", "green", "blue"]
-SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".pgm")
 _PLACE = {"blue": 0, "green": 1, "red": 2}  # OpenCV's order
-
-
-def natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key that puts ``led_2`` before ``led_10``."""
-    pieces = re.split(r"(\d+)", path.name.lower())
-    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in pieces if p]
+_CURVE = np.arange(256) / 255
+_LINEAR = np.rint(  # of sRGB codes (IEC 61966-2-1), as 16-bit codes
+    65535 * np.where(_CURVE <= 0.04045, _CURVE / 12.92, ((_CURVE + 0.055) / 1.055) ** 2.4)
+).astype(np.uint16)
 
 
 def read_grey(path: Path, channel: Channel | None = None) -> tuple[NDArray[np.uint16], int]:
@@ -60,6 +56,8 @@ def read_grey(path: Path, channel: Channel | None = None) -> tuple[NDArray[np.ui
             )
         else:
             image = image[..., _PLACE[channel]]
+    if path.suffix.lower() in (".jpg", ".jpeg") and image.dtype == np.uint8:
+        image = _LINEAR[image]  # a photograph: sRGB
     bits = 8 * image.dtype.itemsize
     return np.ascontiguousarray(image, dtype=np.uint16), bits
 

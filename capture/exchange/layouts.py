@@ -7,17 +7,18 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from capture.errors import DataError
-from capture.exchange.images import SUFFIXES, Channel, natural, read_grey
-from capture.exchange.lp import read_lp
+from capture.exchange.images import Channel, read_grey
 from capture.exchange.source import Source, inside, positive, present, read_json, read_powers
+from intake.errors import told_as
+from intake.lp import read_lp
+from intake.names import Role, is_picture, match_names, natural, roles
 
 _DPPS_PICTURE = re.compile(r"ob_(\d+)_(\d+)_(\d+)_no(\d+)\.png", re.IGNORECASE)
-_JPEG = "{} holds JPEG pictures, which are neither linear nor lossless: export 16-bit PNG or TIFF"
-_NOT_LIT = ("dark", "ambient", "mask", "normal", "depth", "albedo", "preview")
 
 
 def find(folder: Path, channel: Channel | None = None, field_mm: float = 100.0) -> Source:
@@ -50,25 +51,26 @@ def find(folder: Path, channel: Channel | None = None, field_mm: float = 100.0) 
 def _exchange(folder: Path, channel: Channel | None) -> Source:
     remarks: list[str] = []
     files: dict[str, Path | bytes] = {}
-    if not any(_lit(folder)) and not (folder / "lights.lp").is_file():
+    found = _pictures(folder)
+    listing = _light_list(folder)
+    if not found[Role.LIT] and listing is None:
         raise DataError(_advice(folder))
-    lights = _light_list(folder)
-    if lights is not None:
-        lines = read_lp(lights)
-        pictures = tuple(inside(folder, line.name) for line in lines)
-        missing = [path.name for path in pictures if not path.is_file()]
-        if missing:
-            raise DataError(
-                f"{lights} names '{missing[0]}', which is not in {folder} "
-                f"({len(missing)} of {len(pictures)} missing)"
-            )
-        if any(path.suffix.lower() in (".jpg", ".jpeg") for path in pictures):
-            raise DataError(_JPEG.format(lights))
-        files["calibration/lights.lp"] = lights
-    else:
-        pictures = tuple(sorted(_lit(folder), key=natural))
+    lines = 0
+    if listing is None:
+        pictures = found[Role.LIT]
         remarks.append("no .lp file: the lights are taken in the order of the file names")
-    for name in ("camera.json", "truth.npz", "mask.png"):
+        order = list(range(len(pictures)))
+    else:
+        pictures, order, said = _listed(folder, listing, found)
+        remarks += said
+        lines = len(order)
+        files["calibration/lights.lp"] = listing
+    if any(path.suffix.lower() in (".jpg", ".jpeg") for path in pictures):
+        remarks.append(
+            "JPEG photographs are neither linear nor lossless: they are taken as sRGB and made "
+            "linear; 16-bit PNG or TIFF is better"
+        )
+    for name in ("camera.json", "truth.npz"):
         if (path := present(folder, name)) is not None:
             files[f"calibration/{name}"] = path
     if "calibration/camera.json" in files:
@@ -82,36 +84,157 @@ def _exchange(folder: Path, channel: Channel | None) -> Source:
     if (path := present(folder, "exposure.json")) is not None:
         data = read_json(path)
         exposure = _exposure(data.get("exposure"), path, len(pictures))
+        if isinstance(exposure, tuple) and lines:  # in the order of the lights, as powers are
+            place = {picture: line for line, picture in enumerate(order)}
+            exposure = tuple(exposure[place[k]] for k in range(len(pictures)))
         if "full_scale" in data:
             full_scale = int(positive(data["full_scale"], f"{path}: full_scale"))
         files["calibration/exposure.json"] = path
     else:
         remarks.append("no exposure.json: brightness cannot be compared with other captures")
     for other in sorted(folder.glob("*.lp")):
-        if other != lights:
+        if other != listing:
             files[f"snapshot/{other.name}"] = inside(folder, other.name)
-    dark = present(folder, "dark.png")
+    dark = next(iter(found[Role.DARK]), None)
     if dark is None:
         remarks.append("no dark.png: the black level is taken as 0")
+    elif dark.name != "dark.png":
+        remarks.append(f"{dark.name} is taken as the dark picture")
+    for role in (Role.DARK, Role.AMBIENT, Role.MASK, Role.FLAT, Role.ALL, Role.OTHER):
+        for path in found[role]:
+            if path == dark:
+                continue
+            if role is Role.MASK and _take_mask(path, pictures, files, remarks):
+                continue
+            word = role.value if role is not Role.DARK else "second dark picture"
+            remarks.append(f"{path.name} is no light by its name ({word}): it is left out")
     return Source(
         "exchange", folder, pictures, dark, exposure, full_scale, files, channel, tuple(remarks)
     )
 
 
+def _pictures(folder: Path) -> dict[Role, tuple[Path, ...]]:
+    """The pictures of a folder by their role, each in natural order."""
+    paths = sorted((p for p in folder.iterdir() if is_picture(p)), key=natural)
+    found: dict[Role, list[Path]] = {role: [] for role in Role}
+    for path, role in zip(paths, roles([p.name for p in paths]), strict=True):
+        found[role].append(inside(folder, path.name))
+    # The plainest name first: dark.png before part_dark.png.
+    return {
+        role: tuple(every if role is Role.LIT else sorted(every, key=lambda p: len(p.stem)))
+        for role, every in found.items()
+    }
+
+
+def _listed(
+    folder: Path, listing: Path, found: dict[Role, tuple[Path, ...]]
+) -> tuple[tuple[Path, ...], list[int], list[str]]:
+    """The pictures that a list of lights names, in natural order.
+
+    Returns
+    -------
+    the pictures, the picture (its place) of each light, and what the user should know
+    """
+    with told_as(DataError):
+        listed = read_lp(listing)
+    said = list(listed.remarks)
+    named = [inside(folder, name) for name in listed.names] if any(listed.names) else []
+    if named and all(path.is_file() for path in named):
+        chosen = named
+    else:
+        everything = [path for role in Role for path in found[role]]
+        places = match_names(listed.names, [path.name for path in everything])
+        if places is None:
+            lit = found[Role.LIT]
+            if len(lit) != len(listed.names):
+                raise DataError(
+                    f"{listing} has {len(listed.names)} lights for {len(lit)} pictures in "
+                    f"{folder}, and names none of them: each picture needs its light"
+                )
+            if any(listed.names):
+                said.append(
+                    f"{listing.name} names '{listed.names[0]}' …, and no picture is named so: "
+                    "lights are given to the pictures in the order of their names"
+                )
+            return lit, list(range(len(lit))), said
+        missing = [n for n, place in zip(listed.names, places, strict=True) if place is None]
+        if missing:
+            raise DataError(
+                f"{listing} names '{missing[0]}', which is not in {folder} "
+                f"({len(missing)} of {len(places)} missing)"
+            )
+        chosen = [everything[place] for place in places if place is not None]
+        said.append(f"{listing.name} names pictures of other folders or endings: told by the rest")
+    for role in Role:
+        odd = [path.name for path in chosen if path in found[role]]
+        if role is not Role.LIT and odd:
+            raise DataError(
+                f"{listing} gives a light to '{odd[0]}', by its name a picture for another purpose "
+                f"({role.value}): take the line out, or rename the picture"
+            )
+    rest = [path for path in found[Role.LIT] if path not in set(chosen)]
+    alike = {_letters(path) for path in chosen}
+    if forgotten := [path.name for path in rest if _letters(path) in alike]:
+        raise DataError(
+            f"{listing} has {len(chosen)} lights for {len(chosen) + len(forgotten)} pictures in "
+            f"{folder}: '{forgotten[0]}' has none; add its line, or take the picture out"
+        )
+    if rest:
+        said.append(f"{listing.name} does not name {rest[0].name}: it is left out")
+    pictures = tuple(sorted(chosen, key=natural))
+    place_of = {path: place for place, path in enumerate(pictures)}
+    return pictures, [place_of[path] for path in chosen], said
+
+
+def _letters(path: Path) -> str:
+    return re.sub(r"\d+", "#", path.name.lower())
+
+
+def _take_mask(
+    path: Path, pictures: tuple[Path, ...], files: dict[str, Path | bytes], remarks: list[str]
+) -> bool:
+    """Keep a mask of two values and of the pictures' size as the recording's ``mask.png``."""
+    if "calibration/mask.png" in files:
+        return False
+    exact = path.stem.lower() == "mask"
+    size = read_grey(pictures[0], "green")[0].shape if pictures else None
+    mask = read_grey(path, "green")[0]
+    if size is not None and mask.shape != size:
+        text = (
+            f"{path.name} is {mask.shape[1]}×{mask.shape[0]} px, the pictures are "
+            f"{size[1]}×{size[0]} px"
+        )
+        if exact:
+            raise DataError(f"{path.parent / text}: it belongs to other pictures; take it out")
+        remarks.append(f"{text}: it is not used")
+        return True
+    low, high = int(mask.min()), int(mask.max())
+    between = (mask > low + (high - low) // 8) & (mask < high - (high - low) // 8)
+    if not exact and (low == high or between.mean() > 0.05):
+        remarks.append(f"{path.name} has more than two values and is no mask: it is not used")
+        return True
+    if path.suffix.lower() == ".png":
+        files["calibration/mask.png"] = path
+    else:
+        codes = np.where(mask > low + (high - low) // 2, 255, 0).astype(np.uint8)
+        files["calibration/mask.png"] = cv2.imencode(".png", codes)[1].tobytes()
+    if not exact:
+        remarks.append(f"{path.name} is taken as the mask of the part")
+    return True
+
+
 def _light_list(folder: Path) -> Path | None:
     if (path := present(folder, "lights.lp")) is not None:
         return path
-    others = sorted(folder.glob("*.lp"))
+    others = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".lp" and p.name[0] != ".")
     if len(others) > 1:
         names = ", ".join(path.name for path in others)
         raise DataError(f"{folder} has several .lp files ({names}): name the right one lights.lp")
     return inside(folder, others[0].name) if others else None
 
 
-def _lit(folder: Path) -> Iterator[Path]:
-    for path in folder.iterdir():
-        if path.suffix.lower() in SUFFIXES and not path.stem.lower().startswith(_NOT_LIT):
-            yield inside(folder, path.name)
+def _lit(folder: Path) -> tuple[Path, ...]:
+    return _pictures(folder)[Role.LIT]
 
 
 def _advice(folder: Path) -> str:
@@ -127,8 +250,6 @@ def _advice(folder: Path) -> str:
         )
     if poses:
         return f"{folder} holds no pictures itself: import one of its folders, such as {poses[0]}"
-    if any(p.suffix.lower() in (".jpg", ".jpeg") for p in folder.iterdir()):
-        return _JPEG.format(folder)
     return f"{folder} holds no capture: expected pictures led_001.png … and lights.lp"
 
 

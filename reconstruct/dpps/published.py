@@ -143,7 +143,9 @@ def read_published(path: Path) -> PublishedNet:
 
     Accepts a state dict, bare or under "state_dict", "model", "net" or "average", with or
     without a "module." prefix. The authors hang their 96-channel stem into the ResNet
-    (`AUTHORS_STEM`); ours stands beside it (`OUR_STEM`): both names are read. Raises `ReconstructError` when it does not fit.
+    (`AUTHORS_STEM`); ours stands beside it (`OUR_STEM`): both names are read.
+
+    Raises `ReconstructError` when it does not fit.
     """
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)

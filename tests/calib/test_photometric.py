@@ -111,8 +111,8 @@ def test_pictures_are_found_in_order(tmp_path: Path) -> None:
     assert [p.name for p in find_pictures(tmp_path)] == ["led_2.png", "led_10.png"]
     assert PictureSet.open(tmp_path).ids == (2, 10)
     (tmp_path / "a.lp").write_text("led_10.png 1 2 3\nled_2.png 1 2 4\n")
-    assert [p.name for p in find_pictures(tmp_path)] == ["led_10.png", "led_2.png"]
-    assert PictureSet.open(tmp_path).ids == (1, 2)
+    assert [p.name for p in find_pictures(tmp_path)] == ["led_2.png", "led_10.png"]
+    assert PictureSet.open(tmp_path).ids == (2, 10)
     with pytest.raises(CalibrationError, match="no folder"):
         PictureSet.open(tmp_path / "none")
 

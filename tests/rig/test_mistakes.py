@@ -152,7 +152,7 @@ def _spoil(folder: Path, name: str, content: bytes | None) -> None:
     [
         ("led_3.png", b"", "led_3.png is not a picture"),
         ("led_3.png", None, "names 'led_3.png', which is not in"),
-        ("lights.lp", b"9\nled_1.png 0 0 300\n", "says 9 lights in its first line and names 1"),
+        ("lights.lp", b"9\nled_1.png 0 0 300\n", "has 1 lights for 6 pictures"),
         ("lights.lp", b"\xff\xfe\x00", "lights.lp"),
         ("camera.json", b"{", "camera.json"),
         ("camera.json", b'{"width": 32}', "pictures/camera.json lacks 'height'"),
@@ -215,6 +215,9 @@ def test_in_asking_for_a_surface(
 def test_three_lights_are_too_few(rig: Rig, pictures: Path) -> None:
     lights = (pictures / "lights.lp").read_text(encoding="utf-8").splitlines()[:3]
     (pictures / "lights.lp").write_text("\n".join(lights), encoding="utf-8")
+    refused(rig("import", pictures, "--part", "A12"), DATA, "3 lights for 6 pictures")
+    for path in pictures.glob("led_[3-9].png"):
+        path.unlink()
     assert rig("import", pictures, "--part", "A12")[0] == 0
     refused(rig("reconstruct", "A12"), DATA, "at least 4 lights, got 3")
 

@@ -24,6 +24,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from capture.claim import claim
 from capture.errors import DataError, PlanError, reason_of
 from capture.journal import (
     CALIBRATION,
@@ -134,8 +135,6 @@ class RecordingWriter:
             with contextlib.suppress(FileNotFoundError), (part / JOURNAL).open("rb") as other:
                 lock_journal(other, part / JOURNAL)
             raise DataError(f"{part} is an unfinished recording: continue it with --resume")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        part.mkdir()
         bits = int(start.get("bits", 16))
         full = 2**bits - 1
         line = {
@@ -147,18 +146,14 @@ class RecordingWriter:
             **start,
             "bits": bits,
         }
-        try:
-            (part / FRAMES).mkdir()
+        with claim(part) as claimed:  # it appears with its journal, so that it can be resumed
+            (claimed.work / FRAMES).mkdir()
             for name, content in (snapshots or {}).items():
-                _keep(part, name, content)
-            stream = (part / JOURNAL).open("ab", buffering=0)
-            lock_journal(stream, part / JOURNAL)
-            stream.write(dump_line(line))
-            os.fsync(stream.fileno())
-        except BaseException:  # it holds no picture yet, and could not be resumed
-            shutil.rmtree(part, ignore_errors=True)
-            raise
-        sync_folder(part)
+                _keep(claimed.work, name, content)
+            (claimed.work / JOURNAL).write_bytes(dump_line(line))
+            claimed.publish()
+        stream = (part / JOURNAL).open("ab", buffering=0)
+        lock_journal(stream, part / JOURNAL)
         return cls(part, stream, line)
 
     @classmethod
@@ -372,6 +367,15 @@ class RecordingWriter:
         self._queue.put(None)
         self._thread.join()
         self._journal.close()
+
+
+def is_resumable(part: Path) -> bool:
+    """Whether a folder is a recording with a plan to go on with; an import, say, has none."""
+    try:
+        lines, _ = read_journal(part / JOURNAL)
+    except (DataError, OSError):
+        return False
+    return "plan" in lines[0]
 
 
 def _keep(part: Path, name: str, content: Snapshot) -> None:

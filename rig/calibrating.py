@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from calib.plate import PlateData, PlatePictures, measure_plate
 from calib.solve import solve_directions, solve_lights
 from calib.sphere import assumed_camera
 from calib.views import SphereView, measure_views
+from capture.claim import Claim, claim
 from capture.journal import JOURNAL
 from intake.names import numbered_lights
 from rig.calibration_summary import Say, advise, summary
@@ -30,6 +33,7 @@ from rig.lights_of_pictures import matched
 from rig.workspace import Workspace
 
 HISTORY = "history"
+REPORT = "calibration.html"
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,11 @@ class Order:
 
 def from_pictures(order: Order, say: Say = print) -> int:
     """Calibrate from folders of pictures; returns the exit code."""
-    out = target(order)
+    with claim(target(order), replacing=order.replace) as out:
+        return _from_pictures(order, out, say)
+
+
+def _from_pictures(order: Order, out: Claim, say: Say) -> int:
     if order.positions is not None:
         return _photometry_only(order, out, say)
     if order.source is None or order.diameter_mm is None:
@@ -288,19 +296,19 @@ def target(order: Order) -> Path:
 
 
 def put_aside(path: Path) -> None:
-    """Move an existing file into ``history/`` beside it, under its time of writing."""
-    if not path.exists():
-        return
+    """Keep a file that is about to be replaced in ``history/``, under its time of writing."""
     history = path.parent / HISTORY
     history.mkdir(exist_ok=True)
     stamp = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y%m%dT%H%M%SZ")
-    number = 0
-    while True:
-        name = f"{path.stem}-{stamp}{f'-{number}' if number else ''}{path.suffix}"
-        if not (history / name).exists():
-            os.replace(path, history / name)
-            return
-        number += 1
+    for number in count():
+        kept = history / f"{path.stem}-{stamp}{f'-{number}' if number else ''}{path.suffix}"
+        if kept.exists():
+            continue
+        try:
+            os.link(path, kept)  # so that the file is there all the time
+        except OSError:  # a file system without links
+            shutil.copy2(path, kept)
+        return
 
 
 def stamped(lights: Lights, provenance: dict[str, Any]) -> Lights:
@@ -308,24 +316,20 @@ def stamped(lights: Lights, provenance: dict[str, Any]) -> Lights:
     return replace(lights, provenance={**lights.provenance, "date": now, **provenance})
 
 
-def _write(lights: Lights, out: Path, camera: Camera | None) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    put_aside(out)
-    write_lights(lights, out, camera)
-
-
 def _directions(
     view: SphereView,
     camera: Camera,
     radius_mm: float,
-    out: Path,
+    out: Claim,
     order: Order,
     provenance: dict[str, Any],
     say: Say,
 ) -> int:
     lights, missing = solve_directions(view, camera, radius_mm)
-    _write(stamped(lights, {**provenance, "method": "one place of a mirror ball"}), out, camera)
-    say(f"One place of the ball fixes directions only: {len(lights)} lights in {out}")
+    lights = stamped(lights, {**provenance, "method": "one place of a mirror ball"})
+    write_lights(lights, out.file, camera)
+    out.publish_files(put_aside)
+    say(f"One place of the ball fixes directions only: {len(lights)} lights in {out.target}")
     for led, reason in missing.items():
         say(f"LED {led}: {reason}")
     return OUT_OF_TOLERANCE if missing else GOOD
@@ -333,7 +337,7 @@ def _directions(
 
 def keep(
     result: Calibration,
-    out: Path,
+    out: Claim,
     order: Order,
     provenance: dict[str, Any],
     views: Sequence[SphereView],
@@ -355,17 +359,16 @@ def keep(
         "vignetting": None if result.vignetting is None else result.vignetting.tolist(),
     }
     result = replace(result, lights=stamped(result.lights, provenance))
-    _write(result.lights, out, result.camera)
-    report = out.with_name("calibration.html")
-    put_aside(report)
-    write_calibration_report(result, report, views=views)
+    write_lights(result.lights, out.file, result.camera)
+    write_calibration_report(result, out.work / REPORT, views=views)
+    out.publish_files(put_aside)
     say(summary(result))
     advise(result, say)
-    say(f"Lights in {out}, report in {report}")
+    say(f"Lights in {out.target}, report in {out.target.with_name(REPORT)}")
     return OUT_OF_TOLERANCE if result.missing else GOOD
 
 
-def _photometry_only(order: Order, out: Path, say: Say) -> int:
+def _photometry_only(order: Order, out: Claim, say: Say) -> int:
     if order.plate is None:
         raise UsageError("with --positions only powers are solved: give the white --plate FOLDER")
     assert order.positions is not None
@@ -390,7 +393,8 @@ def _photometry_only(order: Order, out: Path, say: Say) -> int:
             "vignetting": found.vignetting.tolist(),
         },
     )
-    _write(lights, out, camera)
+    write_lights(lights, out.file, camera)
+    out.publish_files(put_aside)
     say(
         f"{len(lights)} powers to {100 * np.median(found.power_sigma):.2f} % (one sigma, median), "
         f"lobe exponent {lights.lobe[0]:.2f}; the plate fits to "
@@ -398,5 +402,5 @@ def _photometry_only(order: Order, out: Path, say: Say) -> int:
     )
     for led in found.dark_ids:
         say(f"LED {led} does not light the plate")
-    say(f"Lights in {out}")
+    say(f"Lights in {out.target}")
     return OUT_OF_TOLERANCE if found.dark_ids else GOOD

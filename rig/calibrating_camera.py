@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from calib.board import Board, to_grey8, write_target
 from calib.intrinsics import BoardView, CameraCalibration, calibrate_camera, covered, find_board
 from calib.pictures import read_raw
+from capture.claim import Claim, claim
 from capture.plan import Shot
 from intake.names import is_picture, natural
 from rig.calibrating import put_aside
@@ -54,16 +55,20 @@ def run(order: Order) -> int:
     out = order.out or Workspace.at(order.workspace).calibration / "camera.json"
     if out.exists() and not order.replace:
         raise UsageError(f"{out} exists: name another --out, or --replace it")
+    with claim(out, replacing=order.replace) as claimed:
+        return _calibrated(order, board, claimed)
+
+
+def _calibrated(order: Order, board: Board, out: Claim) -> int:
     pictures = _live(order, board) if order.source is None else _folder(order.source)
     views, shape = collect(pictures, board)
     result = calibrate_camera(
         views, board, shape, stage=_stage(order, views), board_thickness_mm=order.thickness_mm
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    put_aside(out)
-    result.camera.write(out)
+    result.camera.write(out.file)
+    out.publish_files(put_aside)
     print(summary(result))
-    print(f"Camera in {out}")
+    print(f"Camera in {out.target}")
     return GOOD
 
 

@@ -20,6 +20,7 @@ from calib.light_files import read_lights
 from calib.plate import measure_plate
 from calib.solve import solve_lights
 from calib.views import SphereView, measure_views
+from capture.claim import Claim, claim
 from capture.leds.board import exit_on_sigterm
 from capture.plan import Plan, Shot, parse_leds
 from rig.calibrating import Order, ball_radius, find_camera, keep, target
@@ -29,7 +30,7 @@ from rig.capturing import configuration
 from rig.exits import UsageError
 from rig.recorded import RecordedPictures
 from rig.session import Rig, identity_of, open_rig
-from rig.workspace import Workspace
+from rig.workspace import Workspace, new_folder
 
 Ask = Callable[[str], None]
 
@@ -43,10 +44,15 @@ def live(order: Order) -> int:
         if not order.simulate:
             raise UsageError("how big is the ball? --sphere-diameter 25.4")
         diameter = 25.4
-    radius = ball_radius(diameter)
+    ball_radius(diameter)  # refuse nonsense before anything is made
     if order.plate is not None:
         raise UsageError("--plate goes with --from; at the rig the plate is asked for")
-    out = target(order)
+    with claim(target(order), replacing=order.replace) as out:
+        return _walked(order, workspace, diameter, out)
+
+
+def _walked(order: Order, workspace: Workspace, diameter: float, out: Claim) -> int:
+    radius = ball_radius(diameter)
     config, text = configuration(workspace, order.simulate)
     plan = config.default_plan()
     if order.leds is not None:
@@ -55,13 +61,13 @@ def live(order: Order) -> int:
     camera = find_camera(order, workspace.calibration)
     if camera is None and scene is not None:
         camera = scene.camera
-        workspace.calibration.mkdir(exist_ok=True)
-        camera.write(workspace.calibration / "camera.json")
+        with claim(workspace.calibration / "camera.json") as beside:
+            camera.write(beside.file)
+            beside.publish_files()
     if camera is None:
         raise UsageError("the camera is not calibrated yet: run 'rig calibrate-camera' first")
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    session = workspace.calibration / "sessions" / stamp
-    session.mkdir(parents=True)
+    session = new_folder(workspace.calibration / "sessions" / stamp)
     ask = asker(order.simulate or order.yes)
     with (
         exit_on_sigterm(),

@@ -177,7 +177,7 @@ def read_plan(path: Path, config: Config) -> Plan:
 
 
 def _unfinished(workspace: Workspace, part: str) -> Path:
-    runs = workspace.unfinished_runs(part)
+    runs = workspace.resumable_runs(part)
     if not runs:
         raise UsageError(f"part {part} has no unfinished run: leave --resume out to begin one")
     return runs[-1]

@@ -24,7 +24,7 @@ from rig.capturing import configuration
 from rig.exits import GOOD, OUT_OF_TOLERANCE, UsageError
 from rig.recorded import RecordedPictures
 from rig.session import Rig, identity_of, open_rig
-from rig.workspace import Workspace, unused
+from rig.workspace import Workspace, new_folder
 
 SWEEP = (0.125, 0.25, 0.5, 1.0, 2.0)
 """Exposures of the linearity sweep, relative to the plan's longest."""
@@ -97,8 +97,7 @@ def _live(order: Order, workspace: Workspace, lights: Lights, camera: Camera) ->
     leds = tuple(k for k in map(int, lights.ids) if k <= config.board.leds)
     plan = Plan(**{**vars(config.default_plan()), "leds": leds})
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = unused(workspace.calibration / "checks" / stamp)
-    folder.mkdir(parents=True)
+    folder = new_folder(workspace.calibration / "checks" / stamp)
     ask = asker(order.simulate or order.yes)
     findings: list[Finding] = []
     with (

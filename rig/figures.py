@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from capture.claim import claim, is_there
 from reconstruct.export.maps import write_tiff
 from reconstruct.export.results import is_result
 from reconstruct.metrology.accuracy import Accuracy
@@ -47,13 +48,18 @@ def find_result(name: str, workspace: Path | None) -> Path:
     results = [
         path.parent
         for path in space.part(name).glob("**/summary.json")
-        if is_result(path.parent) and not path.parent.name.startswith(".")
+        if is_result(path.parent) and not _is_hidden(path.relative_to(space.parts))
     ]
     if results:
         return max(results, key=lambda path: (path / "summary.json").stat().st_mtime_ns)
     raise UsageError(
         f"there is no result at {folder}, and part {name} has none: run 'rig reconstruct {name}'"
     )
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether it is still being written."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def find_truth(folder: Path, name: str, workspace: Path | None) -> Path:
@@ -178,12 +184,13 @@ def comparison_table(found: Comparison, passed: bool) -> str:
 
 def write_comparison(found: Comparison, report: dict[str, Any], folder: Path) -> None:
     """Write ``deviation.tif`` (mm, on the measured grid, y downwards) and ``comparison.json``."""
-    if folder.exists() and any(folder.iterdir()):
+    if is_there(folder):
         raise UsageError(f"{folder} exists already: choose another --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_tiff(folder / "deviation.tif", found.deviation.z_mm[::-1], "deviation, mm")
-    text = json.dumps(report, indent=1)
-    (folder / "comparison.json").write_text(text + "\n", encoding="utf-8")
+    with claim(folder) as claimed:
+        write_tiff(claimed.work / "deviation.tif", found.deviation.z_mm[::-1], "deviation, mm")
+        text = json.dumps(report, indent=1)
+        (claimed.work / "comparison.json").write_text(text + "\n", encoding="utf-8")
+        claimed.publish()
 
 
 def measurement_table(found: Measurement) -> str:

@@ -104,7 +104,5 @@ def export_capture(recording: Recording, out: Path, exposure: float | None = Non
         chosen = [place[led] for led in recording.leds]
         positions = [cast("Any", tuple(map(float, lights.position_mm[k]))) for k in chosen]
         powers = [float(lights.power[k]) for k in chosen]
-    done = export_recording(recording, out, exposure, positions, powers)
-    if path is not None and path.name == "lights.json":
-        (done / "lights.json").write_bytes(path.read_bytes())
-    return done
+    copies = [path] if path is not None and path.name == "lights.json" else []
+    return export_recording(recording, out, exposure, positions, powers, copies)

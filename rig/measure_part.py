@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from capture.claim import Claim
 from capture.errors import DataError
 from capture.plan import Plan
 from capture.recording import Snapshot
@@ -30,7 +30,7 @@ from reconstruct.surface import Flag, Surface
 from rig.capturing import stop_on_interrupt
 from rig.exits import DATA, GOOD, OUT_OF_TOLERANCE
 from rig.figures import shape_of
-from rig.reconstructing import Request, run_reconstruction
+from rig.reconstructing import Request, reconstruction
 from rig.report.result import REPORT
 from rig.session import Rig, references_of, snapshots_of
 from rig.workspace import Workspace
@@ -255,59 +255,67 @@ def measure_part(
         checked = verify(folder)
         if not checked.sound:
             raise DataError(f"{folder} is not sound: {checked.problems[0]}")
-    with timer.step("reconstruct"):
-        say(f"{part}: reconstructing")
-        request = Request(
-            str(folder),
-            method=job.method,
-            device=job.device,
-            height_mm=job.height_mm,
-            height_sigma_mm=job.height_sigma_mm,
-            workspace=workspace.folder,
-        )
-
-        def heard(line: str) -> None:
-            if stop():
-                raise KeyboardInterrupt
-            _note(notes, line)
-
-        surface, result = run_reconstruction(request, heard)
-    with timer.step("judge"):
-        found = (
-            job.inspect(surface, result)
-            if job.inspect is not None
-            else judge(surface, result, job.tolerance, workspace)
-        )
-    verdict = Verdict(
-        part,
-        found.verdict,
-        found.exit_code,
-        folder,
-        result,
-        result / REPORT,
-        found.deviation,
-        _figures(surface),
-        (*notes, *found.notes),
-        timer.total(),
-        found.features,
-        found.plan,
-        job.labels,
-        measured_at,
+    request = Request(
+        str(folder),
+        method=job.method,
+        device=job.device,
+        height_mm=job.height_mm,
+        height_sigma_mm=job.height_sigma_mm,
+        workspace=workspace.folder,
     )
-    keep_verdict(verdict, found.deviation_map)
+
+    def heard(line: str) -> None:
+        if stop():
+            raise KeyboardInterrupt
+        _note(notes, line)
+
+    with contextlib.ExitStack() as stack:
+        with timer.step("reconstruct"):
+            say(f"{part}: reconstructing")
+            surface, claimed = stack.enter_context(reconstruction(request, heard))
+        with timer.step("judge"), _kept(claimed):
+            found = (
+                job.inspect(surface, claimed.work)
+                if job.inspect is not None
+                else judge(surface, claimed.work, job.tolerance, workspace)
+            )
+        verdict = Verdict(
+            part,
+            found.verdict,
+            found.exit_code,
+            folder,
+            claimed.target,
+            claimed.target / REPORT,
+            found.deviation,
+            _figures(surface),
+            (*notes, *found.notes),
+            timer.total(),
+            found.features,
+            found.plan,
+            job.labels,
+            measured_at,
+        )
+        keep_verdict(verdict, claimed.work, found.deviation_map)
     return verdict
 
 
-def keep_verdict(verdict: Verdict, deviation_map: HeightGrid | None = None) -> None:
-    """Write ``verdict.json`` and ``deviation.tif`` beside a result; each appears whole."""
+@contextlib.contextmanager
+def _kept(claimed: Claim) -> Iterator[None]:
+    """A surface is complete without a verdict: it is kept where it cannot be judged."""
+    try:
+        yield
+    except Exception:
+        claimed.publish()
+        raise
+
+
+def keep_verdict(verdict: Verdict, folder: Path, deviation_map: HeightGrid | None = None) -> None:
+    """Write ``verdict.json`` and ``deviation.tif`` into the folder where a result is made."""
     if deviation_map is not None:
-        part = verdict.result / ".deviation.tif"
-        write_tiff(part, deviation_map.z_mm[::-1], "deviation, mm, y downwards")
-        os.replace(part, verdict.result / "deviation.tif")
-    text = json.dumps(verdict.kept(), indent=1, ensure_ascii=False)
-    temporary = verdict.result / ".verdict.json"
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, verdict.result / "verdict.json")
+        name = "deviation.tif"
+        write_tiff(folder / name, deviation_map.z_mm[::-1], "deviation, mm, y downwards")
+    text = json.dumps(verdict.kept(), indent=1)
+    (folder / "verdict.json").write_text(text + "\n", encoding="utf-8")
 
 
 def judge(

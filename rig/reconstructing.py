@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,6 +22,7 @@ from calib.camera import Camera
 from calib.lights import Lights
 from calib.photometric import calibrate_plate
 from calib.validity import check_validity
+from capture.claim import Claim, claim, claim_first, is_there
 from capture.reading import Recording
 from capture.verify import refuse_damage
 from reconstruct.methods import MIN_LIGHTS, Options, available, device_named, reconstruct
@@ -98,14 +100,10 @@ def refuse_nonsense(request: Request) -> None:
     device_named(request.device)
 
 
-def next_results(run: Path) -> Path:
-    """Where the next result of a run goes: ``results/01``, ``02``, …"""
-    folder = run / RESULTS
-    taken = {p.name.lstrip(".").removesuffix(".part") for p in folder.glob("*")}
+def result_names(run: Path) -> Iterator[Path]:
+    """Where results of a run may go: ``results/01``, ``02``, …"""
     for number in range(1, 10_000):
-        if f"{number:02d}" not in taken:
-            return folder / f"{number:02d}"
-    raise UsageError(f"{folder} holds 9999 results: remove some, or name another --out")
+        yield run / RESULTS / f"{number:02d}"
 
 
 def _in_force(came_with: Path | None, name: str, request: Request) -> Path | None:
@@ -197,14 +195,38 @@ def run_reconstruction(
     request: Request, say: Callable[[str], None] = print
 ) -> tuple[Surface, Path]:
     """Reconstruct and write the results folder; returns the surface and its folder."""
-    started = time.perf_counter()
+    with reconstruction(request, say) as (surface, claimed):
+        pass
+    return surface, claimed.target
+
+
+@contextlib.contextmanager
+def reconstruction(
+    request: Request, say: Callable[[str], None] = print
+) -> Iterator[tuple[Surface, Claim]]:
+    """Reconstruct; the result takes its place, whole, when the context ends without an error.
+
+    The folder is claimed before any work is done. What else belongs to the result can be written
+    into `Claim.work` meanwhile.
+    """
     refuse_nonsense(request)
     run = find_run(request.name, request.workspace)
+    if request.out is None:
+        claiming = claim_first(result_names(run))
+    elif is_there(request.out):
+        raise UsageError(f"{request.out} exists already and is kept: name another --out")
+    else:
+        claiming = claim(request.out)
+    with claiming as claimed:
+        yield _reconstructed(request, run, claimed.work, say), claimed
+        claimed.publish()
+
+
+def _reconstructed(request: Request, run: Path, out: Path, say: Callable[[str], None]) -> Surface:
+    """Reconstruct a recording and write the result and its report into a folder."""
+    started = time.perf_counter()
     recording = Recording.open(run)
     refuse_damage(recording)
-    out = request.out or next_results(run)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} exists already and is kept: name another --out")
     camera_path = _in_force(recording.camera_path, "camera.json", request)
     if camera_path is None:
         raise UsageError(f"no camera is known for {run}: calibrate with 'rig calibrate-camera'")
@@ -295,4 +317,4 @@ def run_reconstruction(
         surface, out, title=run.parent.name, stack=stack, lights=lights, truth=recording.truth_path,
         provenance={"recording": run.name},
     )  # fmt: skip
-    return surface, out
+    return surface

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from capture.errors import PlanError
+from capture.recording import is_resumable
 from rig.config import NAME
 from rig.exits import UsageError
 
@@ -45,13 +46,17 @@ def check_part_name(name: str) -> str:
     return name
 
 
-def unused(folder: Path) -> Path:
-    """The folder's name, with -2, -3 … where it is taken already."""
+def new_folder(folder: Path) -> Path:
+    """Make a folder of that name, with -2, -3 … where it is taken already."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
     number, name = 1, folder
-    while name.exists():
-        number += 1
-        name = folder.with_name(f"{folder.name}-{number}")
-    return name
+    while True:
+        try:
+            name.mkdir()
+            return name
+        except FileExistsError:
+            number += 1
+            name = folder.with_name(f"{folder.name}-{number}")
 
 
 @dataclass(frozen=True)
@@ -108,15 +113,28 @@ class Workspace:
             if run.suffix == PART_SUFFIX and not run.with_suffix("").exists()
         ]
 
+    def resumable_runs(self, part: str) -> list[Path]:
+        """Those of the unfinished runs that can be gone on with, oldest first."""
+        return [
+            run
+            for run in self.unfinished_runs(part)
+            if is_resumable(run.with_name(run.name + PART_SUFFIX))
+        ]
+
     def latest_run(self, part: str) -> Path:
         """The newest finished run; raises `UsageError` saying what there is instead."""
         runs = self.runs(part)
         if runs:
             return runs[-1]
-        if self.unfinished_runs(part):
+        if self.resumable_runs(part):
             raise UsageError(
                 f"part {part} has no finished run: finish it with "
                 f"'rig capture --part {part} --resume'"
+            )
+        if self.unfinished_runs(part):
+            raise UsageError(
+                f"part {part} has no finished run, and none that --resume could finish: "
+                "capture or import it again"
             )
         known = ", ".join(self.part_names()[:10]) or "none"
         raise UsageError(f"there is no recording of part {part} in {self.parts} (parts: {known})")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from capture.claim import claim
 from capture.errors import DataError
 from capture.exchange.source import read_powers
 from capture.journal import Entry, write_atomically
@@ -29,6 +30,7 @@ def export_recording(
     exposure: float | None = None,
     lights: list[tuple[float, float, float]] | None = None,
     powers: list[float] | None = None,
+    copies: Sequence[Path] = (),
 ) -> Path:
     """Write an exchange folder: pictures, ``lights.lp``, ``camera.json`` and what else there is.
 
@@ -41,6 +43,7 @@ def export_recording(
     exposure : of a bracket, take this one and do not merge
     lights : positions, mm, one per LED of the recording; None: those the recording came with
     powers : relative, likewise
+    copies : further files to put into it, under their own names
 
     Raises
     ------
@@ -53,25 +56,21 @@ def export_recording(
     if exposure is not None and not any(alike(e, exposure) for e in exposures):
         known = ", ".join(f"{e:g}" for e in exposures)
         raise DataError(f"{recording.folder} has no exposure {exposure:g} (it has {known})")
-    part = folder.with_name(folder.name + ".part")
-    part.mkdir(parents=True)
-    try:
+    with claim(folder) as claimed:
         names = {led: f"led_{led:03d}.png" for led in recording.leds}
         if len(exposures) > 1 and exposure is None and not _one_each(recording):
-            meaning = _write_merged(recording, part, names)
+            meaning = _write_merged(recording, claimed.work, names)
         else:
-            meaning = _write_counts(recording, part, names, exposure)
+            meaning = _write_counts(recording, claimed.work, names, exposure)
         if recording.radiometric:
-            _write_json(part / "exposure.json", meaning)
+            _write_json(claimed.work / "exposure.json", meaning)
         for name in _COPIED:
             if (path := recording.file(name)) is not None:
-                shutil.copyfile(path, part / name)
-        _write_lights(recording, part, list(names.values()), lights, powers)
-        os.rename(part, folder)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    return folder
+                shutil.copyfile(path, claimed.work / name)
+        for path in copies:
+            shutil.copyfile(path, claimed.work / path.name)
+        _write_lights(recording, claimed.work, list(names.values()), lights, powers)
+        return claimed.publish()
 
 
 def _one_each(recording: Recording) -> bool:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.claim import claim
 from capture.errors import DataError, reason_of
 from capture.exchange.images import code_scale, read_grey
 from capture.exchange.source import Source
+from capture.journal import PART
 from capture.recording import RecordingWriter, Snapshot
 
 
@@ -17,7 +22,6 @@ def record(
     source: Source,
     run: Path,
     extra: Mapping[str, Snapshot] | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write a recording of what `layouts.find` found; pixels stay as they are.
 
@@ -26,7 +30,6 @@ def record(
     source : the capture
     run : folder of the new recording; must not exist
     extra : further files for the recording, such as a camera derived from the layout's own
-    progress : called with the pictures done and their number
 
     Raises
     ------
@@ -58,30 +61,42 @@ def record(
         dark, bits = read_grey(source.dark, source.channel)
         if dark.shape != scale.shape or bits != scale.bits:
             raise DataError(f"{source.dark} differs from the pictures in size or depth")
-    writer = RecordingWriter.create(run, start, files)
-    try:
-        with writer:
-            index = 0
-            if dark is not None:
-                for exposure in sorted(set(exposures)):
-                    writer.append(dark, _entry(index, "dark", 0, exposure, source.dark))
-                    index += 1
-            for led, (path, exposure) in enumerate(zip(pictures, exposures, strict=True), 1):
-                pixels, _ = read_grey(path, source.channel)
-                writer.append(pixels, _entry(index, "light", led, exposure, path))
+    unfinished = run.with_name(run.name + PART)
+    if unfinished.exists():
+        raise DataError(f"{unfinished} is an unfinished recording: give this one another name")
+    # It can be made again, and must not look like a run to resume.
+    with claim(run) as claimed:
+        try:
+            done = _written(claimed.work / run.name, start, files, source, dark, exposures)
+        except DataError as error:
+            if isinstance(error.__cause__, OSError):
+                raise DataError(
+                    f"{run} cannot be written: {reason_of(error.__cause__)}; nothing was imported, "
+                    "make room and import again"
+                ) from error
+            raise
+        return replace(claimed, work=done).publish()
+
+
+def _written(
+    folder: Path,
+    start: dict[str, Any],
+    files: dict[str, Snapshot],
+    source: Source,
+    dark: NDArray[np.uint16] | None,
+    exposures: tuple[float, ...],
+) -> Path:
+    with RecordingWriter.create(folder, start, files) as writer:
+        index = 0
+        if dark is not None:
+            for exposure in sorted(set(exposures)):
+                writer.append(dark, _entry(index, "dark", 0, exposure, source.dark))
                 index += 1
-                if progress is not None:
-                    progress(led, len(pictures))
-            return writer.finish(0, "imported")
-    except BaseException as error:
-        # It can be made again, and must not look like a run to resume.
-        shutil.rmtree(writer.folder, ignore_errors=True)
-        if isinstance(error, DataError) and isinstance(error.__cause__, OSError):
-            raise DataError(
-                f"{run} cannot be written: {reason_of(error.__cause__)}; nothing was imported, "
-                "make room and import again"
-            ) from error
-        raise
+        for led, (path, exposure) in enumerate(zip(source.pictures, exposures, strict=True), 1):
+            pixels, _ = read_grey(path, source.channel)
+            writer.append(pixels, _entry(index, "light", led, exposure, path))
+            index += 1
+        return writer.finish(0, "imported")
 
 
 def _entry(index: int, kind: str, led: int, exposure: float, path: Path | None) -> dict[str, Any]:

@@ -23,6 +23,7 @@ COMMANDS = (
     "evaluate",
     "train",
     "run",
+    "plan",
     "store",
     "live",
     "doctor",

@@ -156,7 +156,7 @@ class Verdict:
 
     def __str__(self) -> str:
         text = f"{self.part}: {self.verdict}"
-        if self.deviation:
+        if self.deviation and not self.features:
             text += (
                 f", largest deviation {self.deviation['max_mm']:.4f} mm, "
                 f"{100 * self.deviation['within']:.2f} % within "

@@ -50,6 +50,10 @@ def register(app: typer.Typer) -> None:
         exposures: Annotated[
             str | None, typer.Option(help="Exposures in ms, as 2,8,32; or auto.")
         ] = None,
+        part_type: Annotated[
+            str | None,
+            typer.Option("--type", help="Judge by the inspection plan plans/TYPE.yaml."),
+        ] = None,
         operator: Annotated[str, typer.Option(help="Who measures; kept with the result.")] = "",
         batch: Annotated[str, typer.Option(help="Of the part; kept with the result.")] = "",
         simulate: options.Simulate = False,
@@ -63,6 +67,7 @@ def register(app: typer.Typer) -> None:
         little of the part measured, 130 interrupted) and verdict.json beside the report. With
         --watch the worst of all parts is the exit code, and one that fails does not end the rest.
         """
+        from rig.exits import UsageError
         from rig.floor.store.remember import remember
         from rig.measure_part import Labels, Verdict
         from rig.measuring import Order, measure
@@ -72,6 +77,19 @@ def register(app: typer.Typer) -> None:
 
         def after(verdict: Verdict) -> str | None:
             return remember(space, verdict.result)
+
+        inspect, snapshots = None, {}
+        if part_type is not None:
+            from rig.floor.plans.judge import check_references, inspector
+            from rig.floor.plans.model import read_plan
+            from rig.floor.scale import scale_sigma
+
+            if tolerance is not None or reference is not None:
+                raise UsageError("--type brings its own tolerances: leave --tolerance out")
+            kept = read_plan(space, part_type)
+            check_references(kept, space)
+            inspect = inspector(kept, space, scale_sigma(space))
+            snapshots = {"inspection_plan.yaml": kept.text}
 
         raise typer.Exit(
             measure(
@@ -94,7 +112,9 @@ def register(app: typer.Typer) -> None:
                     seed=seed,
                     json=json,
                     workspace=workspace,
-                    labels=Labels(operator=operator, batch=batch),
+                    labels=Labels(part_type or "", operator, batch),
+                    inspect=inspect,
+                    snapshots=snapshots,
                     after=after,
                 )
             )

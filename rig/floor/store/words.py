@@ -6,7 +6,8 @@ import csv
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from rig.figures import table, with_sigma
+from rig.figures import table
+from rig.floor.plans.words import feature_line
 from rig.floor.store.tables import Feature, Run
 
 COLUMNS = (
@@ -61,7 +62,7 @@ def described(runs: Sequence[Run], total: int) -> str:
             )
             if value
         ),
-        *((f"feature {feature.name}", feature_in_words(feature)) for feature in newest.features),
+        *((f"feature {feature.name}", feature_line(vars(feature))) for feature in newest.features),
         *((name, f"{value:.6g}") for name, value in newest.figures.items()),
         *(("note", note) for note in newest.notes),
         ("report", f"{newest.path}/report.html"),
@@ -70,18 +71,6 @@ def described(runs: Sequence[Run], total: int) -> str:
     if len(runs) > 1:
         text += f"\n\n{total} results, newest first:\n" + "\n".join(line_of(run) for run in runs)
     return text
-
-
-def feature_in_words(feature: Feature) -> str:
-    """``12.031 ± 0.004 mm (11.95 … 12.05): good``."""
-    if feature.value is None:
-        return f"{feature.verdict}: {feature.reason}"
-    text = f"{with_sigma(feature.value, feature.sigma)} {feature.unit}".rstrip()
-    if feature.lower is not None or feature.upper is not None:
-        low = "" if feature.lower is None else f"{feature.lower:g}"
-        high = "" if feature.upper is None else f"{feature.upper:g}"
-        text += f" ({low} … {high})"
-    return f"{text}: {feature.verdict}"
 
 
 def write_csv(runs: Iterable[Run], stream: TextIO) -> int:

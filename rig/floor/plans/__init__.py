@@ -1,0 +1,1 @@
+"""Inspection plans: what is measured on a type of part, and how it is decided."""

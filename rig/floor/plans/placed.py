@@ -68,7 +68,7 @@ class Placed:
         )
         count = np.count_nonzero(self.region(region) & self.grid.mask)
         edge = 2 * self.grid.step_mm * np.sqrt(area)  # a row of points along two sides
-        return min(1.0, (float(count) * self.grid.step_mm**2 + edge) / max(area, 1e-12))
+        return float(min(1.0, (count * self.grid.step_mm**2 + edge) / max(area, 1e-12)))
 
     def cut(self, inside: Mask) -> HeightGrid:
         """The measured grid of a region alone (z in the part's frame)."""

@@ -15,6 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from capture.errors import DataError
+from intake.errors import InputError, MissingError, told_as
+from intake.files import read_bytes, read_text
+from intake.trees import finite, numbers, parse_json, whole
 
 FORMAT = "rig-recording/1"
 JOURNAL = "run.jsonl"
@@ -24,6 +27,7 @@ CALIBRATION = "calibration"
 SNAPSHOT = "snapshot"
 RESULTS = "results"
 PART = ".part"
+MAX_JOURNAL = 2**30
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Entry:
                 verdict=str(data.get("verdict", "good")),
                 data=data,
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"a frame line of {JOURNAL} cannot be read: {error!r}") from error
 
 
@@ -79,7 +83,7 @@ def relative_exposure(data: Mapping[str, Any]) -> float:
     else:
         gain = 10.0 ** (float(data.get("gain_db") or 0.0) / 20.0)
         value = float(data["exposure_us"]) / 1000.0 * gain
-    if not value > 0 or value == float("inf"):
+    if not 1e-12 <= value <= 1e12:
         raise ValueError(f"exposure {value}")
     return value
 
@@ -113,23 +117,27 @@ def read_journal(path: Path) -> tuple[list[dict[str, Any]], int]:
         if the file is missing, is no journal or is damaged
     """
     try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
+        raw = read_bytes(path, MAX_JOURNAL)
+    except MissingError:
         raise DataError(f"{path.parent} is not a recording: it has no {JOURNAL}") from None
+    except InputError as error:
+        raise DataError(str(error)) from error
     lines: list[dict[str, Any]] = []
     used = 0
     for number, piece in enumerate(raw.splitlines(keepends=True), 1):
-        whole = piece.endswith(b"\n")
+        complete = piece.endswith(b"\n")
         try:
-            data = json.loads(piece)
-            if not isinstance(data, dict) or "event" not in data:
-                raise ValueError("no event")
-        except (ValueError, RecursionError):
+            data = parse_json(piece, f"line {number}")
+            if not isinstance(data, dict) or not isinstance(data.get("event"), str):
+                raise InputError(f"line {number} tells no event")
+        except InputError as error:
             if used + len(piece) == len(raw):
                 break
-            raise DataError(f"{path} is damaged at line {number}") from None
-        if not whole:
+            raise DataError(f"{path} is damaged at line {number} ({error})") from None
+        if not complete:
             break
+        with told_as(DataError):
+            _check(data, f"{path} is damaged at line {number}: {{}}")
         lines.append(data)
         used += len(piece)
     if not lines or lines[0].get("event") != "start":
@@ -137,6 +145,50 @@ def read_journal(path: Path) -> tuple[list[dict[str, Any]], int]:
     if lines[0].get("format") != FORMAT:
         raise DataError(f"{path} has format '{lines[0].get('format')}', this rig reads {FORMAT}")
     return lines, used
+
+
+# What a field holds where a line has it and it is not null: smallest and largest.
+_WHOLE = {"index": (0, 10**7), "led": (0, 10**6), "sequence": (0, 10**9), "bits": (1, 16),
+          "exit_status": (-1000, 1000), "attempt": (0, 10**6)}  # fmt: skip
+_NUMBERS = {"gain_db": 400.0, "level": 1e6, "exposure_us": 1e15, "slack_us": 1e15,
+            "timestamp_ns": 1e30, "board_us": 1e30, "echo": 1e9, "frame_id": 1e30,
+            "black_level": 1e6}  # fmt: skip
+_TEXTS = ("kind", "verdict", "reason", "file", "sha256", "time", "thumbnail")
+
+
+def _check(line: dict[str, Any], said: str) -> None:
+    """Raise `InputError` if a field that the program uses is not of its kind."""
+    if line["event"] in ("frame", "verdict", "drop"):
+        whole(line.get("index"), said.format("index"), 0, 10**7)
+    for key, (low, high) in _WHOLE.items():
+        if line.get(key) is not None:
+            whole(line[key], said.format(key), low, high)
+    for key, largest in _NUMBERS.items():
+        if line.get(key) is not None:
+            finite(line[key], said.format(key), -largest, largest)
+    for key in _TEXTS:
+        if not isinstance(line.get(key, ""), str):
+            raise InputError(f"{said.format(key)} is no text")
+    for shot in _list(line.get("test_shots"), said.format("test_shots")):
+        numbers(shot, (2,), said.format("test_shots"))
+    devices = _object(line.get("devices"), said.format("devices"))
+    for key in ("board", "camera"):
+        _object(devices.get(key), said.format(key))
+    for key in ("floor", "gain"):
+        if (value := _object(line.get("noise"), said.format("noise")).get(key)) is not None:
+            finite(value, said.format(f"noise {key}"), 0, 1e6)
+
+
+def _object(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict | None):
+        raise InputError(f"{what} is no object")
+    return value or {}
+
+
+def _list(value: Any, what: str) -> list[Any]:
+    if not isinstance(value, list | None):
+        raise InputError(f"{what} is no list")
+    return value or []
 
 
 def lock_journal(stream: IO[bytes], path: Path) -> None:
@@ -241,10 +293,8 @@ def read_sums(folder: Path) -> dict[str, str]:
     """File name to SHA-256; raises `DataError` on a line that is none."""
     sums: dict[str, str] = {}
     path = folder / SUMS
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+    with told_as(DataError):
+        text = read_text(path)
     for number, line in enumerate(text.splitlines(), 1):
         digest, gap, name = line.partition("  ")
         if len(digest) != 64 or not gap:

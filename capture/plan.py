@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from capture.errors import PlanError
+from intake.errors import told_as
+from intake.trees import finite, whole
 
 FORMAT = "rig-plan/1"
 DARK = 0
@@ -160,12 +162,22 @@ class Plan:
         unknown = sorted(set(fields) - set(Plan.__dataclass_fields__))
         if unknown:
             raise PlanError(f"the plan has an unknown field '{unknown[0]}'")
+        for name in ("leds", "exposures_us"):
+            if not isinstance(fields.get(name, []), list) or len(fields.get(name, [])) > MAX_LED:
+                raise PlanError(f"the plan's {name} are no list of at most {MAX_LED} numbers")
+        with told_as(PlanError):
+            for led in fields.get("leds", []):
+                whole(led, "an LED of the plan", 1, MAX_LED)
+            for exposure in fields.get("exposures_us", []):
+                finite(exposure, "an exposure of the plan, µs,", 0, MAX_EXPOSURE_US)
+            finite(fields.get("level", 1.0), "the plan's level", 0, 1)
+            whole(fields.get("settle_us", 0), "the plan's settle_us", 0, MAX_SETTLE_US)
         for name in ("dark_frames", "repeat_first"):
             if not isinstance(fields.get(name, True), bool):
                 raise PlanError(f"the plan's {name} is {fields[name]!r}: expected true or false")
         try:
             return Plan(**fields)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise PlanError(f"the plan cannot be read: {error}") from error
 
     @property

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from capture.errors import DataError, reason_of
@@ -31,6 +30,9 @@ from capture.hdr import (
     temporal_gain,
 )
 from capture.journal import CALIBRATION, JOURNAL, PART, SNAPSHOT, Entry, entries_of, read_journal
+from intake.errors import told_as
+from intake.files import open_file
+from intake.tiff import Page, read_layout
 
 _CHUNK = 256  # rows merged at once
 _LIGHT_FILES = ("lights.json", "lights.lp", "lights.dome", "lights.csv", "led_params.txt")
@@ -139,15 +141,8 @@ class Recording:
     @cached_property
     def shape(self) -> tuple[int, int]:
         """(H, W) of every frame."""
-        first = self.folder / self.entries[0].file
-        try:
-            with tifffile.TiffFile(first) as tiff:
-                height, width = tiff.pages[0].shape
-        except FileNotFoundError:
-            raise DataError(f"{first} is missing") from None
-        except (OSError, tifffile.TiffFileError, ValueError, IndexError) as error:
-            raise DataError(f"{first} is damaged: {reason_of(error)}") from error
-        return int(height), int(width)
+        page, _ = self._page(self.entries[0])
+        return page.height, page.width
 
     @property
     def full_scale(self) -> int:
@@ -228,20 +223,25 @@ class Recording:
 
     def _offset(self, entry: Entry) -> int:
         if entry.file not in self._offsets:
-            path = self.folder / entry.file
-            try:
-                with tifffile.TiffFile(path) as tiff:
-                    page = tiff.pages[0]
-                    plain = page.is_contiguous and page.dtype == np.uint16 and tiff.byteorder == "<"
-                    if not plain or page.shape != self.shape:
-                        raise DataError(
-                            f"{path} is {page.shape} {page.dtype}, expected an uncompressed "
-                            f"16-bit frame of {self.shape}"
-                        )
-                    self._offsets[entry.file] = int(page.dataoffsets[0])
-            except (tifffile.TiffFileError, ValueError, IndexError) as error:
-                raise DataError(f"{path} is damaged: {error}") from error
+            page, order = self._page(entry)
+            begin = page.contiguous_at
+            plain = (page.bits, page.samples, page.sample_format, order) == (16, 1, 1, "<")
+            if begin is None or not plain or (page.height, page.width) != self.shape:
+                raise DataError(
+                    f"{self.folder / entry.file} is {page.height}×{page.width} of {page.bits} "
+                    f"bits, expected an uncompressed 16-bit frame of {self.shape}"
+                )
+            self._offsets[entry.file] = begin
         return self._offsets[entry.file]
+
+    def _page(self, entry: Entry) -> tuple[Page, str]:
+        """What the header of a frame's file says, and its byte order."""
+        path = self.folder / entry.file
+        if not path.exists():
+            raise DataError(f"{path} is missing")
+        with told_as(DataError), open_file(path) as stream:
+            layout = read_layout(stream, str(path))
+        return layout.pages[0], layout.order
 
     def _signal(self, entry: Entry, rows: slice | None) -> tuple[Fraction, NDArray[np.bool_]]:
         counts = self.counts(entry, rows)

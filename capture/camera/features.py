@@ -10,12 +10,18 @@ through the small protocol `NodeMap`.
 from __future__ import annotations
 
 import gzip
+import io
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from capture.errors import DataError
+from intake.errors import told_as
+from intake.files import read_bytes
+
+MAX_DESCRIPTION = 2**25
 
 Kind = Literal["float", "integer", "enumeration", "boolean", "command", "string", "register"]
 
@@ -269,13 +275,17 @@ def read_description(path: Path) -> str:
     ------
     DataError : the file is missing, damaged or no XML.
     """
-    try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"cannot read the camera description {path}: {reason}") from None
+    with told_as(DataError):
+        data = read_bytes(path, MAX_DESCRIPTION)
+    if data[:2] == b"\x1f\x8b":
+        try:
+            with gzip.open(io.BytesIO(data)) as stream:
+                data = stream.read(MAX_DESCRIPTION + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise DataError(f"cannot read the camera description {path}: {reason}") from None
+    if len(data) > MAX_DESCRIPTION:
+        raise DataError(f"{path} unpacks to more than {MAX_DESCRIPTION >> 20} MB: refused")
     start = data.find(b"<")
     if start < 0 or b"RegisterDescription" not in data:
         raise DataError(f"{path} is no GenICam description: it holds no RegisterDescription")

@@ -6,11 +6,13 @@ import contextlib
 import stat
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from capture.errors import DataError
+from intake.archives import member_pieces, open_zip
+from intake.errors import told_as
+from intake.files import open_file
 
 MAX_FILES = 10_000
 MAX_BYTES = 64 * 2**30
@@ -31,11 +33,8 @@ def unpacked(archive: Path) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="rig-import-") as name:
         root = Path(name)
-        try:
-            with zipfile.ZipFile(archive) as zipped:
-                _extract(zipped, archive, root)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            raise DataError(f"{archive} is not a sound zip file: {error}") from error
+        with told_as(DataError), open_file(archive) as file, open_zip(file, str(archive)) as zipped:
+            _extract(zipped, archive, root)
         children = [p for p in root.iterdir() if p.name != "__MACOSX"]
         yield children[0] if len(children) == 1 and children[0].is_dir() else root
 
@@ -63,11 +62,6 @@ def _extract(zipped: zipfile.ZipFile, archive: Path, root: Path) -> None:
             continue
         target = root / PurePosixPath(member.filename)
         target.parent.mkdir(parents=True, exist_ok=True)
-        # The size in the directory can lie; count what comes.
-        left = member.file_size
-        with zipped.open(member) as stream, target.open("wb") as file:
-            while piece := stream.read(2**20):
-                left -= len(piece)
-                if left < 0:
-                    raise DataError(f"{archive}: '{member.filename}' is larger than it says")
+        with target.open("xb") as file:
+            for piece in member_pieces(zipped, member, str(archive)):
                 file.write(piece)

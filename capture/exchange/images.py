@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from capture.errors import DataError
+from intake.errors import told_as
+from intake.pictures import read_picture
 
 Channel = Literal["red", "green", "blue"]
 _PLACE = {"blue": 0, "green": 1, "red": 2}  # OpenCV's order
@@ -21,6 +22,7 @@ _LINEAR = np.rint(  # of sRGB codes (IEC 61966-2-1), as 16-bit codes
 ).astype(np.uint16)
 
 
+@told_as(DataError)
 def read_grey(path: Path, channel: Channel | None = None) -> tuple[NDArray[np.uint16], int]:
     """A picture as (H, W) uint16 codes, unchanged, and the bits of its file (8 or 16).
 
@@ -33,21 +35,11 @@ def read_grey(path: Path, channel: Channel | None = None) -> tuple[NDArray[np.ui
     DataError
         if it is no picture, not 8 or 16 bit, or in colour
     """
-    try:
-        raw = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    try:
-        image = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED) if raw.size else None
-    except cv2.error:
-        image = None
-    if image is None:
-        raise DataError(f"{path} is not a picture or is damaged: copy or export it again")
+    image = read_picture(path).pixels
     if image.dtype not in (np.uint8, np.uint16):
         raise DataError(f"{path} holds {image.dtype} pixels: expected 8 or 16 bit, linear")
     if image.ndim == 3:
-        colours = image[..., :3]
-        if image.shape[2] < 3 or np.all(colours == colours[..., :1]):
+        if np.all(image == image[..., :1]):
             image = image[..., 0]
         elif channel is None:
             raise DataError(

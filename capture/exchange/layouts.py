@@ -16,6 +16,7 @@ from capture.exchange.images import Channel, read_grey
 from capture.exchange.source import Source, inside, positive, present, read_json, read_powers
 from intake.errors import told_as
 from intake.lp import read_lp
+from intake.matlab import read_mat
 from intake.names import Role, is_picture, match_names, natural, roles
 
 _DPPS_PICTURE = re.compile(r"ob_(\d+)_(\d+)_(\d+)_no(\d+)\.png", re.IGNORECASE)
@@ -304,7 +305,8 @@ def _dpps_truth(folder: Path, key: tuple[int, ...], field_mm: float) -> bytes | 
         if path is None:
             return None
         paths.append(path)
-    depth, colour = _mat(paths[0], "position_map"), _mat(paths[1], "normal_map")
+    with told_as(DataError):
+        depth, colour = read_mat(paths[0], "position_map"), read_mat(paths[1], "normal_map")
     if depth.ndim != 2 or colour.shape != (*depth.shape, 3):
         raise DataError(f"{paths[0]} is {depth.shape} and {paths[1]} is {colour.shape}")
     normal = 2.0 * colour - 1.0
@@ -319,20 +321,6 @@ def _dpps_truth(folder: Path, key: tuple[int, ...], field_mm: float) -> bytes | 
         position=np.where(surface, position, np.nan),
         normal=np.where(surface, normal / np.maximum(length, 1e-9), np.nan),
     )
-
-
-def _mat(path: Path, key: str) -> NDArray[np.float64]:
-    from scipy.io import loadmat
-
-    try:
-        data = loadmat(path, variable_names=[key])
-        return np.asarray(data[key], dtype=np.float64)
-    except KeyError:
-        raise DataError(f"{path} has no '{key}'") from None
-    except NotImplementedError:
-        raise DataError(f"{path} is a MATLAB 7.3 file: save it with -v7") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
 
 
 # LUCES layout ----------------------------------------------------------------------------------

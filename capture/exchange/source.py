@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -11,6 +9,9 @@ from typing import Any
 
 from capture.errors import DataError
 from capture.exchange.images import Channel
+from intake.errors import told_as
+from intake.files import read_text
+from intake.trees import finite, read_object
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def inside(folder: Path, name: str) -> Path:
     try:
         resolved = path.resolve()
         leaves = not resolved.is_relative_to(folder.resolve())
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a link to itself
         raise DataError(f"{path} cannot be read: {error}") from error
     if leaves:
         raise DataError(f"{path} is a link that leaves {folder}: copy the file instead")
@@ -70,33 +71,23 @@ def present(folder: Path, name: str) -> Path | None:
     return path if path.is_file() else None
 
 
+@told_as(DataError)
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; raises `DataError`."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise DataError(f"{path} does not hold a JSON object")
-    return data
+    return read_object(path)
 
 
+@told_as(DataError)
 def positive(value: Any, what: str) -> float:
-    """A finite number above zero; raises `DataError`."""
-    good = isinstance(value, int | float) and not isinstance(value, bool)
-    if not good or not math.isfinite(value) or value <= 0:
-        raise DataError(f"{what} is {value!r}: expected a number above 0")
-    return float(value)
+    """A number above zero, from 1e-12 to 1e12; raises `DataError`."""
+    return finite(value, what, 1e-12, 1e12)
 
 
+@told_as(DataError)
 def read_powers(path: Path, count: int) -> list[float]:
     """One relative power per line; raises `DataError` if there are not `count` positive ones."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
     powers: list[float] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         token = line.strip().strip(",;")
         if not token or token.startswith("#"):
             continue

@@ -11,10 +11,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from capture.errors import CaptureError
+from intake.errors import InputError, MissingError, told_as
+from intake.files import read_text
+from intake.trees import MAX_YAML, parse_yaml
 
 FORMAT = "rig-dialect/1"
 
@@ -130,19 +132,20 @@ def load_dialect(name: str | Path) -> Dialect:
         return parse_dialect(text, str(name))
     path = Path(name)
     try:
-        return parse_dialect(path.read_text("utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path, MAX_YAML)
+    except MissingError as error:
         raise DialectError(
             f"no dialect '{name}': name one of {', '.join(shipped())}, or an existing YAML file"
         ) from error
+    except InputError as error:
+        raise DialectError(str(error)) from error
+    return parse_dialect(text, str(path))
 
 
 def parse_dialect(text: str, source: str) -> Dialect:
     """Read YAML; raises `DialectError` with every mistake and where it is."""
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise DialectError(f"{source} is no YAML: {' '.join(str(error).split())}") from error
+    with told_as(DialectError):
+        data = parse_yaml(text, source)
     if not isinstance(data, dict):
         raise DialectError(f"{source} holds no keys: a dialect begins with 'format: {FORMAT}'")
     try:

@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.errors import CalibrationError
+from intake.errors import told_as
+from intake.pictures import MAX_SIDE
+from intake.trees import number_of, numbers, read_json, whole
 
 Array = NDArray[np.float64]
 
@@ -162,38 +165,46 @@ class Camera:
         path.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
 
     @staticmethod
-    def from_json(data: dict[str, Any], source: str = "camera.json") -> Camera:
+    @told_as(CalibrationError)
+    def from_json(data: Any, source: str = "camera.json") -> Camera:
         """What `to_json` wrote; `source` names it in messages. Raises `CalibrationError`."""
         if not isinstance(data, dict):
             raise CalibrationError(f"{source} holds no camera: expected an object with width, K …")
-        try:
-            if data.get("units", "mm") != "mm":
-                raise CalibrationError(f"{source} is in '{data['units']}', expected mm")
-            dist = np.zeros(5)
-            given = np.asarray(data.get("dist", []), dtype=np.float64).ravel()
-            if given.size > 5 and np.any(given[5:]):
-                raise CalibrationError(f"{source} has more than five distortion terms")
-            dist[: min(5, given.size)] = given[:5]
-            covariance = data.get("covariance")
-            return Camera(
-                width=int(data["width"]),
-                height=int(data["height"]),
-                K=np.asarray(data["K"], dtype=np.float64).reshape(3, 3),
-                dist=dist,
-                R=np.asarray(data["R_world_to_camera"], dtype=np.float64).reshape(3, 3),
-                t=np.asarray(data["t_world_to_camera"], dtype=np.float64).reshape(3),
-                covariance=None if covariance is None else np.asarray(covariance),
+        if data.get("units", "mm") != "mm":
+            raise CalibrationError(f"{source} is in '{data['units']}', expected mm")
+        for key in ("width", "height", "K", "R_world_to_camera", "t_world_to_camera"):
+            if key not in data:
+                raise CalibrationError(f"{source} lacks '{key}'")
+        dist = np.zeros(5)
+        terms = data.get("dist") or []
+        given = numbers(terms, (number_of(terms),), f"{source}: dist")
+        if np.any(given[5:]):
+            raise CalibrationError(f"{source} has more than five distortion terms")
+        dist[: min(5, given.size)] = given[:5]
+        K = numbers(data["K"], (3, 3), f"{source}: K")
+        if min(K[0, 0], K[1, 1]) < 1e-3 or np.any(K[2] != (0, 0, 1)) or np.abs(K).max() > 1e9:
+            raise CalibrationError(
+                f"{source}: K is no matrix of a camera: expected [[fx, 0, cx], [0, fy, cy], "
+                "[0, 0, 1]] in pixels"
             )
-        except KeyError as error:
-            raise CalibrationError(f"{source} lacks {error}") from error
-        except (ValueError, TypeError) as error:
-            raise CalibrationError(f"{source} cannot be read: {error}") from error
+        R = numbers(data["R_world_to_camera"], (3, 3), f"{source}: R_world_to_camera")
+        if np.abs(R).max() > 2 or np.abs(R @ R.T - np.eye(3)).max() > 0.01:
+            raise CalibrationError(f"{source}: R_world_to_camera is no rotation")
+        covariance = data.get("covariance")
+        if covariance is not None:
+            covariance = numbers(covariance, (15, 15), f"{source}: covariance")
+        return Camera(
+            width=whole(data["width"], f"{source}: width", 1, MAX_SIDE),
+            height=whole(data["height"], f"{source}: height", 1, MAX_SIDE),
+            K=K,
+            dist=dist,
+            R=R,
+            t=numbers(data["t_world_to_camera"], (3,), f"{source}: t_world_to_camera"),
+            covariance=covariance,
+        )
 
     @staticmethod
+    @told_as(CalibrationError)
     def read(path: Path) -> Camera:
         """Read a ``camera.json``; raises `CalibrationError` naming what is wrong."""
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise CalibrationError(f"{path} is not JSON: {error}") from error
-        return Camera.from_json(data, str(path))
+        return Camera.from_json(read_json(path), str(path))

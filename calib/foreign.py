@@ -11,6 +11,10 @@ import numpy as np
 from calib.camera import Camera
 from calib.errors import CalibrationError
 from calib.lights import Lights, are_places
+from intake.errors import told_as
+from intake.files import read_text
+from intake.pictures import MAX_SIDE
+from intake.trees import finite, parse_json, whole
 
 FAR_MM = 1e6
 """Where lights are put of which only the direction is known: parallel light for any part."""
@@ -32,7 +36,7 @@ def _triples(data: Any, keys: str, source: str) -> np.ndarray[Any, np.dtype[np.f
             [float(item[key]) for key in keys] if isinstance(item, dict) else item for item in data
         ]
         values = np.asarray(rows, dtype=np.float64).reshape(-1, 3)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CalibrationError(f"{source} has a light without {', '.join(keys)}") from error
     if not np.all(are_places(values)):
         raise CalibrationError(f"{source} has a light at no finite place")
@@ -45,14 +49,12 @@ def parse_dome(text: str, source: str = "the .dome file") -> Lights:
     ``lightConfiguration`` says which of them counts; ``ledAdjust`` multiplies pixel values, so
     the power of a light is its inverse (mean of the three channels).
     """
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise CalibrationError(f"{source} is not JSON: {error}") from error
+    with told_as(CalibrationError):
+        data = parse_json(text, source)
     if not isinstance(data, dict):
         raise CalibrationError(f"{source} is not a Relight dome")
     kind = data.get("lightConfiguration", "directional")
-    key = {"spherical": "positionsSphere", "lights3d": "positions3d"}.get(kind, "directions")
+    key = {"spherical": "positionsSphere", "lights3d": "positions3d"}.get(str(kind), "directions")
     if not data.get(key) and kind != "directional":
         key = "positions" if data.get("positions") else key
     values = _triples(data.get(key) or [], "xyz", source)
@@ -124,12 +126,20 @@ def parse_luces(text: str, source: str = "led_params.txt") -> tuple[Lights, Came
         raise CalibrationError(f"{source}: expected 'rows cols f x0 y0 mean_distance', then LEDs")
     if {len(row) for row in rows} not in ({8}, {10}):
         raise CalibrationError(f"{source}: an LED needs 8 numbers, or 10 with three colours")
-    table = np.array(rows)
+    table = np.array(rows, dtype=np.float64)
+    if not np.all(np.abs(table[:, 3:]) < 1e12):
+        raise CalibrationError(f"{source}: an LED has no power, axis or finite place")
     height, width, f, x0, y0, distance = camera_row
+    with told_as(CalibrationError):
+        rows_px = whole(height, f"{source}: rows", 1, MAX_SIDE)
+        columns_px = whole(width, f"{source}: cols", 1, MAX_SIDE)
+        finite(f, f"{source}: f", 1e-3, 1e9)
+        for value, name in ((x0, "x0"), (y0, "y0"), (distance, "mean_distance")):
+            finite(value, f"{source}: {name}", -1e9, 1e9)
     phi = table[:, 6:-1].mean(axis=1)
     length = np.linalg.norm(table[:, 3:6], axis=1)
-    finite = np.all(np.isfinite(table)) and np.all(are_places(table[:, :3]))
-    if not finite or np.any(phi <= 0) or np.any(length == 0):
+    placed = np.all(np.isfinite(table)) and np.all(are_places(table[:, :3]))
+    if not placed or np.any(phi <= 0) or np.any(length == 0):
         raise CalibrationError(f"{source}: an LED has no power, axis or finite place")
     flip = np.array([1.0, -1.0, -1.0])
     lights = Lights(
@@ -141,8 +151,8 @@ def parse_luces(text: str, source: str = "led_params.txt") -> tuple[Lights, Came
         provenance={"phi_mean": float(phi.mean())},
     )
     camera = Camera(
-        width=int(width),
-        height=int(height),
+        width=columns_px,
+        height=rows_px,
         K=np.array([[f, 0.0, x0 - 1], [0.0, f, y0 - 1], [0.0, 0.0, 1.0]]),
         t=np.array([0.0, 0.0, distance]),
     )
@@ -168,4 +178,6 @@ def format_luces(lights: Lights, camera: Camera) -> str:
 
 def read_luces(path: Path) -> tuple[Lights, Camera]:
     """Read ``led_params.txt`` with the camera it describes."""
-    return parse_luces(path.read_text(encoding="utf-8", errors="replace"), str(path))
+    with told_as(CalibrationError):
+        text = read_text(path, fallback="latin-1")
+    return parse_luces(text, str(path))

@@ -6,9 +6,9 @@ carry is told in ``docs/calibration.md``.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,12 @@ from calib.errors import CalibrationError
 from calib.foreign import at_infinity, format_dome, format_luces, parse_dome, read_luces
 from calib.lights import Lights, are_places
 from calib.lp import LightList, format_lp, read_lp
+from intake.errors import told_as
+from intake.files import read_text
+from intake.trees import finite, numbers, read_json, read_yaml, whole
 
 FORMAT = "rig-lights/1"
+_KEYS = ("id", "position_mm", "axis", "lobe", "power", "covariance", "power_sigma")
 Array = NDArray[np.float64]
 
 
@@ -54,6 +58,7 @@ def to_data(lights: Lights) -> dict[str, Any]:
     }
 
 
+@told_as(CalibrationError)
 def from_data(data: Any, source: str = "the light file") -> Lights:
     """Lights from the mapping that `to_data` makes; raises `CalibrationError` naming the LED."""
     if not isinstance(data, dict) or not str(data.get("format", "")).startswith("rig-lights/"):
@@ -65,65 +70,79 @@ def from_data(data: Any, source: str = "the light file") -> Lights:
     leds = data.get("leds")
     if not isinstance(leds, list) or not leds:
         raise CalibrationError(f"{source} lists no LED")
-    known = {"id", "position_mm", "axis", "lobe", "power", "covariance", "power_sigma"}
-    rows: dict[str, list[Any]] = {key: [] for key in known}
+    rows: dict[str, list[Any]] = {key: [] for key in _KEYS}
     for place, led in enumerate(leds, start=1):
-        try:
-            if unknown := set(led) - known:
-                raise CalibrationError(f"{source}, LED {place}: unknown key '{unknown.pop()}'")
-            rows["id"].append(int(led["id"]))
-            position = np.asarray(led["position_mm"], dtype=np.float64).reshape(3)
-            rows["position_mm"].append(position)
-            axis = np.asarray(led.get("axis", -position), dtype=np.float64).reshape(3)
-            axis = axis / (np.abs(axis).max() or np.nan)  # or the square of a long one overflows
-            rows["axis"].append(axis / np.linalg.norm(axis))
-            rows["lobe"].append(float(led.get("lobe", 0.0)))
-            rows["power"].append(float(led.get("power", 1.0)))
-            if led.get("covariance") is not None:
-                matrix = np.asarray(led["covariance"], dtype=np.float64).reshape(6, 6)
-                rows["covariance"].append(matrix)
-            if led.get("power_sigma") is not None:
-                rows["power_sigma"].append(float(led["power_sigma"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CalibrationError(f"{source}, LED {place}: {error!r}") from error
-    if len(set(rows["id"])) != len(leds) or min(rows["id"]) < 1:
+        for key, value in _led(led, f"{source}, LED {place}").items():
+            rows[key].append(value)
+    if len(set(rows["id"])) != len(leds):
         raise CalibrationError(f"{source}: LED ids must be different and count from 1")
     for key in ("covariance", "power_sigma"):
         if rows[key] and len(rows[key]) != len(leds):
             raise CalibrationError(f"{source}: some LEDs have a {key} and some have none")
-    position = np.array(rows["position_mm"])
-    power = np.array(rows["power"])
-    if not np.all(are_places(position)) or not np.all(np.isfinite(power)) or power.min() < 0:
-        raise CalibrationError(f"{source}: an LED has no finite position or a negative power")
-    if not np.all(np.isfinite(np.array(rows["axis"]))):
-        raise CalibrationError(f"{source}: an LED has an axis without direction")
     common, intensity = data.get("common_covariance"), data.get("intensity")
-    try:
-        common = None if common is None else np.asarray(common, dtype=np.float64).reshape(3, 3)
-        intensity = None if intensity is None else float(intensity)
-        provenance = dict(data.get("provenance") or {})
-    except (TypeError, ValueError) as error:
-        raise CalibrationError(f"{source}: {error}") from error
+    if common is not None:
+        common = numbers(common, (3, 3), f"{source}: common_covariance")
+    if intensity is not None:
+        intensity = finite(intensity, f"{source}: intensity", 0, 1e30)
+    provenance = data.get("provenance") or {}
+    if not isinstance(provenance, dict):
+        raise CalibrationError(f"{source}: provenance is no mapping")
+    if (vignetting := provenance.get("vignetting")) is not None:
+        numbers(vignetting, (2,), f"{source}: vignetting")
+    names = provenance.get("names")
+    if not isinstance(names, list | None) or not all(isinstance(n, str) for n in names or []):
+        raise CalibrationError(f"{source}: the names in provenance are no texts")
     return Lights(
         ids=np.array(rows["id"], dtype=np.int64),
-        position_mm=position,
-        power=power,
+        position_mm=np.array(rows["position_mm"]),
+        power=np.array(rows["power"]),
         axis=np.array(rows["axis"]),
         lobe=np.array(rows["lobe"]),
         intensity=intensity,
         covariance=np.array(rows["covariance"]) if rows["covariance"] else None,
         common_covariance=common,
         power_sigma=np.array(rows["power_sigma"]) if rows["power_sigma"] else None,
-        provenance=provenance,
+        provenance=dict(provenance),
     )
 
 
+def _led(led: Any, source: str) -> dict[str, Any]:
+    """The fields of one LED; raises `CalibrationError` or `InputError`."""
+    if not isinstance(led, dict):
+        raise CalibrationError(f"{source} is no mapping")
+    if unknown := {str(key) for key in led} - set(_KEYS):
+        raise CalibrationError(f"{source}: unknown key '{min(unknown)}'")
+    for key in ("id", "position_mm"):
+        if key not in led:
+            raise CalibrationError(f"{source} has no '{key}'")
+    position = numbers(led["position_mm"], (3,), f"{source}: position_mm")
+    if not are_places(position[None])[0]:
+        raise CalibrationError(f"{source} has no finite position")
+    axis = numbers(led["axis"], (3,), f"{source}: axis") if "axis" in led else -position
+    if not axis.any():
+        raise CalibrationError(f"{source} has an axis without direction")
+    axis = axis / np.abs(axis).max()  # or the square of a long one overflows
+    found = {
+        "id": whole(led["id"], f"{source}: id", 1),
+        "position_mm": position,
+        "axis": axis / np.linalg.norm(axis),
+        "lobe": finite(led.get("lobe", 0.0), f"{source}: lobe", -1e3, 1e6),
+        "power": finite(led.get("power", 1.0), f"{source}: power", 0, 1e12),
+    }
+    if led.get("covariance") is not None:
+        found["covariance"] = numbers(led["covariance"], (6, 6), f"{source}: covariance")
+    if led.get("power_sigma") is not None:
+        found["power_sigma"] = finite(led["power_sigma"], f"{source}: power_sigma", 0, 1e6)
+    return found
+
+
 # CSV of powers -------------------------------------------------------------------------------
+@told_as(CalibrationError)
 def read_powers(path: Path, count: int | None = None) -> Array:
     """Relative powers, one a line (optionally after an id, optionally under a heading)."""
     powers: list[float] = []
-    rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-    for number, row in enumerate(rows, start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        row = re.split(r"[,;\t]", line)
         cells = [cell.strip() for cell in row if cell.strip()]
         if not cells or cells[0].startswith("#"):
             continue
@@ -146,6 +165,7 @@ def format_powers(lights: Lights) -> str:
 
 
 # dispatch ------------------------------------------------------------------------------------
+@told_as(CalibrationError)
 def read_lights(path: Path) -> Lights:
     """Read a light file of any known kind, told by its name.
 
@@ -160,11 +180,7 @@ def read_lights(path: Path) -> Lights:
         )
     suffix = path.suffix.lower()
     if suffix in (".json", ".yaml", ".yml"):
-        text = path.read_text(encoding="utf-8")
-        try:
-            data = json.loads(text) if suffix == ".json" else yaml.safe_load(text)
-        except (json.JSONDecodeError, yaml.YAMLError) as error:
-            raise CalibrationError(f"{path} cannot be read: {error}") from error
+        data = read_json(path) if suffix == ".json" else read_yaml(path)
         return from_data(data, str(path))
     if suffix == ".lp":
         listed = read_lp(path)
@@ -177,7 +193,7 @@ def read_lights(path: Path) -> Lights:
         if listed.remarks:
             lights.provenance["remarks"] = list(listed.remarks)
     elif suffix == ".dome":
-        lights = parse_dome(path.read_text(encoding="utf-8"), str(path))
+        lights = parse_dome(read_text(path), str(path))
     elif suffix == ".txt":
         lights = read_luces(path)[0]
     else:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.errors import CalibrationError
 from calib.lp import read_lp
+from intake.errors import told_as
+from intake.files import read_text
 from intake.names import Role, is_picture, match_names, natural, numbered_lights, roles
+from intake.pictures import MAX_SIDE, read_picture
+from intake.trees import finite, read_object, whole
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -24,15 +26,12 @@ Mask = NDArray[np.bool_]
 _CLIPPED = 0.9995
 
 
+@told_as(CalibrationError)
 def read_raw(path: Path) -> NDArray[Any]:
     """A picture as stored, one channel (the mean of a colour picture's); `CalibrationError`."""
-    data = np.frombuffer(path.read_bytes(), dtype=np.uint8) if path.is_file() else None
-    image = None if data is None or not len(data) else cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise CalibrationError(f"{path} is no picture that can be read")
-    pixels = np.asarray(image)
+    pixels = read_picture(path).pixels
     if pixels.ndim == 3:
-        pixels = np.rint(pixels[..., :3].mean(axis=2)).astype(pixels.dtype)
+        pixels = np.rint(pixels.mean(axis=2)).astype(pixels.dtype)
     return pixels
 
 
@@ -145,13 +144,8 @@ class PictureSet:
         path = self.folder / "exposure.json"
         if not path.is_file():
             return None
-        try:
-            value = float(json.loads(path.read_text(encoding="utf-8"))["exposure"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise CalibrationError(f"{path} has no 'exposure'") from error
-        if not value > 0:
-            raise CalibrationError(f"{path}: the exposure is {value}")
-        return value
+        with told_as(CalibrationError):
+            return finite(read_object(path).get("exposure"), f"{path}: exposure", 1e-12, 1e12)
 
     def _of_role(self, role: Role) -> Path | None:
         """The picture of a role, the one of the plainest name."""
@@ -211,11 +205,13 @@ def probe_windows(folder: Path) -> dict[str, tuple[int, int, int, int]]:
     path = folder / "ManualData" / "probes_bbox.txt"
     if not path.is_file():
         return {}
-    try:
-        boxes = np.loadtxt(path, ndmin=2).astype(int)
-        x0, x1, y0, y1 = boxes.T
-    except ValueError as error:
-        raise CalibrationError(f"{path}: expected x0 x1 y0 y1 on each line ({error})") from error
+    with told_as(CalibrationError):
+        lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
+        try:
+            rows = [[whole(float(word), str(path), 1, MAX_SIDE) for word in line] for line in lines]
+            x0, x1, y0, y1 = np.array(rows, dtype=np.int64).reshape(-1, 4).T
+        except ValueError as error:
+            raise CalibrationError(f"{path}: expected x0 x1 y0 y1 on each line") from error
     windows = zip(x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1, strict=True)
     return {
         f"LightProbe-{number}": (int(x), int(y), int(width), int(height))

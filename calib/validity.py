@@ -54,7 +54,7 @@ def check_validity(
     warnings: list[str] = []
     for kind, now_used in (("board", board), ("camera", camera)):
         then = lights.provenance.get(kind)
-        if now_used is None:
+        if not isinstance(now_used, Mapping):
             continue
         if not isinstance(then, Mapping):
             warnings.append(f"the calibration of the lights does not tell for which {kind} it is")

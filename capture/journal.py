@@ -171,9 +171,7 @@ def _check(line: dict[str, Any], said: str) -> None:
             raise InputError(f"{said.format(key)} is no text")
     for shot in _list(line.get("test_shots"), said.format("test_shots")):
         numbers(shot, (2,), said.format("test_shots"))
-    devices = _object(line.get("devices"), said.format("devices"))
-    for key in ("board", "camera"):
-        _object(devices.get(key), said.format(key))
+    _object(line.get("devices"), said.format("devices"))
     for key in ("floor", "gain"):
         if (value := _object(line.get("noise"), said.format("noise")).get(key)) is not None:
             finite(value, said.format(f"noise {key}"), 0, 1e6)

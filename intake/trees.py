@@ -154,6 +154,11 @@ def whole(value: Any, what: str, low: int = 0, high: int = 2**31 - 1) -> int:
     return int(value)
 
 
+def number_of(value: Any) -> int:
+    """How many entries a list has; 1 for anything else."""
+    return len(value) if isinstance(value, list | tuple) else 1
+
+
 def numbers(value: Any, shape: tuple[int, ...], what: str) -> NDArray[np.float64]:
     """Finite numbers of a shape (given flat or nested); raises `InputError` naming `what`."""
     flat: list[float] = []
@@ -165,7 +170,7 @@ def numbers(value: Any, shape: tuple[int, ...], what: str) -> NDArray[np.float64
         elif isinstance(item, int | float) and not isinstance(item, bool) and abs(item) < 1e300:
             flat.append(float(item))
         else:
-            raise InputError(f"{what} holds {_short(item)}: expected numbers")
+            raise InputError(f"{what} holds {_short(item)}: expected finite numbers")
     if len(flat) != math.prod(shape):
         size = "×".join(map(str, shape))
         raise InputError(f"{what} holds {len(flat)} numbers: expected {size}")

@@ -263,7 +263,9 @@ def _is_of(run: Path, devices: Devices) -> bool:
     now = devices.to_json()
     if not isinstance(recorded, dict):
         return False
-    board, camera = recorded.get("board") or {}, recorded.get("camera") or {}
+    board, camera = recorded.get("board"), recorded.get("camera")
+    if not isinstance(board, dict) or not isinstance(camera, dict):
+        return False
     return (
         all(board.get(key) == now["board"][key] for key in ("name", "serial", "led_count"))
         and all(camera.get(key) == now["camera"][key] for key in ("vendor", "model", "serial"))

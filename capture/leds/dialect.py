@@ -88,7 +88,7 @@ class Dialect(_Part):
         for pattern in patterns:
             try:
                 re.compile(fill_pattern(pattern or "", {"led": "1", "level": "1", "count": "1"}))
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:
                 raise ValueError(f"'{pattern}' is no regular expression: {error}") from None
         return self
 

@@ -194,11 +194,11 @@ def test_any_json_is_lights_or_one_sentence(led: object, extra: object) -> None:
 
 def test_absurd_places_are_refused() -> None:
     for place in ([0.0, 0.0, 1.3e154], [float("nan"), 1.0, 2.0]):
-        with pytest.raises(CalibrationError, match="finite"):
+        with pytest.raises(CalibrationError, match=r"finite|no number"):
             parse_dome(json.dumps({"lightConfiguration": "lights3d", "positions3d": [place]}))
         data = to_data(some_lights())
         data["leds"][0]["position_mm"] = place
-        with pytest.raises(CalibrationError, match="finite"):
+        with pytest.raises(CalibrationError, match=r"finite|no number"):
             from_data(data)
 
 

@@ -195,7 +195,7 @@ GOOD = "format: rig-dialect/1\nname: x\nturn_on: {send: 'N{led}'}\nall_off: {sen
     ("text", "says"),
     [
         ("", "holds no keys"),
-        ("a: [", "is no YAML"),
+        ("a: [", "is not YAML"),
         (GOOD + "line_endin: ''", "unknown key 'line_endin', did you mean 'line_ending'"),
         (GOOD + "boot: {baner: x}", "unknown key 'boot.baner', did you mean 'banner'"),
         (GOOD + "index_base: 2", "index_base"),

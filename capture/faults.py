@@ -46,6 +46,10 @@ class Faults:
         late_edges : edge number -> delay, µs, of the board's trigger output (or of its answer to
             the camera's edge)
         lost_edges : edges that never arrive at the other end of the wire
+        doubled_edges : edge number -> µs after which the edge comes a second time
+        bouncing_edges : edges that come five times within 200 µs (a contact that bounces)
+        left_on : lightings whose LED stays on through the next one (a race of two interrupts)
+        brown_outs : lighting number -> share of the light that is left (the LED supply sags)
         reset_at_step : the board restarts in the middle of these lightings
         unplug_at_step : the cable falls out in the middle of these lightings
         unplug_at_us : the cable falls out at these times of the world's clock
@@ -59,6 +63,14 @@ class Faults:
     Camera, once
         lost_frames : exposures whose frame is lost on the way: a gap in the frame ids
         lost_triggers : edges of the trigger line (or software triggers) the camera does not see
+        stale_frames : exposures whose frame carries the pixels of the one before
+        slow_readouts : exposure number -> µs for which the sensor stays busy: triggers that come
+            then are ignored
+    Camera behind the producer of `capture.gentl`, once
+        lost_packets : exposures of whose frame only the first half arrives: an incomplete buffer
+        camera_restarts : the camera loses power at the end of these exposures
+    Camera, always
+        camera_drift_ppm : of its clock against the world's, on top of what its make has
     """
 
     dead_leds: frozenset[int] = frozenset()
@@ -79,6 +91,15 @@ class Faults:
     serial: tuple[SerialFault, ...] = ()
     lost_frames: frozenset[int] = frozenset()
     lost_triggers: frozenset[int] = frozenset()
+    doubled_edges: Mapping[int, int] = field(default_factory=dict)
+    bouncing_edges: frozenset[int] = frozenset()
+    left_on: frozenset[int] = frozenset()
+    brown_outs: Mapping[int, float] = field(default_factory=dict)
+    stale_frames: frozenset[int] = frozenset()
+    slow_readouts: Mapping[int, int] = field(default_factory=dict)
+    lost_packets: frozenset[int] = frozenset()
+    camera_restarts: frozenset[int] = frozenset()
+    camera_drift_ppm: float = 0.0
 
 
 NONE = Faults()

@@ -104,6 +104,10 @@ class WallClock:
         if duration_us > 0:
             time.sleep(duration_us * 1e-6)
 
+    def wait_s(self, due_us: int) -> float:
+        """How long it is until an instant, s."""
+        return (due_us - self.now_us()) * 1e-6
+
 
 @dataclass
 class Lit:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from capture.faults import SerialFault
-from capture.leds.firmware import BoardModel, Firmware
+from capture.leds.firmware import BoardModel, Firmware, FirmwareCore, Pins
 from capture.world import World
 
 TRY_US = 50_000  # how long a host needs to find that no board is plugged in
 CLOSE_US = 10  # closing the port takes the host a moment
+BOUNCES_US = (0, 40, 90, 140, 200)  # when the edges of a bouncing contact come
 MISHAP_AFTER_US = 1000  # how long a lighting lasts before the board resets or is unplugged in it
 
 
@@ -21,10 +23,22 @@ class VirtualBoard:
     """A board on one end of a cable; `write` and `read` are the other end.
 
     The world carries it on (`due_us`, `act`): it has no thread of its own. Thread-safe.
+
+    Parameters
+    ----------
+    model : what kind of board it is
+    firmware : what runs on it, made anew at each boot
     """
 
-    def __init__(self, world: World, model: BoardModel | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        model: BoardModel | None = None,
+        firmware: Callable[[BoardModel, Pins, int], FirmwareCore] = Firmware,
+    ) -> None:
         self._world = world
+        self._boot = firmware
+        self.on_output: Callable[[], None] = lambda: None  # there is something to read, or no cable
         self._model = model or BoardModel(led_count=world.scene.led_count)
         self._lock = world.lock
         self._open = False
@@ -37,10 +51,20 @@ class VirtualBoard:
         self._out_until_us: int | None = None  # the cable is out
         self._fallen_out = False  # the open port has lost its board for good
         self._boots_us = world.clock.now_us() + world.faults.boot_us
-        self._firmware: Firmware | None = None
+        self._firmware: FirmwareCore | None = None
         world.connect_device(self)
         world.connect_exposure_active(self.exposure_active)
         world.settle()
+
+    @property
+    def world(self) -> World:
+        """The world it shines in."""
+        return self._world
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many edges and lightings there were since the rig was made."""
+        return {"edge": self._edges, "lighting": self._wiring.lightings}
 
     # the cable -------------------------------------------------------------------------------
     def plug_in(self) -> None:
@@ -132,6 +156,7 @@ class VirtualBoard:
             data = self._firmware.take_output()
             if data and self._usable:
                 self._pending += self._damage(data, "to-host")
+                self.on_output()
 
     # time ------------------------------------------------------------------------------------
     def _board_us(self, world_us: int) -> int:
@@ -167,7 +192,7 @@ class VirtualBoard:
             self._out_until_us = None
             self._boots_us = due_us + self._world.faults.boot_us
         elif self._firmware is None:
-            self._firmware = Firmware(self._model, self._wiring, self._board_us(due_us))
+            self._firmware = self._boot(self._model, self._wiring, self._board_us(due_us))
         else:
             # Rounding between the clocks must not leave the deadline one µs in the future.
             self._firmware.advance(max(self._board_us(due_us), self._firmware.deadline_us() or 0))
@@ -185,15 +210,15 @@ class VirtualBoard:
         self._out_until_us = at_us + self._world.faults.unplugged_us
         self._fallen_out = self._open
         self._pending.clear()
+        self.on_output()
 
     # wires -----------------------------------------------------------------------------------
     def exposure_active(self, at_us: int) -> None:
         """A rising edge on the board's input."""
         if self._firmware is None or not self._firmware.awaits_edges:
             return
-        number, self._edges = self._edges, self._edges + 1
-        if number not in self._world.faults.lost_edges:
-            self._world.schedule(at_us + self._late_us(number), self._edge)
+        for delay_us in self._next_edges():
+            self._world.schedule(at_us + delay_us, self._edge)
 
     def _edge(self, at_us: int) -> None:
         if self._firmware is not None:
@@ -202,12 +227,20 @@ class VirtualBoard:
 
     def pulse(self, board_us: int) -> None:
         """The firmware pulses the line to the camera."""
-        number, self._edges = self._edges, self._edges + 1
-        if number not in self._world.faults.lost_edges:
-            self._world.pulse_trigger(self.world_us(board_us) + self._late_us(number))
+        for delay_us in self._next_edges():
+            self._world.pulse_trigger(self.world_us(board_us) + delay_us)
 
-    def _late_us(self, edge: int) -> int:
-        return self._world.faults.late_edges.get(edge, 0)
+    def _next_edges(self) -> list[int]:
+        """The delays, µs, with which the next edge arrives: none, one, or several."""
+        faults = self._world.faults
+        number, self._edges = self._edges, self._edges + 1
+        if number in faults.lost_edges:
+            return []
+        delays = list(BOUNCES_US) if number in faults.bouncing_edges else [0]
+        if number in faults.doubled_edges:
+            delays.append(faults.doubled_edges[number])
+        late_us = faults.late_edges.get(number, 0)
+        return [late_us + delay for delay in delays]
 
     def lighting(self, number: int, at_us: int) -> None:
         """Lighting `number` begins; what goes wrong in the middle of it is put on the list."""
@@ -226,6 +259,12 @@ class Wiring:
         self._board = board
         self._lightings = 0
         self._shining: set[int] = set()
+        self._left_on: dict[int, int] = {}  # LED -> the lighting it should have gone off with
+
+    @property
+    def lightings(self) -> int:
+        """How many there were."""
+        return self._lightings
 
     def light(self, led: int, permille: int, at_us: int) -> None:
         at = self._board.world_us(at_us)
@@ -234,14 +273,20 @@ class Wiring:
         swap = {a: b for pair in faults.swapped_leds for a, b in (pair, pair[::-1])}
         wanted = [led, *(second for first, second in faults.coupled_leds if first == led)]
         level = permille / 1000 * max(0.0, 1 - faults.power_loss_per_s * at * 1e-6)
+        level *= faults.brown_outs.get(number, 1.0)
         for lamp in (swap.get(one, one) for one in wanted):
             if lamp and lamp not in self._shining and lamp not in faults.dead_leds and level:
                 self._world.light(lamp, level, at)
                 self._shining.add(lamp)
+                if number in faults.left_on:
+                    self._left_on[lamp] = number
         self._board.lighting(number, at)
 
     def dark(self, at_us: int) -> None:
-        for lamp in self._shining - self._world.faults.stuck_leds:
+        # An LED that a race left on goes off with the lighting after its own.
+        left_on = {led for led, number in self._left_on.items() if number + 2 > self._lightings}
+        for lamp in self._shining - self._world.faults.stuck_leds - left_on:
+            self._left_on.pop(lamp, None)
             self._world.dark(lamp, self._board.world_us(at_us))
             self._shining.remove(lamp)
 
@@ -249,6 +294,7 @@ class Wiring:
         """No current at all, stuck or not. `at_us` is of the world's clock."""
         self._world.dark(at_us=at_us)
         self._shining.clear()
+        self._left_on.clear()
 
     def trigger(self, at_us: int) -> None:
         self._board.pulse(at_us)

@@ -19,6 +19,8 @@ uint16_t crc16(const char *data, size_t length) {
   return crc;
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
 static void hex4(uint16_t value, char *out) {
   for (int i = 0; i < 4; ++i) out[i] = "0123456789ABCDEF"[(value >> (12 - 4 * i)) & 15];
 }
@@ -134,12 +136,19 @@ void LedProtocol::poll() {
   }
 }
 
+uint64_t LedProtocol::deadline_us() const {
+  uint64_t due = stage_us();
+  if (lit_ || armed_) due = earlier(due, heard_us_ + kWatchdogUs);
+  if (lit_) due = earlier(due, lit_since_us_ + (uint64_t)model_.max_on_ms * 1000);
+  return due;
+}
+
 // light and sequence ------------------------------------------------------------------------------
 void LedProtocol::light(uint16_t led, uint16_t permille, uint64_t at) {
   if (led != lit_) lit_since_us_ = at;
   lit_ = led;
   if (led && permille) hw_.light(led, permille);
-  else hw_.dark();
+  else hw_.dark_step();
 }
 
 void LedProtocol::darken() {

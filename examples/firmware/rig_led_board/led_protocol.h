@@ -12,6 +12,8 @@ namespace rig {
 const uint16_t kMaxLine = 200;         // longest line either side sends, without its end
 const uint32_t kWatchdogUs = 500000;   // host silence after which the lights go off
 
+const uint64_t kNever = ~(uint64_t)0;
+
 // What the protocol needs of the board around it.
 class Hardware {
  public:
@@ -20,6 +22,7 @@ class Hardware {
   virtual void trigger() = 0;                               // a pulse on the line to the camera
   virtual void send(const char *text, size_t length) = 0;   // to the host
   virtual uint64_t clock_us() = 0;                          // µs since boot, never wrapping
+  virtual void dark_step() { dark(); }                       // a step of a sequence without light
   virtual bool temperature(int16_t &tenths_c) { (void)tenths_c; return false; }
 };
 
@@ -37,6 +40,11 @@ class LedProtocol {
   void edge(uint64_t at_us);            // rising edge of the camera's exposure-active line
   void poll();                          // call as often as possible
   void closed();                        // the host has closed the port
+  // For boards that sleep until a timer fires instead of polling: the next instant at which poll()
+  // has something to do, and at which a sequence has its next edge; kNever if there is none.
+  uint64_t deadline_us() const;
+  uint64_t stage_us() const { return stage_ == kNone ? kNever : due_us_; }
+  bool awaits_edges() const { return armed_ == kCamera; }
 
  private:
   struct Step { uint32_t settle_us, exposure_us; uint16_t led, permille; };

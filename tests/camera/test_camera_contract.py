@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from producer_process import Producer, producer_process
 
 from capture.camera import open_camera
 from capture.camera.base import Camera, CameraSettings, Frame
@@ -42,7 +43,15 @@ def producer(name: str) -> str:
     return str(path)
 
 
-BACKENDS = ["virtual", "TLSimu", "viky", "own"]
+BACKENDS = ["virtual", "producer", "producer-older", "TLSimu", "viky", "own"]
+
+
+@pytest.fixture(scope="module")
+def our_producer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Producer]:
+    """Two cameras behind our own producer: one as the standard names it, one of older names."""
+    older = "names=older,exposure_step_us=25"
+    with producer_process(tmp_path_factory.mktemp("producer"), "names=sfnc", older) as process:
+        yield process
 
 
 @pytest.fixture(params=BACKENDS)
@@ -53,6 +62,9 @@ def camera(request: pytest.FixtureRequest) -> Iterator[tuple[Camera, CameraSetti
         world = World(Grey(), seed=1)
         publish(name, world)
         address = f"sim://{name}"
+    elif request.param.startswith("producer"):
+        serial = "VC0002" if request.param.endswith("older") else "VC0001"
+        address = f"{request.getfixturevalue('our_producer').cti}#{serial}"
     elif request.param == "TLSimu":
         address = f"{producer('TLSimu.cti')}#SN_InterfaceA_0"
     elif request.param == "viky":

@@ -1,0 +1,544 @@
+/* The data stream: a thread takes frames from the world's shared memory into announced buffers. */
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "rig_virtual.h"
+
+enum state { IDLE, QUEUED, FILLING, FILLED, DELIVERED };
+
+struct buffer {
+  struct module module;
+  struct buffer *next; /* of the stream's buffers */
+  struct buffer *behind; /* in a queue */
+  unsigned char *memory;
+  size_t size;
+  void *user;
+  bool own, fresh;
+  enum state state;
+  struct frame_header frame;
+  size_t filled;
+  SINGLE_CHUNK_DATA chunks[MAX_CHUNKS];
+};
+
+struct queue { struct buffer *head, *tail; size_t length; };
+
+struct stream {
+  struct module module;
+  struct device *device;
+  pthread_t thread;
+  pthread_mutex_t lock;
+  pthread_cond_t idle; /* no buffer is being filled, or one was queued, or an end is wanted */
+  int fd;
+  unsigned char *shared;
+  size_t shared_size;
+  struct buffer *buffers;
+  struct queue input, output;
+  struct event *event;
+  bool grabbing, lost, closing;
+  bool filling;
+  uint64_t to_acquire, delivered, underruns, started, announced;
+};
+
+pthread_mutex_t *stream_lock(struct stream *stream) { return &stream->lock; }
+struct event **stream_event(struct stream *stream) { return &stream->event; }
+size_t stream_waiting(struct stream *stream) { return stream->output.length; }
+bool stream_lost(struct stream *stream) { return stream->lost; }
+
+static void push(struct queue *queue, struct buffer *buffer, enum state state) {
+  buffer->behind = NULL;
+  buffer->state = state;
+  if (queue->tail) queue->tail->behind = buffer;
+  else queue->head = buffer;
+  queue->tail = buffer;
+  ++queue->length;
+}
+
+static struct buffer *pop(struct queue *queue, enum state state) {
+  struct buffer *buffer = queue->head;
+  if (!buffer) return NULL;
+  queue->head = buffer->behind;
+  if (!queue->head) queue->tail = NULL;
+  --queue->length;
+  buffer->state = state;
+  return buffer;
+}
+
+EVENT_NEW_BUFFER_DATA stream_pop(struct stream *stream) {
+  EVENT_NEW_BUFFER_DATA data = {NULL, NULL};
+  struct buffer *buffer = pop(&stream->output, DELIVERED);
+  if (buffer) {
+    data.BufferHandle = buffer;
+    data.pUserPointer = buffer->user;
+  }
+  return data;
+}
+
+void stream_discard_output(struct stream *stream) {
+  while (pop(&stream->output, IDLE)) {}
+}
+
+/* the thread ----------------------------------------------------------------------------------- */
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Image first, chunks behind it; what does not fit is cut off. Called without the lock. */
+static void fill(struct stream *stream, struct buffer *buffer, const struct frame_header *frame,
+                 const unsigned char *chunks) {
+  size_t image = least((size_t)frame->filled, buffer->size);
+  memcpy(buffer->memory, stream->shared + frame->offset, image);
+  buffer->frame = *frame;
+  buffer->frame.chunks = 0;
+  buffer->filled = image;
+  size_t at = (size_t)frame->size;
+  for (uint32_t i = 0; i < frame->chunks && i < MAX_CHUNKS; ++i) {
+    struct chunk_header chunk;
+    memcpy(&chunk, chunks, sizeof chunk);
+    chunks += sizeof chunk;
+    if (at + chunk.length > buffer->size) break;
+    memcpy(buffer->memory + at, chunks, chunk.length);
+    buffer->chunks[i].ChunkID = chunk.id;
+    buffer->chunks[i].ChunkOffset = (ptrdiff_t)at;
+    buffer->chunks[i].ChunkLength = chunk.length;
+    buffer->frame.chunks = i + 1;
+    chunks += chunk.length;
+    at += chunk.length;
+    buffer->filled = at;
+  }
+  if (image < frame->size || buffer->frame.chunks < frame->chunks) buffer->frame.flags |= INCOMPLETE;
+}
+
+/* The world may use the slot again. */
+static void release(struct stream *stream, uint32_t slot) {
+  if (slot == UINT32_MAX) return; /* a prepared picture, which stays */
+  atomic_store((_Atomic uint32_t *)(void *)(stream->shared + 4 * (size_t)slot), 0);
+}
+
+static bool take_frame(struct stream *stream) {
+  struct frame_header frame;
+  unsigned char chunks[1024];
+  if (!link_read(stream->fd, &frame, sizeof frame) || frame.chunk_bytes > sizeof chunks ||
+      !link_read(stream->fd, chunks, frame.chunk_bytes))
+    return false;
+  if (frame.offset > stream->shared_size || frame.filled > stream->shared_size - frame.offset)
+    return false;
+  pthread_mutex_lock(&stream->lock);
+  struct buffer *buffer = NULL;
+  while (frame.flags & PATIENT && stream->grabbing && !stream->closing && !stream->input.length)
+    pthread_cond_wait(&stream->idle, &stream->lock);
+  if (stream->grabbing && stream->started < stream->to_acquire) {
+    buffer = pop(&stream->input, FILLING);
+    if (buffer) ++stream->started;
+    else ++stream->underruns;
+  }
+  stream->filling = buffer != NULL;
+  pthread_mutex_unlock(&stream->lock);
+  if (buffer) fill(stream, buffer, &frame, chunks);
+  release(stream, frame.slot);
+  if (!buffer) return true;
+  pthread_mutex_lock(&stream->lock);
+  stream->filling = false;
+  buffer->fresh = true;
+  push(&stream->output, buffer, FILLED);
+  ++stream->delivered;
+  if (stream->event) {
+    ++stream->event->fired;
+    pthread_cond_broadcast(&stream->event->signal);
+  }
+  pthread_cond_broadcast(&stream->idle);
+  pthread_mutex_unlock(&stream->lock);
+  return true;
+}
+
+static void *run(void *argument) {
+  struct stream *stream = argument;
+  while (take_frame(stream)) {}
+  pthread_mutex_lock(&stream->lock);
+  stream->lost = true;
+  if (stream->event) pthread_cond_broadcast(&stream->event->signal);
+  pthread_mutex_unlock(&stream->lock);
+  device_lost(stream->device);
+  return NULL;
+}
+
+static void wait_until_idle(struct stream *stream) {
+  while (stream->filling) pthread_cond_wait(&stream->idle, &stream->lock);
+}
+
+/* opening and closing -------------------------------------------------------------------------- */
+GC_API DevGetDataStreamID(DEV_HANDLE handle, uint32_t index, char *id, size_t *size) {
+  if (!is_live(handle, DEVICE)) return fail(GC_ERR_INVALID_HANDLE, "no handle of a camera");
+  if (index) return fail(GC_ERR_INVALID_INDEX, "there is one data stream");
+  return give_text(NULL, id, size, "Stream0");
+}
+
+static GC_ERROR connect_stream(struct stream *stream) {
+  const char *id = stream->device->info.id;
+  int memory = -1;
+  struct stat facts;
+  stream->fd = link_connect();
+  GC_ERROR error = link_ask(stream->fd, OP_STREAM, 0, id, strlen(id), NULL, NULL, &memory);
+  if (!error && (memory < 0 || fstat(memory, &facts)))
+    error = fail(GC_ERR_IO, "the virtual rig gave no memory for pictures");
+  if (!error) {
+    stream->shared_size = (size_t)facts.st_size;
+    void *mapped = mmap(NULL, stream->shared_size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    if (mapped == MAP_FAILED) error = fail(GC_ERR_OUT_OF_MEMORY, "no room for shared pictures");
+    else stream->shared = mapped;
+  }
+  if (memory >= 0) close(memory);
+  if (error && stream->fd >= 0) close(stream->fd);
+  return error;
+}
+
+GC_API DevOpenDataStream(DEV_HANDLE handle, const char *id, DS_HANDLE *opened) {
+  if (!is_live(handle, DEVICE)) return fail(GC_ERR_INVALID_HANDLE, "no handle of a camera");
+  if (!id || strcmp(id, "Stream0")) return fail(GC_ERR_INVALID_ID, "there is only Stream0");
+  if (!opened) return fail(GC_ERR_INVALID_PARAMETER, "no place for a handle");
+  struct device *device = handle;
+  if (device->stream) return fail(GC_ERR_RESOURCE_IN_USE, "the data stream is open");
+  struct stream *stream = calloc(1, sizeof *stream);
+  if (!stream) return fail(GC_ERR_OUT_OF_MEMORY, "no memory for a data stream");
+  stream->device = device;
+  GC_ERROR error = connect_stream(stream);
+  if (error) {
+    free(stream);
+    return error;
+  }
+  pthread_mutex_init(&stream->lock, NULL);
+  pthread_cond_init(&stream->idle, NULL);
+  if (pthread_create(&stream->thread, NULL, run, stream)) {
+    munmap(stream->shared, stream->shared_size);
+    close(stream->fd);
+    free(stream);
+    return fail(GC_ERR_ERROR, "no thread for a data stream");
+  }
+  device->stream = stream;
+  enlist(&stream->module, STREAM);
+  *opened = stream;
+  return GC_ERR_SUCCESS;
+}
+
+static struct stream *stream_of(DS_HANDLE handle) {
+  if (is_live(handle, STREAM)) return handle;
+  fail(GC_ERR_INVALID_HANDLE, "this is no handle of an open data stream");
+  return NULL;
+}
+
+void stream_close(struct stream *stream) {
+  pthread_mutex_lock(&stream->lock);
+  stream->closing = true;
+  pthread_cond_broadcast(&stream->idle);
+  pthread_mutex_unlock(&stream->lock);
+  shutdown(stream->fd, SHUT_RDWR); /* ends the thread */
+  pthread_join(stream->thread, NULL);
+  close(stream->fd);
+  stream->device->stream = NULL;
+  delist(&stream->module);
+  munmap(stream->shared, stream->shared_size);
+  while (stream->buffers) {
+    struct buffer *buffer = stream->buffers;
+    stream->buffers = buffer->next;
+    delist(&buffer->module);
+    if (buffer->own) free(buffer->memory);
+    free(buffer);
+  }
+  pthread_cond_destroy(&stream->idle);
+  pthread_mutex_destroy(&stream->lock);
+  free(stream);
+}
+
+GC_API DSClose(DS_HANDLE handle) {
+  struct stream *stream = stream_of(handle);
+  if (!stream) return GC_ERR_INVALID_HANDLE;
+  if (stream->event) return fail(GC_ERR_BUSY, "an event of the data stream is still registered");
+  stream_close(stream);
+  return GC_ERR_SUCCESS;
+}
+
+GC_API DSGetParentDev(DS_HANDLE handle, DEV_HANDLE *device) {
+  struct stream *stream = stream_of(handle);
+  if (!stream) return GC_ERR_INVALID_HANDLE;
+  if (!device) return fail(GC_ERR_INVALID_PARAMETER, "no place for a handle");
+  *device = stream->device;
+  return GC_ERR_SUCCESS;
+}
+
+/* acquisition ---------------------------------------------------------------------------------- */
+GC_API DSStartAcquisition(DS_HANDLE handle, ENUM32 flags, uint64_t count) {
+  struct stream *stream = stream_of(handle);
+  (void)flags;
+  if (!stream) return GC_ERR_INVALID_HANDLE;
+  pthread_mutex_lock(&stream->lock);
+  bool busy = stream->grabbing;
+  if (!busy) {
+    stream->grabbing = true;
+    stream->to_acquire = count ? count : GENTL_INFINITE;
+    stream->delivered = stream->underruns = stream->started = 0;
+  }
+  pthread_mutex_unlock(&stream->lock);
+  return busy ? fail(GC_ERR_RESOURCE_IN_USE, "the data stream runs already") : GC_ERR_SUCCESS;
+}
+
+GC_API DSStopAcquisition(DS_HANDLE handle, ENUM32 flags) {
+  struct stream *stream = stream_of(handle);
+  (void)flags;
+  if (!stream) return GC_ERR_INVALID_HANDLE;
+  pthread_mutex_lock(&stream->lock);
+  bool was = stream->grabbing;
+  stream->grabbing = false;
+  pthread_cond_broadcast(&stream->idle);
+  wait_until_idle(stream);
+  pthread_mutex_unlock(&stream->lock);
+  return was ? GC_ERR_SUCCESS : fail(GC_ERR_RESOURCE_IN_USE, "the data stream does not run");
+}
+
+GC_API DSFlushQueue(DS_HANDLE handle, ENUM32 operation) {
+  struct stream *stream = stream_of(handle);
+  if (!stream) return GC_ERR_INVALID_HANDLE;
+  GC_ERROR error = GC_ERR_SUCCESS;
+  pthread_mutex_lock(&stream->lock);
+  wait_until_idle(stream);
+  struct buffer *buffer;
+  switch (operation) {
+    case ACQ_QUEUE_INPUT_TO_OUTPUT:
+      while ((buffer = pop(&stream->input, IDLE))) push(&stream->output, buffer, FILLED);
+      break;
+    case ACQ_QUEUE_OUTPUT_DISCARD: stream_discard_output(stream); break;
+    case ACQ_QUEUE_ALL_TO_INPUT:
+    case ACQ_QUEUE_UNQUEUED_TO_INPUT:
+      if (operation == ACQ_QUEUE_ALL_TO_INPUT) stream_discard_output(stream);
+      for (buffer = stream->buffers; buffer; buffer = buffer->next)
+        if (buffer->state == IDLE || (operation == ACQ_QUEUE_ALL_TO_INPUT && buffer->state != QUEUED))
+          push(&stream->input, buffer, QUEUED);
+      break;
+    case ACQ_QUEUE_ALL_DISCARD:
+      while (pop(&stream->input, IDLE)) {}
+      stream_discard_output(stream);
+      break;
+    default: error = fail(GC_ERR_INVALID_PARAMETER, "no such operation on queues");
+  }
+  pthread_mutex_unlock(&stream->lock);
+  return error;
+}
+
+GC_API DSGetInfo(DS_HANDLE handle, ENUM32 what, INFO_DATATYPE *type, void *out, size_t *size) {
+  struct stream *stream = stream_of(handle);
+  if (!stream) return GC_ERR_INVALID_HANDLE;
+  pthread_mutex_lock(&stream->lock);
+  uint64_t number = 0;
+  size_t count = 0;
+  bool8_t flag = 0;
+  GC_ERROR error;
+  switch (what) {
+    case STREAM_INFO_NUM_DELIVERED: number = stream->delivered; break;
+    case STREAM_INFO_NUM_UNDERRUN: number = stream->underruns; break;
+    case STREAM_INFO_NUM_STARTED: number = stream->started; break;
+    case STREAM_INFO_NUM_ANNOUNCED: count = (size_t)stream->announced; break;
+    case STREAM_INFO_NUM_QUEUED: count = stream->input.length; break;
+    case STREAM_INFO_NUM_AWAIT_DELIVERY: count = stream->output.length; break;
+    case STREAM_INFO_NUM_CHUNKS_MAX: count = MAX_CHUNKS; break;
+    case STREAM_INFO_BUF_ANNOUNCE_MIN: count = 1; break;
+    case STREAM_INFO_BUF_ALIGNMENT: count = 1; break;
+    case STREAM_INFO_IS_GRABBING: flag = stream->grabbing; break;
+    default: break;
+  }
+  pthread_mutex_unlock(&stream->lock);
+  switch (what) {
+    case STREAM_INFO_ID: error = give_text(type, out, size, "Stream0"); break;
+    case STREAM_INFO_TLTYPE: error = give_text(type, out, size, TLTYPE); break;
+    case STREAM_INFO_NUM_DELIVERED:
+    case STREAM_INFO_NUM_UNDERRUN:
+    case STREAM_INFO_NUM_STARTED:
+      error = give(type, out, size, INFO_DATATYPE_UINT64, &number, sizeof number);
+      break;
+    case STREAM_INFO_NUM_ANNOUNCED:
+    case STREAM_INFO_NUM_QUEUED:
+    case STREAM_INFO_NUM_AWAIT_DELIVERY:
+    case STREAM_INFO_NUM_CHUNKS_MAX:
+    case STREAM_INFO_BUF_ANNOUNCE_MIN:
+    case STREAM_INFO_BUF_ALIGNMENT:
+      error = give(type, out, size, INFO_DATATYPE_SIZET, &count, sizeof count);
+      break;
+    case STREAM_INFO_IS_GRABBING:
+    case STREAM_INFO_DEFINES_PAYLOADSIZE: /* the camera's PayloadSize tells */
+      error = give(type, out, size, INFO_DATATYPE_BOOL8, &flag, sizeof flag);
+      break;
+    default: error = fail(GC_ERR_NOT_AVAILABLE, "the virtual rig does not tell this");
+  }
+  return error;
+}
+
+/* buffers -------------------------------------------------------------------------------------- */
+static GC_ERROR announce(DS_HANDLE handle, void *memory, size_t size, void *user, bool own,
+                         BUFFER_HANDLE *announced) {
+  struct stream *stream = stream_of(handle);
+  if (!stream) return GC_ERR_INVALID_HANDLE;
+  struct buffer *buffer = calloc(1, sizeof *buffer);
+  if (!buffer || !memory) {
+    free(buffer);
+    return fail(GC_ERR_OUT_OF_MEMORY, "no memory for a buffer");
+  }
+  buffer->memory = memory;
+  buffer->size = size;
+  buffer->user = user;
+  buffer->own = own;
+  pthread_mutex_lock(&stream->lock);
+  buffer->next = stream->buffers;
+  stream->buffers = buffer;
+  ++stream->announced;
+  pthread_mutex_unlock(&stream->lock);
+  enlist(&buffer->module, BUFFER);
+  *announced = buffer;
+  return GC_ERR_SUCCESS;
+}
+
+GC_API DSAnnounceBuffer(DS_HANDLE handle, void *memory, size_t size, void *user,
+                        BUFFER_HANDLE *announced) {
+  if (!memory || !size || !announced) return fail(GC_ERR_INVALID_PARAMETER, "no buffer");
+  return announce(handle, memory, size, user, false, announced);
+}
+
+GC_API DSAllocAndAnnounceBuffer(DS_HANDLE handle, size_t size, void *user, BUFFER_HANDLE *announced) {
+  if (!size || !announced) return fail(GC_ERR_INVALID_PARAMETER, "no buffer");
+  void *memory = malloc(size);
+  GC_ERROR error = announce(handle, memory, size, user, true, announced);
+  if (error) free(memory);
+  return error;
+}
+
+static struct buffer *buffer_of(BUFFER_HANDLE handle) {
+  if (is_live(handle, BUFFER)) return handle;
+  fail(GC_ERR_INVALID_BUFFER, "this is no handle of an announced buffer");
+  return NULL;
+}
+
+GC_API DSGetBufferID(DS_HANDLE handle, uint32_t index, BUFFER_HANDLE *found) {
+  struct stream *stream = stream_of(handle);
+  if (!stream) return GC_ERR_INVALID_HANDLE;
+  struct buffer *buffer = stream->buffers;
+  while (buffer && index--) buffer = buffer->next;
+  if (!buffer || !found) return fail(GC_ERR_INVALID_INDEX, "no buffer of this index");
+  *found = buffer;
+  return GC_ERR_SUCCESS;
+}
+
+GC_API DSQueueBuffer(DS_HANDLE handle, BUFFER_HANDLE which) {
+  struct stream *stream = stream_of(handle);
+  if (!stream) return GC_ERR_INVALID_HANDLE;
+  struct buffer *buffer = buffer_of(which);
+  if (!buffer) return GC_ERR_INVALID_BUFFER;
+  pthread_mutex_lock(&stream->lock);
+  bool free_one = buffer->state == IDLE || buffer->state == DELIVERED;
+  if (free_one) {
+    buffer->fresh = false;
+    push(&stream->input, buffer, QUEUED);
+    pthread_cond_broadcast(&stream->idle);
+  }
+  pthread_mutex_unlock(&stream->lock);
+  return free_one ? GC_ERR_SUCCESS : fail(GC_ERR_RESOURCE_IN_USE, "the buffer is queued");
+}
+
+GC_API DSRevokeBuffer(DS_HANDLE handle, BUFFER_HANDLE which, void **memory, void **user) {
+  struct stream *stream = stream_of(handle);
+  if (!stream) return GC_ERR_INVALID_HANDLE;
+  struct buffer *buffer = buffer_of(which);
+  if (!buffer) return GC_ERR_INVALID_BUFFER;
+  pthread_mutex_lock(&stream->lock);
+  bool busy = buffer->state == QUEUED || buffer->state == FILLING || buffer->state == FILLED;
+  if (!busy) {
+    struct buffer **at = &stream->buffers;
+    while (*at && *at != buffer) at = &(*at)->next;
+    if (*at) *at = buffer->next;
+    --stream->announced;
+  }
+  pthread_mutex_unlock(&stream->lock);
+  if (busy) return fail(GC_ERR_BUSY, "the buffer is in a queue");
+  delist(&buffer->module);
+  if (memory) *memory = buffer->own ? NULL : buffer->memory;
+  if (user) *user = buffer->user;
+  if (buffer->own) free(buffer->memory);
+  free(buffer);
+  return GC_ERR_SUCCESS;
+}
+
+GC_API DSGetBufferInfo(DS_HANDLE handle, BUFFER_HANDLE which, ENUM32 what, INFO_DATATYPE *type,
+                       void *out, size_t *size) {
+  struct stream *stream = stream_of(handle);
+  if (!stream) return GC_ERR_INVALID_HANDLE;
+  struct buffer *buffer = buffer_of(which);
+  if (!buffer) return GC_ERR_INVALID_BUFFER;
+  pthread_mutex_lock(&stream->lock);
+  const struct frame_header frame = buffer->frame;
+  const enum state state = buffer->state;
+  const size_t filled = buffer->filled;
+  const bool fresh = buffer->fresh;
+  pthread_mutex_unlock(&stream->lock);
+#define SIZET(value) \
+  (count = (size_t)(value), give(type, out, size, INFO_DATATYPE_SIZET, &count, sizeof count))
+#define U64(value) \
+  (number = (value), give(type, out, size, INFO_DATATYPE_UINT64, &number, sizeof number))
+#define FLAG(value) \
+  (flag = (value), give(type, out, size, INFO_DATATYPE_BOOL8, &flag, sizeof flag))
+#define I32(value) \
+  (integer = (value), give(type, out, size, INFO_DATATYPE_INT32, &integer, sizeof integer))
+  size_t count;
+  uint64_t number;
+  bool8_t flag;
+  int32_t integer;
+  switch (what) {
+    case BUFFER_INFO_BASE: return give(type, out, size, INFO_DATATYPE_PTR, &buffer->memory, sizeof(void *));
+    case BUFFER_INFO_USER_PTR: return give(type, out, size, INFO_DATATYPE_PTR, &buffer->user, sizeof(void *));
+    case BUFFER_INFO_SIZE: return SIZET(buffer->size);
+    case BUFFER_INFO_TIMESTAMP:
+    case BUFFER_INFO_TIMESTAMP_NS: return U64(frame.timestamp_ns);
+    case BUFFER_INFO_NEW_DATA: return FLAG(fresh);
+    case BUFFER_INFO_IS_QUEUED: return FLAG(state == QUEUED || state == FILLED);
+    case BUFFER_INFO_IS_ACQUIRING: return FLAG(state == FILLING);
+    case BUFFER_INFO_IS_INCOMPLETE: return FLAG((frame.flags & INCOMPLETE) != 0);
+    case BUFFER_INFO_TLTYPE: return give_text(type, out, size, TLTYPE);
+    case BUFFER_INFO_SIZE_FILLED:
+    case BUFFER_INFO_DATA_SIZE: return SIZET(filled);
+    case BUFFER_INFO_WIDTH: return SIZET(frame.width);
+    case BUFFER_INFO_HEIGHT:
+    case BUFFER_INFO_DELIVERED_IMAGEHEIGHT: return SIZET(frame.height);
+    case BUFFER_INFO_XOFFSET: return SIZET(frame.x);
+    case BUFFER_INFO_YOFFSET: return SIZET(frame.y);
+    case BUFFER_INFO_XPADDING:
+    case BUFFER_INFO_YPADDING:
+    case BUFFER_INFO_IMAGEOFFSET: return SIZET(0);
+    case BUFFER_INFO_FRAMEID: return U64(frame.frame_id);
+    case BUFFER_INFO_IMAGEPRESENT: return FLAG(frame.size > 0);
+    case BUFFER_INFO_PAYLOADTYPE:
+      return give(type, out, size, INFO_DATATYPE_SIZET,
+                  (count = frame.chunks ? PAYLOAD_TYPE_CHUNK_DATA : PAYLOAD_TYPE_IMAGE, &count),
+                  sizeof count);
+    case BUFFER_INFO_PIXELFORMAT: return U64(frame.pixel_format);
+    case BUFFER_INFO_PIXELFORMAT_NAMESPACE: return U64(PIXELFORMAT_NAMESPACE_PFNC_32BIT);
+    case BUFFER_INFO_PIXEL_ENDIANNESS: return I32(PIXELENDIANNESS_LITTLE);
+    case BUFFER_INFO_DELIVERED_CHUNKPAYLOADSIZE:
+      return SIZET(frame.chunks ? filled - (size_t)frame.size : 0);
+    case BUFFER_INFO_CHUNKLAYOUTID: return U64(frame.chunks);
+    case BUFFER_INFO_DATA_LARGER_THAN_BUFFER: return FLAG(frame.size > buffer->size);
+    case BUFFER_INFO_CONTAINS_CHUNKDATA: return FLAG(frame.chunks > 0);
+    default: return fail(GC_ERR_NOT_AVAILABLE, "the virtual rig does not tell this");
+  }
+}
+
+GC_API DSGetBufferChunkData(DS_HANDLE handle, BUFFER_HANDLE which, SINGLE_CHUNK_DATA *chunks,
+                            size_t *count) {
+  if (!stream_of(handle)) return GC_ERR_INVALID_HANDLE;
+  struct buffer *buffer = buffer_of(which);
+  if (!buffer) return GC_ERR_INVALID_BUFFER;
+  if (!count) return fail(GC_ERR_INVALID_PARAMETER, "no place for the number of chunks");
+  size_t room = *count;
+  *count = buffer->frame.chunks;
+  if (!chunks) return GC_ERR_SUCCESS;
+  if (room < *count) return fail(GC_ERR_BUFFER_TOO_SMALL, "there are %zu chunks", *count);
+  memcpy(chunks, buffer->chunks, *count * sizeof *chunks);
+  return GC_ERR_SUCCESS;
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from capture.plan import Shot
 from intake.names import is_picture, natural
 from rig.calibrating import put_aside
 from rig.exits import GOOD, UsageError
+from rig.stagehand import stagehand_of
 from rig.workspace import Workspace
 
 
@@ -135,11 +136,14 @@ def _live(order: Order, board: Board) -> Iterator[tuple[str, NDArray[np.uint8]]]
     workspace = Workspace.at(order.workspace)
     config, text = configuration(workspace, order.simulate)
     scene = BoardScene(board, order.views, order.seed) if order.simulate else None
+    stagehand = stagehand_of(config)
     with open_rig(config, scene=scene, config_text=text, seed=order.seed) as rig:
         for number in range(1, order.views + 1):
             last = number == order.views
             if scene is not None:
                 scene.show(number - 1)
+            elif stagehand is not None:
+                stagehand.board(number - 1, order.views, **asdict(board))
             elif not order.yes:
                 where = "flat on the stage" if last else "elsewhere, tilted another way"
                 print(f"View {number} of {order.views}: board {where}, room light on; then Enter")

@@ -30,6 +30,7 @@ from rig.capturing import configuration
 from rig.exits import UsageError
 from rig.recorded import RecordedPictures
 from rig.session import Rig, identity_of, open_rig
+from rig.stagehand import Stagehand, stagehand_of
 from rig.workspace import Workspace, new_folder
 
 Ask = Callable[[str], None]
@@ -68,14 +69,17 @@ def _walked(order: Order, workspace: Workspace, diameter: float, out: Claim) -> 
         raise UsageError("the camera is not calibrated yet: run 'rig calibrate-camera' first")
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     session = new_folder(workspace.calibration / "sessions" / stamp)
-    ask = asker(order.simulate or order.yes)
+    stage: CalibrationScene | Stagehand | None = scene or stagehand_of(config)
+    if isinstance(stage, Stagehand):
+        stage.radius_mm = radius
+    ask = asker(order.yes or stage is not None)
     with (
         exit_on_sigterm(),
         open_rig(config, scene=scene, config_text=text, seed=order.seed) as rig,
     ):
-        views, result = _walk(rig, scene, plan, camera, radius, order, session, ask)
+        views, result = _walk(rig, stage, plan, camera, radius, order, session, ask)
         ask("White plate flat on the stage, room light off")
-        with showing(scene, "plate", (0.0, 0.0)):
+        with showing(stage, "plate", (0.0, 0.0)):
             rig.capture(session / "plate", plan)
         plate = measure_plate(
             RecordedPictures(session / "plate"), camera, height_mm=order.plate_height_mm
@@ -118,20 +122,23 @@ def asker(silent: bool) -> Ask:
 
 @contextmanager
 def showing(
-    scene: CalibrationScene | None, what: Any, at: tuple[float, float], room_light: bool = False
+    stage: CalibrationScene | Stagehand | None,
+    what: Any,
+    at: tuple[float, float],
+    room_light: bool = False,
 ) -> Iterator[None]:
     """The virtual stage with the ball or the plate on it; nothing to do at a real one."""
-    if scene is not None:
-        scene.show(what, *at)
-        scene.room_light = room_light
+    if stage is not None:
+        stage.show(what, *at)
+        stage.room_light = room_light
     yield
-    if scene is not None:
-        scene.room_light = False
+    if stage is not None:
+        stage.room_light = False
 
 
 def _walk(
     rig: Rig,
-    scene: CalibrationScene | None,
+    stage: CalibrationScene | Stagehand | None,
     plan: Plan,
     camera: Camera,
     radius: float,
@@ -151,10 +158,10 @@ def _walk(
         name = f"pose_{attempt}"
         where = f"x {at[0]:.0f}, y {at[1]:.0f} mm"
         ask(f"Place {len(views) + 1} of {order.poses}: ball at about {where}, room light on")
-        with showing(scene, "ball", at, room_light=True):
+        with showing(stage, "ball", at, room_light=True):
             take_ambient(rig, session / f"{name}-ambient.npy")
         ask("Room light off")
-        with showing(scene, "ball", at):
+        with showing(stage, "ball", at):
             rig.capture(session / name, plan)
         try:
             found = measure_views(
@@ -162,7 +169,7 @@ def _walk(
             )
         except CalibrationError as error:
             misses += 1
-            if misses > 3 or scene is not None:
+            if misses > 3 or stage is not None:
                 raise
             print(f"{error} Once more.")
             continue

@@ -34,9 +34,9 @@ PLATE = (
 )
 
 
-def virtual_camera(size: int = SIZE, seed: int = 0) -> Camera:
-    """The virtual rig's camera, the one that also looks at parts."""
-    return rig_camera((size, size), seed=seed)
+def virtual_camera(size: int | tuple[int, int] = SIZE, seed: int = 0) -> Camera:
+    """The virtual rig's camera, the one that also looks at parts; `size` is a side or (H, W)."""
+    return rig_camera((size, size) if isinstance(size, int) else size, seed=seed)
 
 
 def virtual_dome(count: int, seed: int = 0) -> Lights:
@@ -52,7 +52,13 @@ class CalibrationScene:
     shape, led_count : what `capture.world.Scene` asks for
     """
 
-    def __init__(self, led_count: int, radius_mm: float, seed: int = 0, size: int = SIZE) -> None:
+    def __init__(
+        self,
+        led_count: int,
+        radius_mm: float,
+        seed: int = 0,
+        size: int | tuple[int, int] = SIZE,
+    ) -> None:
         self.camera = virtual_camera(size, seed)
         self.shape = self.camera.shape
         self.led_count = led_count
@@ -111,7 +117,9 @@ class BoardScene:
 
     led_count = 4096
 
-    def __init__(self, board: Board, views: int, seed: int = 0, size: int = SIZE) -> None:
+    def __init__(
+        self, board: Board, views: int, seed: int = 0, size: int | tuple[int, int] = SIZE
+    ) -> None:
         self.camera = virtual_camera(size, seed)
         self.shape = self.camera.shape
         self._board = board

@@ -35,6 +35,7 @@ from rig.session import (
     snapshots_of,
     with_exposures,
 )
+from rig.stagehand import stagehand_of
 from rig.workspace import Workspace
 
 FRAME_OVERHEAD_MS = 10.0  # light, trigger, transfer: for the estimate of a dry run
@@ -85,6 +86,9 @@ def _taken(
     order: Order, workspace: Workspace, config: Config, text: str, folder: Path, plan: Plan
 ) -> Summary:
     """Open the devices, take the plan, leave them dark and closed."""
+    stagehand = stagehand_of(config)
+    if stagehand is not None:
+        stagehand.part(order.part)
     with (
         exit_on_sigterm(),
         open_rig(config, part=order.part, seed=order.seed, config_text=text) as rig,

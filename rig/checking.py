@@ -24,6 +24,7 @@ from rig.capturing import configuration
 from rig.exits import GOOD, OUT_OF_TOLERANCE, UsageError
 from rig.recorded import RecordedPictures
 from rig.session import Rig, identity_of, open_rig
+from rig.stagehand import Stagehand, stagehand_of
 from rig.workspace import Workspace, new_folder
 
 SWEEP = (0.125, 0.25, 0.5, 1.0, 2.0)
@@ -98,7 +99,10 @@ def _live(order: Order, workspace: Workspace, lights: Lights, camera: Camera) ->
     plan = Plan(**{**vars(config.default_plan()), "leds": leds})
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = new_folder(workspace.calibration / "checks" / stamp)
-    ask = asker(order.simulate or order.yes)
+    stage: CalibrationScene | Stagehand | None = scene or stagehand_of(config)
+    if isinstance(stage, Stagehand) and radius is not None:
+        stage.radius_mm = radius
+    ask = asker(order.yes or stage is not None)
     findings: list[Finding] = []
     with (
         exit_on_sigterm(),
@@ -112,20 +116,20 @@ def _live(order: Order, workspace: Workspace, lights: Lights, camera: Camera) ->
         ):
             print(f"Note: {warning}")
         ask("White plate flat on the stage, room light off")
-        with showing(scene, "plate", (0.0, 0.0)):
+        with showing(stage, "plate", (0.0, 0.0)):
             rig.capture(folder / "plate", plan)
             found, worst = _sweep(rig, plan)
         findings += found
         print(f"Linearity over {len(SWEEP)} exposures: within {100 * worst:.2f} %")
         findings += check_plate(measure_plate(RecordedPictures(folder / "plate"), camera), lights)
         if radius is not None:
-            findings += _ball(rig, scene, plan, folder, camera, lights, radius, ask)
+            findings += _ball(rig, stage, plan, folder, camera, lights, radius, ask)
     return findings
 
 
 def _ball(
     rig: Rig,
-    scene: CalibrationScene | None,
+    stage: CalibrationScene | Stagehand | None,
     plan: Plan,
     folder: Path,
     camera: Camera,
@@ -134,10 +138,10 @@ def _ball(
     ask: Ask,
 ) -> list[Finding]:
     ask("Mirror ball on the middle of the stage, room light on")
-    with showing(scene, "ball", (0.0, 0.0), room_light=True):
+    with showing(stage, "ball", (0.0, 0.0), room_light=True):
         take_ambient(rig, folder / "ball-ambient.npy")
     ask("Room light off")
-    with showing(scene, "ball", (0.0, 0.0)):
+    with showing(stage, "ball", (0.0, 0.0)):
         rig.capture(folder / "ball", plan)
     findings: list[Finding] = []
     for view in measure_views(RecordedPictures(folder / "ball"), camera, radius, name="ball"):

@@ -15,6 +15,7 @@ COMMANDS = (
     "init",
     "devices",
     "board",
+    "virtual_rig",
     "capture",
     "verify",
     "exchange",

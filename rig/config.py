@@ -152,13 +152,16 @@ class Config(_Section):
         return self
 
     def beside(self, folder: Path) -> Config:
-        """The same with its relative paths (producer, dialect file) taken from this folder."""
+        """The same with relative paths (port, producer, dialect file) taken from this folder."""
         producer, dialect = self.camera.producer, self.board.dialect
+        port = self.board.port
+        if "/" in port and "://" not in port:
+            port = str(folder / port)
         if producer and not producer.startswith("sim://"):
             producer = str(folder / producer)
         if Path(dialect).suffix.lower() in (".yaml", ".yml"):
             dialect = str(folder / dialect)
-        board = self.board.model_copy(update={"dialect": dialect})
+        board = self.board.model_copy(update={"dialect": dialect, "port": port})
         camera = self.camera.model_copy(update={"producer": producer})
         return self.model_copy(update={"board": board, "camera": camera})
 
@@ -377,3 +380,19 @@ def _known_keys(model: type[BaseModel], place: Place) -> list[str]:
 
 # writing --------------------------------------------------------------------------------------
 TEMPLATE = files("rig").joinpath("template.yaml").read_text(encoding="utf-8")
+
+
+def for_virtual_rig() -> str:
+    """The template with the devices of `rig virtual-rig` in it."""
+    text = TEMPLATE
+    for line, instead in (
+        ('  port: "sim://rig"         #', "  port: virtual/board       #"),
+        ('  producer: "sim://rig"     #', "  producer: virtual/rig-virtual.cti  #"),
+        ("  serial:                   #", "  serial: VC0001            #"),
+        ("  line:                     #", "  line: Line0               #"),
+        ("  strobe_line:              #", "  strobe_line: Line1        #"),
+    ):
+        if line not in text:
+            raise AssertionError(f"the template has no line '{line}'")
+        text = text.replace(line, instead)
+    return text

@@ -30,6 +30,7 @@ from rig.measure_part import (
 )
 from rig.reconstructing import Request, refuse_nonsense
 from rig.session import Rig, default_scene, open_rig
+from rig.stagehand import stagehand_of
 from rig.workspace import Workspace, check_part_name
 
 
@@ -198,7 +199,8 @@ class _Session:
         try:
             find(self.config.camera.address)
         except DeviceError:
-            self.shown = part  # a virtual rig that is made now begins with this part
+            if self.config.camera.address.startswith("sim://"):
+                self.shown = part  # a virtual rig that is made now begins with this part
         return open_rig(self.config, part=part, seed=self.order.seed, config_text=self.text)
 
     def _show(self, part: str) -> None:
@@ -206,6 +208,10 @@ class _Session:
         check_part_name(part)
         address = self.config.camera.address
         if not address.startswith("sim://"):
+            stagehand = stagehand_of(self.config)
+            if stagehand is not None and part != self.shown:
+                stagehand.part(part)
+                self.shown = part
             return
         world = find(address)
         if part != self.shown:

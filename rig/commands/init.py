@@ -14,9 +14,15 @@ def register(app: typer.Typer) -> None:
         workspace: Annotated[
             Path | None, typer.Option(help="Folder to set up; made if missing. Default: here.")
         ] = None,
+        virtual_rig: Annotated[
+            bool,
+            typer.Option(
+                "--virtual-rig", help="For the rig that 'rig virtual-rig' runs, board and camera."
+            ),
+        ] = False,
     ) -> None:
         """Write a commented rig.yaml. Asks nothing and never overwrites."""
-        from rig.config import TEMPLATE
+        from rig.config import TEMPLATE, for_virtual_rig
         from rig.exits import UsageError
         from rig.workspace import Workspace
 
@@ -25,8 +31,11 @@ def register(app: typer.Typer) -> None:
         target = Workspace.at(folder).config_file
         try:
             with target.open("x", encoding="utf-8") as file:
-                file.write(TEMPLATE)
+                file.write(for_virtual_rig() if virtual_rig else TEMPLATE)
         except FileExistsError:
             raise UsageError(f"{target} exists and is kept: edit it, or move it away") from None
         typer.echo(f"Wrote {target}. It describes the virtual rig; edit it for yours.")
-        typer.echo("Try: rig capture --part A12 --simulate")
+        if virtual_rig:
+            typer.echo("Next: rig virtual-rig, and in another terminal rig doctor")
+        else:
+            typer.echo("Try: rig capture --part A12 --simulate")

@@ -56,6 +56,33 @@ class Stack:
         )
 
 
+def flat_band(
+    flat: NDArray[np.float32], shape: tuple[int, int], rows: slice
+) -> NDArray[np.float32]:
+    """Factors on the irradiance in a band of rows, from a smooth field that is sampled coarsely.
+
+    Parameters
+    ----------
+    flat : (gh, gw, N) the field like a small picture: its cells tile the whole image
+    shape : (H, W) of the whole image
+    rows : band of rows
+
+    Returns
+    -------
+    (N, h, W) float32, linear between the middles of the cells
+    """
+    height, width = shape
+    down = _between_cells(np.arange(height)[rows], height, flat.shape[0])
+    across = _between_cells(np.arange(width), width, flat.shape[1])
+    return np.einsum("hg,gwn,xw->nhx", down, flat, across, optimize=True)
+
+
+def _between_cells(pixels: NDArray[np.int64], size: int, cells: int) -> NDArray[np.float32]:
+    """(pixels, cells) weights of linear interpolation along one side of an image."""
+    place = np.clip((pixels + 0.5) * cells / size - 0.5, 0, cells - 1)
+    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(cells))).astype(np.float32)
+
+
 class RecordedStack(Stack):
     """A stack that stays on disk; bands are read when asked for.
 

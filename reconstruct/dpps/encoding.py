@@ -13,7 +13,7 @@ camera (x right, y up, z towards it), so that any rig and any pose of the camera
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, prange
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 F32 = NDArray[np.float32]
 
 POWERS = (0.0, 0.25, 0.5, 1.0, 1.5, 3.0)
+LEVEL = 33  # place of the level among the moments
 CHANNELS = 42
 ENCODING = "half-vector-moments/1"  # written into weight files; change when channels change
 
@@ -149,20 +150,33 @@ def _moments(
     return out
 
 
-def encode(
+class Lamps(NamedTuple):
+    """Point lights in the camera-aligned frame: (N, 3), (N, 3), (N,) and (N,) arrays.
+
+    Attributes
+    ----------
+    position : mm
+    axis : unit vectors, where they point
+    lobe : exponents m of cos^m
+    power : relative
+    """
+
+    position: NDArray[Any]
+    axis: NDArray[Any]
+    lobe: NDArray[Any]
+    power: NDArray[Any]
+
+
+def moments(
     radiance: F32,
     clipped: NDArray[np.uint8],
     mask: NDArray[np.bool_],
     points: NDArray[Any],
     centre: NDArray[Any],
-    position: NDArray[Any],
-    axis: NDArray[Any],
-    lobe: NDArray[Any],
-    power: NDArray[Any],
-    base_slope: NDArray[Any],
+    lamps: Lamps,
     floor: float = 0.0,
 ) -> F32:
-    """Channels for the network.
+    """What every pixel's lights say for themselves, in the unit of the radiance.
 
     Parameters
     ----------
@@ -171,41 +185,70 @@ def encode(
     mask : (H, W) where the part is
     points : (H, W, 3) mm, where each ray meets the assumed base surface, camera-aligned frame
     centre : (3,) optical centre, same frame
-    position, axis, lobe, power : the lights, (N, 3), (N, 3), (N,), (N,)
-    base_slope : (H, W, 2) derivative of log depth of the base along columns and rows, times
-        64 px, over the pixel's angle times 64 (dimensionless, about the slope)
+    lamps : the lights, same frame
     floor : radiance below this is noise
 
     Returns
     -------
-    (42, H, W) float32, zero outside the mask
+    (H, W, 35) float32
     """
     height, width, count = radiance.shape
-    lobes = np.ascontiguousarray(lobe, dtype=np.float32)
     raw = _moments(
         np.ascontiguousarray(radiance, dtype=np.float32).reshape(-1, count),
         np.ascontiguousarray(clipped).reshape(-1, count),
         np.ascontiguousarray(mask).ravel(),
         np.ascontiguousarray(points, dtype=np.float32).reshape(-1, 3),
         np.ascontiguousarray(centre, dtype=np.float32),
-        np.ascontiguousarray(position, dtype=np.float32),
-        np.ascontiguousarray(axis, dtype=np.float32),
-        lobes,
-        np.ascontiguousarray(power, dtype=np.float32),
+        *(np.ascontiguousarray(each, dtype=np.float32) for each in lamps),
         np.float32(floor),
-    ).reshape(height, width, 35)
-    level = raw[..., 33]
+    )
+    return np.asarray(raw.reshape(height, width, 35))
+
+
+def median_level(raw: F32, mask: NDArray[np.bool_]) -> float:
+    """Median over the lit pixels of the level that `moments` found; 1 where nothing is lit."""
+    level = raw[..., LEVEL]
     lit = mask & (level > 0)
-    reference = float(np.median(level[lit])) if lit.any() else 1.0
+    return float(np.median(level[lit])) if lit.any() else 1.0
+
+
+def encode(
+    raw: F32,
+    mask: NDArray[np.bool_],
+    view: NDArray[Any],
+    base_slope: NDArray[Any],
+    lights: int,
+    reference: float | None = None,
+) -> F32:
+    """Channels for the network.
+
+    Parameters
+    ----------
+    raw : (H, W, 35) `moments` of the pixels
+    mask : (H, W) where the part is
+    view : (H, W, 3) from the base surface towards the optical centre, any length
+    base_slope : (H, W, 2) derivative of log depth of the base along columns and rows, times
+        64 px, over the pixel's angle times 64 (dimensionless, about the slope)
+    lights : how many there are
+    reference : level that counts as 1; None for the median of these pixels
+
+    Returns
+    -------
+    (42, H, W) float32, zero outside the mask
+    """
+    height, width = mask.shape
+    level = raw[..., LEVEL]
+    if reference is None:
+        reference = median_level(raw, mask)
     out = np.zeros((height, width, CHANNELS), dtype=np.float32)
     out[..., :35] = raw
     out[..., 30:33] = np.clip(out[..., 30:33], -6, 8) * 0.5
-    out[..., 33] = np.clip(np.log(np.maximum(level, 1e-30) / reference), -6, 6)
-    view = np.asarray(centre, dtype=np.float32) - points.astype(np.float32)
-    view /= np.linalg.norm(view, axis=-1, keepdims=True)
-    out[..., 35:37] = 3 * view[..., :2]
+    out[..., LEVEL] = np.clip(np.log(np.maximum(level, 1e-30) / reference), -6, 6)
+    towards = view.astype(np.float32)
+    towards /= np.linalg.norm(towards, axis=-1, keepdims=True)
+    out[..., 35:37] = 3 * towards[..., :2]
     out[..., 37:39] = np.clip(base_slope, -5, 5)
-    out[..., 39] = 4.0 / math.sqrt(count)
+    out[..., 39] = 4.0 / math.sqrt(lights)
     out[..., 40] = level <= 0
     out[..., 41] = 1.0
     out *= SCALE

@@ -16,22 +16,6 @@ if TYPE_CHECKING:
 
 
 def dpps(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Surface:
-    """A surface in a fraction of a second; see `reconstruct.dpps.predict.predict`."""
-    if options.flat is not None:
-        # divide the smooth irradiance factors out, then light and picture agree
-        from dataclasses import replace
-
-        import cv2
-        import numpy as np
-
-        height, width = stack.shape
-        radiance = np.empty_like(stack.radiance)
-        for k in range(len(stack)):
-            factor = cv2.resize(
-                np.ascontiguousarray(options.flat[..., k]), (width, height),
-                interpolation=cv2.INTER_LINEAR,
-            )  # fmt: skip
-            radiance[k] = stack.radiance[k] / np.maximum(factor, 1e-3)
-        stack = replace(stack, radiance=radiance)
+    """A surface by one look at the pictures; see `reconstruct.dpps.predict.predict`."""
     network = Network(weights=options.weights, device=options.device)
-    return predict(stack, camera, lights, options.mask, options.height_mm, network)
+    return predict(stack, camera, lights, options.mask, options.height_mm, options.flat, network)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -122,6 +124,21 @@ def quick_precision(device: str) -> torch.dtype:
     """bfloat16 on processors that multiply it, where it halves the time; else float32."""
     capable = torch.ops.mkldnn._is_mkldnn_bf16_supported
     return torch.bfloat16 if device == "cpu" and capable() else torch.float32
+
+
+@contextmanager
+def threads_for(many_pixels: bool) -> Iterator[None]:
+    """One thread of the processor unless there is much to do.
+
+    Between the small layers of a small picture a second thread waits more than it works, and it
+    waits by spinning: 256×256 px cost three times the processor seconds with two threads.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if many_pixels else 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _fold(module: nn.Module) -> None:

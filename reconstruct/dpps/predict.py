@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,14 @@ def infer(model: Any, view: View, base: Array, symmetries: int = 1) -> Estimate:
 
     `symmetries` of the eight mirror images and turns of the problem are averaged.
     """
-    channels = view.channels(base)
     height, width = view.mask.shape
-    out = np.zeros((6, height, width), dtype=np.float64)
-    total = np.zeros((height, width))
+    reference = view.level(base)
+    out = np.zeros((6, height, width), dtype=np.float32)
+    total = np.zeros((height, width), dtype=np.float32)
     for top in _starts(height):
         for left in _starts(width):
             window = np.s_[top : top + TILE, left : left + TILE]
-            part = channels[:, *window]
+            part = view.window(window).channels(base[window], reference)
             h, w = part.shape[1:]
             pad = ((0, 0), (0, -h % 16), (0, -w % 16))
             values = _averaged(model, np.pad(part, pad), symmetries)[:, :h, :w]
@@ -60,7 +60,7 @@ def infer(model: Any, view: View, base: Array, symmetries: int = 1) -> Estimate:
             out[:, *window] += values * taper
             total[window] += taper
     out /= total
-    normals = np.moveaxis(out[:3], 0, -1)
+    normals = np.moveaxis(out[:3], 0, -1).astype(np.float64)
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
     scale = UNIT_PX * view.pixel_angle
     return Estimate(normals, base + scale * out[3], np.exp(out[4]), scale * np.exp(out[5]))
@@ -173,7 +173,7 @@ class Options:
     coarse_px: int = 64
     screen: float = 0.003
     coarse_symmetries: int = 8
-    fine_pixels: int = 1 << 18
+    fine_pixels: int = 1 << 17
     weights: Path | None = None
     device: str = "cpu"
 
@@ -215,6 +215,7 @@ def predict(
     lights: Lights,
     mask: NDArray[np.bool_] | None = None,
     mean_height_mm: float = 0.0,
+    flat: NDArray[np.float32] | None = None,
     options: Options = Options(),
 ) -> Surface:
     """The surface by the network alone.
@@ -224,19 +225,24 @@ def predict(
     stack, camera, lights : the capture and its calibration, in the same order of lights
     mask : (H, W) where the part is; None is everywhere
     mean_height_mm : height of the part over the stage, known from the stage and its thickness
+    flat : (gh, gw, N) smooth factors on the irradiance (see `reconstruct.stack.flat_band`)
+    options : how the network is run
 
     Raises
     ------
     ReconstructError : pictures, camera and lights do not belong together, or no weights
     """
-    from reconstruct.dpps.network import ready
+    from reconstruct.dpps.network import ready, threads_for
     from reconstruct.dpps.weights import read_weights
 
     start = time.perf_counter()
     model, facts = read_weights(options.weights)
     model = ready(model, options.device)
     loaded = time.perf_counter()
-    surface = predict_with(model, facts, stack, camera, lights, mask, mean_height_mm, options)
+    with threads_for(stack.shape[0] * stack.shape[1] > TILE * TILE):
+        surface = predict_with(
+            model, facts, stack, camera, lights, mask, mean_height_mm, flat, options
+        )
     surface.summary["seconds"] = {
         "load": loaded - start, "predict": time.perf_counter() - loaded
     }  # fmt: skip
@@ -251,19 +257,17 @@ def predict_with(
     lights: Lights,
     mask: NDArray[np.bool_] | None = None,
     mean_height_mm: float = 0.0,
+    flat: NDArray[np.float32] | None = None,
     options: Options = Options(),
 ) -> Surface:
     """As `predict`, by a network in memory with the facts that came with its weights."""
-    view, turn = view_of(stack, camera, lights, mask)
+    view, turn = view_of(stack, camera, lights, mask, flat)
     if not view.mask.any():
         raise ReconstructError("the mask holds no pixel of the part")
     # work in the window of the part: the coarse pass then has the trained field of view
     rows, columns = np.any(view.mask, 1).nonzero()[0], np.any(view.mask, 0).nonzero()[0]
     window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    inner = replace(
-        view, radiance=view.radiance[window], clipped=view.clipped[window],
-        mask=view.mask[window], rays=view.rays[window],
-    )  # fmt: skip
+    inner = view.window(window)
     points = (camera.points_at_height(mean_height_mm)[window] - camera.centre_mm) @ turn.T
     base = np.log(np.maximum(-points[..., 2], 1e-3))
     log_depth, guess = predict_view(model, inner, base, options)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from reconstruct.dpps import bounces, scene, sensor
 from reconstruct.dpps.drawing import Ask, Scene, scene_of
-from reconstruct.dpps.encoding import encode, slope_of_log_depth
+from reconstruct.dpps.encoding import Lamps, encode, moments, slope_of_log_depth
 from reconstruct.optics.material import index_of_reflectance
 
 UNIT_PX = 64  # the height head's unit: so many pixels' width
@@ -104,11 +104,12 @@ def draw(seed: int, ask: Ask = ANY, split: str = "train", keep_radiance: bool = 
     log_depth = np.ascontiguousarray(drawn.log_depth[drawn.inner])
     base = np.ascontiguousarray(drawn.base_log_depth[drawn.inner])
     lights, floor = drawn.believed, drawn.sensor.floor
-    channels = encode(
-        image, clipped, mask, drawn.points_at(np.exp(drawn.base_log_depth))[drawn.inner],
-        np.array([0, 0, drawn.camera_mm]), lights["position"], lights["axis"], lights["lobe"],
-        lights["power"], slope_of_log_depth(base, drawn.pixel_angle), floor,
-    )  # fmt: skip
+    points = drawn.points_at(np.exp(drawn.base_log_depth))[drawn.inner]
+    centre = np.array([0, 0, drawn.camera_mm])
+    lamps = Lamps(*(lights[name] for name in Lamps._fields))
+    raw = moments(image, clipped, mask, points, centre, lamps, floor)
+    slope = slope_of_log_depth(base, drawn.pixel_angle)
+    channels = encode(raw, mask, centre - points, slope, len(lamps.power))
     return Sample(
         channels=channels,
         normals=np.ascontiguousarray(drawn.normals()[drawn.inner]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,13 +12,14 @@ from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.lights import Lights
-from reconstruct.dpps.encoding import encode, slope_of_log_depth
+from reconstruct.dpps.encoding import Lamps, encode, median_level, moments, slope_of_log_depth
 from reconstruct.dpps.fusion import normals_of, pixel_slopes
 from reconstruct.dpps.samples import Sample
 from reconstruct.errors import ReconstructError
-from reconstruct.stack import Stack
+from reconstruct.stack import Stack, flat_band
 
 Array = NDArray[np.float64]
+BAND_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,36 @@ class View:
     power: Array
     floor: float
 
-    def channels(self, log_depth: Array) -> NDArray[np.float32]:
-        """The network's channels over a base surface given as log depth (H, W)."""
+    def channels(self, log_depth: Array, reference: float | None = None) -> NDArray[np.float32]:
+        """The network's channels over a base surface given as log depth (H, W).
+
+        `reference` is the level that counts as 1 (see `level`), None for the median of this view.
+        """
+        points, raw = self._seen_at(log_depth)
+        slope = slope_of_log_depth(log_depth, self.pixel_angle)
+        return encode(raw, self.mask, -points, slope, len(self.power), reference)
+
+    def level(self, log_depth: Array, most_pixels: int = 1 << 18) -> float:
+        """Median level of the lit pixels over a base surface; of a grid of pixels if many."""
+        step = max(1, math.ceil(math.sqrt(self.mask.size / most_pixels)))
+        some = self.window(np.s_[::step, ::step])
+        return median_level(some._seen_at(log_depth[::step, ::step])[1], some.mask)
+
+    def _seen_at(self, log_depth: Array) -> tuple[Array, NDArray[np.float32]]:
+        """(H, W, 3) points of a base surface, and what their lights say."""
         depth = np.exp(log_depth)
         points = np.concatenate([self.rays, -np.ones((*depth.shape, 1))], -1) * depth[..., None]
-        return encode(
-            self.radiance, self.clipped, self.mask, points, np.zeros(3), self.position,
-            self.axis, self.lobe, self.power,
-            slope_of_log_depth(log_depth, self.pixel_angle), self.floor,
+        lamps = Lamps(self.position, self.axis, self.lobe, self.power)
+        raw = moments(
+            self.radiance, self.clipped, self.mask, points, np.zeros(3), lamps, self.floor
+        )
+        return points, raw
+
+    def window(self, window: tuple[slice, slice]) -> View:
+        """The view of some of the rows and columns."""
+        return replace(
+            self, radiance=self.radiance[window], clipped=self.clipped[window],
+            mask=self.mask[window], rays=self.rays[window],
         )  # fmt: skip
 
     def normals(self, log_depth: Array) -> Array:
@@ -68,22 +92,25 @@ class View:
             return self
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
 
-        def area(image: NDArray[Any]) -> NDArray[np.float32]:
-            """Mean over each new pixel; by slices, since OpenCV limits the channels."""
-            source = image.astype(np.float32, copy=False)
+        def area(image: NDArray[Any], within: NDArray[Any] | None = None) -> NDArray[np.float32]:
+            """Mean over each new pixel, 0 counted where not `within`.
+
+            By slices, since OpenCV limits the channels, and a copy of all pictures is large.
+            """
             out = np.empty((size[1], size[0], image.shape[2]), dtype=np.float32)
             for k in range(0, image.shape[2], 4):
-                part = cv2.resize(
-                    np.ascontiguousarray(source[..., k : k + 4]), size,
-                    interpolation=cv2.INTER_AREA,
-                )  # fmt: skip
+                some = np.ascontiguousarray(image[..., k : k + 4], dtype=np.float32)
+                if within is not None:
+                    some[~within] = 0
+                part = cv2.resize(some, size, interpolation=cv2.INTER_AREA)
                 out[..., k : k + 4] = part.reshape(size[1], size[0], -1)
             return out
 
         share = area(self.mask[..., None].astype(np.float32))[..., 0]
-        inside = self.radiance if self.mask.all() else self.radiance * self.mask[..., None]
         mask = share > 0.5
-        radiance = np.asarray(area(inside) / np.maximum(share, 0.5)[..., None], dtype=np.float32)
+        within = None if self.mask.all() else self.mask
+        sums = area(self.radiance, within)
+        radiance = np.asarray(sums / np.maximum(share, 0.5)[..., None], dtype=np.float32)
         any_clip = self.clipped.any()
         return replace(
             self,
@@ -118,9 +145,17 @@ def view_of_sample(sample: Sample) -> View:
 
 
 def view_of(
-    stack: Stack, camera: Camera, lights: Lights, mask: NDArray[np.bool_] | None = None
+    stack: Stack,
+    camera: Camera,
+    lights: Lights,
+    mask: NDArray[np.bool_] | None = None,
+    flat: NDArray[np.float32] | None = None,
 ) -> tuple[View, Array]:
-    """The view of a capture, and the (3, 3) rotation from the world to its frame."""
+    """The view of a capture, and the (3, 3) rotation from the world to its frame.
+
+    The pictures are read in bands of rows; `flat` ((gh, gw, N), see `flat_band`) is divided out,
+    so that light and picture agree.
+    """
     if stack.shape != camera.shape:
         raise ReconstructError(
             f"the pictures are {stack.shape[1]}×{stack.shape[0]} px and the camera "
@@ -136,9 +171,17 @@ def view_of(
     directions = camera.rays() @ turn.T
     rays = directions[..., :2] / -directions[..., 2:]
     position = (lights.position_mm - camera.centre_mm) @ turn.T
+    radiance = np.empty((*stack.shape, len(stack)), np.float32)
+    clipped = np.empty(radiance.shape, np.uint8)
+    for top in range(0, stack.shape[0], BAND_ROWS):
+        rows = slice(top, top + BAND_ROWS)
+        some, clips = stack.band(rows)
+        if flat is not None:
+            some = some / np.maximum(flat_band(flat, stack.shape, rows), 1e-3)
+        radiance[rows], clipped[rows] = np.moveaxis(some, 0, -1), np.moveaxis(clips, 0, -1)
     view = View(
-        radiance=np.ascontiguousarray(np.moveaxis(stack.radiance, 0, -1)),
-        clipped=np.ascontiguousarray(np.moveaxis(stack.clipped, 0, -1)).astype(np.uint8),
+        radiance=radiance,
+        clipped=clipped,
         mask=np.ones(stack.shape, dtype=bool) if mask is None else mask.astype(bool),
         rays=rays,
         pixel_angle=float(abs(np.median(np.gradient(rays[..., 0], axis=1)))),

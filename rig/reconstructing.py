@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.lights import Lights
-from calib.photometric import calibrate_plate
 from calib.validity import check_validity
 from capture.claim import Claim, claim, claim_first, is_there
 from capture.reading import Recording
@@ -139,6 +138,8 @@ def gather_lights(
     if request.plate is not None:
         if not request.plate.is_dir():
             raise UsageError(f"there is no folder {request.plate} with pictures of a white plate")
+        from calib.photometric import calibrate_plate  # loads the optimisers
+
         found = calibrate_plate(
             request.plate, lights, camera, reflectance=request.plate_reflectance or 0.8
         )

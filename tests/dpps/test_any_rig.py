@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -23,7 +24,7 @@ from reconstruct.dpps.samples import draw
 from reconstruct.dpps.view import view_of, view_of_sample
 from reconstruct.dpps.weights import SHIPPED, read_weights, write_weights
 from reconstruct.errors import ReconstructError
-from reconstruct.stack import Stack
+from reconstruct.stack import Stack, flat_band
 
 DOME = Ask(rig="dome96", zoom=0.0, shapes="blobby", slope_deg=(8.0, 15.0))
 
@@ -337,3 +338,24 @@ def test_small_pictures_are_seen_twice() -> None:
             cosine = (view.normals(log_depth) * sample.normals).sum(-1)
             errors.append(np.degrees(np.arccos(np.clip(cosine, -1, 1)))[view.mask].mean())
     assert np.mean(twice) < 0.98 * np.mean(once)
+
+
+def test_flat_field_is_divided_out_in_bands() -> None:
+    rng = np.random.default_rng(5)
+    flat = rng.uniform(0.8, 1.2, (6, 4, 3)).astype(np.float32)
+    whole = np.stack(
+        [cv2.resize(flat[..., k], (40, 150), interpolation=cv2.INTER_LINEAR) for k in range(3)]
+    )
+    for rows in (slice(0, 64), slice(64, 128), slice(128, 192)):
+        np.testing.assert_allclose(flat_band(flat, (150, 40), rows), whole[:, rows], atol=1e-5)
+
+
+def test_dpps_takes_the_flat_field_into_account(capture) -> None:
+    """Pictures darkened by a flat field, which is told, give the surface of the plain pictures."""
+    stack, camera, lights, _ = capture
+    rng = np.random.default_rng(6)
+    flat = rng.uniform(0.7, 1.0, (5, 5, len(stack))).astype(np.float32)
+    darker = replace(stack, radiance=stack.radiance * flat_band(flat, stack.shape, slice(None)))
+    plain = predict(stack, camera, lights)
+    told = predict(darker, camera, lights, flat=flat)
+    np.testing.assert_allclose(told.height_mm, plain.height_mm, atol=5e-3)

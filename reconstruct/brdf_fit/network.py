@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from numba import njit, prange
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from reconstruct.errors import ReconstructError
+from reconstruct.tensors import described, read_tensors
 
 FORMAT = "rig-brdf/1"
 FEATURES = 7
@@ -103,12 +103,7 @@ class BrdfNetwork(nn.Module):
     @staticmethod
     def read(path: Path) -> tuple[BrdfNetwork, dict[str, Any]]:
         """The network in a file and its facts; `ReconstructError` when it is no such file."""
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise ReconstructError(f"{path} is not a reflectance file: {error}") from error
+        state, metadata = read_tensors(path)
         if metadata.get("format") != FORMAT:
             raise ReconstructError(
                 f"{path} is in the format '{metadata.get('format', 'unknown')}', not '{FORMAT}'"
@@ -118,7 +113,7 @@ class BrdfNetwork(nn.Module):
             network.load_state_dict(state)
         except RuntimeError as error:
             raise ReconstructError(f"{path} does not fit the reflectance network") from error
-        return network.eval(), json.loads(metadata["facts"])
+        return network.eval(), described(metadata, "facts", path)
 
 
 @njit(fastmath=True, error_model="numpy", parallel=True, cache=True)

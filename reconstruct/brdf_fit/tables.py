@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from intake.errors import told_as
+from intake.files import read_bytes, read_text
 from reconstruct.brdf_fit import theory
 from reconstruct.errors import ReconstructError
 
@@ -16,6 +18,7 @@ Array = NDArray[np.float64]
 RA_RANGE_UM = (0.05, 6.3)
 ALPHA_RANGE = (0.04, 0.5)
 FLOOR = 1e-4  # entries below this share of their material's peak are left out
+MAX_TABLE = 2**28
 _MERL = (90, 90, 180)
 
 
@@ -103,8 +106,8 @@ def _read_csv(path: Path) -> Table:
     """Columns theta_h, theta_d, phi_d in degrees and reflectance in 1/sr; ra_um optional."""
     needed = ("theta_h", "theta_d", "phi_d", "reflectance")
     rows: list[list[float]] = []
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+    reader = csv.DictReader(read_text(path, MAX_TABLE).splitlines())
+    try:
         names = [name.strip() for name in reader.fieldnames or ()]
         missing = [name for name in needed if name not in names]
         if missing:
@@ -119,7 +122,10 @@ def _read_csv(path: Path) -> Table:
                 rows.append([float(row[name]) for name in (*needed, *more)])
             except (TypeError, ValueError) as error:
                 raise ReconstructError(f"{path} line {reader.line_num}: not a number") from error
+    except csv.Error as error:
+        raise ReconstructError(f"{path} line {reader.line_num}: {error}") from error
     data = np.array(rows, dtype=np.float64).reshape(-1, len(needed) + len(more))
+    data = data[(np.abs(data) < 1e12).all(axis=1)]
     th, td, pd = np.radians(data[:, :3]).T
     if len(more) == 2 and len(np.unique(data[:, 4])) > 1:
         alpha = theory.alpha_of(data[:, 4], data[:, 5])
@@ -132,14 +138,14 @@ def _read_csv(path: Path) -> Table:
 
 def _read_merl(path: Path) -> Table:
     """A MERL file: green channel of 90 × 90 × 180 half and difference angles (Matusik 2003)."""
-    with path.open("rb") as file:
-        dims = np.fromfile(file, dtype="<i4", count=3)
-        if tuple(dims) != _MERL:
-            raise ReconstructError(
-                f"{path} is no MERL file: its header says {tuple(map(int, dims))}, not {_MERL}"
-            )
-        cells = int(np.prod(_MERL))
-        data = np.fromfile(file, dtype="<f8")
+    raw = read_bytes(path, MAX_TABLE)
+    dims = np.frombuffer(raw[:12], dtype="<i4") if len(raw) >= 12 else np.zeros(3)
+    if tuple(dims) != _MERL:
+        raise ReconstructError(
+            f"{path} is no MERL file: its header says {tuple(map(int, dims))}, not {_MERL}"
+        )
+    cells = int(np.prod(_MERL))
+    data = np.frombuffer(raw[12 : 12 + (len(raw) - 12) // 8 * 8], dtype="<f8")
     if data.size != 3 * cells:
         raise ReconstructError(f"{path} is cut short: {data.size} values instead of {3 * cells}")
     value = data[cells : 2 * cells].reshape(_MERL) * (1.15 / 1500)
@@ -151,8 +157,7 @@ def _read_merl(path: Path) -> Table:
     return _one_material(path.name, *(v.ravel()[keep] for v in (th, td, pd, value)))
 
 
+@told_as(ReconstructError)
 def read(path: Path) -> Table:
     """A table from a file: `.csv`, or MERL's `.binary`."""
-    if not path.is_file():
-        raise ReconstructError(f"there is no table {path}")
-    return _read_merl(path) if path.suffix == ".binary" else _read_csv(path)
+    return _read_merl(path) if path.suffix.lower() == ".binary" else _read_csv(path)

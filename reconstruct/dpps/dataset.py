@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
+from intake.errors import InputError, told_as
+from intake.trees import read_object, whole
 from reconstruct.dpps.drawing import SPLITS, Ask, scene_of
 from reconstruct.dpps.encoding import ENCODING
 from reconstruct.dpps.samples import Sample, draw
 from reconstruct.errors import ReconstructError
+from reconstruct.tensors import read_tensors
 
 if TYPE_CHECKING:
     from reconstruct.dpps.again import FirstPass
@@ -155,11 +157,9 @@ def write_dataset(
 
 def _head(folder: Path) -> dict[str, Any]:
     try:
-        head = json.loads((folder / "dataset.json").read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise ReconstructError(
-            f"{folder} is no dataset: its dataset.json cannot be read"
-        ) from error
+        head = read_object(folder / "dataset.json")
+    except InputError as error:
+        raise ReconstructError(f"{folder} is no dataset: {error}") from error
     if head.get("format") != FORMAT or head.get("encoding") != ENCODING:
         raise ReconstructError(
             f"{folder} is '{head.get('format')}' with the encoding '{head.get('encoding')}'; "
@@ -171,19 +171,23 @@ def _head(folder: Path) -> dict[str, Any]:
 @functools.lru_cache(maxsize=4)
 def _shard(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        return dict(load_file(path))
-    except (SafetensorError, OSError) as error:
-        raise ReconstructError(f"{path} is damaged; delete it and run `rig dataset` again") from (
-            error
-        )
+        tensors, _ = read_tensors(path)
+    except ReconstructError as error:
+        raise ReconstructError(f"{error}; delete it and run `rig dataset` again") from error
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
 @functools.lru_cache(maxsize=4)
 def _size(folder: Path) -> tuple[int, int]:
     head = _head(folder)
-    if not head["count"]:
+    request = head.get("request")
+    with told_as(ReconstructError):
+        count = whole(head.get("count"), f"{folder}: the count of its dataset.json")
+        size = request.get("shard") if isinstance(request, dict) else None
+        shard = whole(size, f"{folder}: the shard of its dataset.json", 1)
+    if not count:
         raise ReconstructError(f"{folder} is unfinished: run `rig dataset` again")
-    return head["count"], head["request"]["shard"]
+    return count, shard
 
 
 def shard_pair(folder: Path, index: int) -> Pair:
@@ -191,7 +195,12 @@ def shard_pair(folder: Path, index: int) -> Pair:
     count, shard = _size(folder)
     index %= count
     data = _shard(folder / f"shard-{index // shard:05d}.safetensors")
-    return data["channels"][index % shard].astype(np.float32), data["target"][index % shard]
+    try:
+        return data["channels"][index % shard].astype(np.float32), data["target"][index % shard]
+    except (KeyError, IndexError) as error:
+        raise ReconstructError(
+            f"{folder} has no sample {index}: delete its shards and run `rig dataset` again"
+        ) from error
 
 
 def _write_json(path: Path, data: Any) -> None:

@@ -16,9 +16,12 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat, savemat
-from scipy.io.matlab import MatReadError
+from scipy.io import savemat
 
+from intake.errors import told_as
+from intake.files import read_text
+from intake.matlab import read_mat
+from intake.pictures import read_picture
 from reconstruct.dpps.dataset import Pair, published_pair
 from reconstruct.dpps.drawing import Ask
 from reconstruct.dpps.samples import Sample, draw
@@ -54,18 +57,17 @@ def write_sample(root: Path, sample: Sample, i: int, j: int = 1, k: int = 1) -> 
 
 
 def _map(path: Path, key: str) -> NDArray[Any]:
-    try:
-        return np.asarray(loadmat(path)[key], dtype=np.float32)
-    except FileNotFoundError as error:
-        raise ReconstructError(f"{path} is missing") from error
-    except (KeyError, MatReadError, ValueError, TypeError) as error:
-        raise ReconstructError(f"{path} holds no '{key}'") from error
+    values = read_mat(path, key)
+    if not np.all(np.abs(values) < 1e6):
+        raise ReconstructError(f"'{key}' of {path} holds what is no number")
+    return values.astype(np.float32)
 
 
+@told_as(ReconstructError)
 def read_lines(path: Path) -> list[tuple[str, str, str]]:
     """The prefixes in a list file; raises `ReconstructError` naming a bad line."""
     out = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue
         parts = tuple(part.strip() for part in line.split(","))
@@ -75,20 +77,23 @@ def read_lines(path: Path) -> list[tuple[str, str, str]]:
     return out
 
 
+@told_as(ReconstructError)
 def read_sample(root: Path, names: tuple[str, str, str]) -> Pair:
     """Pictures (96, H, W) in [0, 1] and target (5, H, W): normal, height, mask."""
-    images = []
+    images: list[NDArray[Any]] = []
     for number in range(1, LIGHTS + 1):
         path = root / f"{names[0]}{number}.png"
-        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if image is None:
-            raise ReconstructError(f"{path} is missing or no picture")
-        images.append(image)
+        image = read_picture(path).pixels
+        if image.ndim == 3:
+            image = image.mean(axis=2)
+        if images and image.shape != images[0].shape:
+            raise ReconstructError(f"{path} is of another size than the first picture")
+        images.append(image / (65535 if image.dtype == np.uint16 else 255))
     normals = 2 * _map(root / f"{names[2]}.mat", "normal_map") - 1
     height = _map(root / f"{names[1]}.mat", "position_map")
     mask: NDArray[np.bool_] = np.asarray((normals > -0.999).any(-1))
-    pictures = np.stack(images).astype(np.float32) / 255
-    if pictures.shape[1:] != height.shape or height.shape != mask.shape:
+    pictures = np.stack(images).astype(np.float32)
+    if pictures.shape[1:] != height.shape or normals.shape != (*height.shape, 3):
         raise ReconstructError(f"pictures and maps of {names[0]} differ in size")
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-6)
     target = np.concatenate([np.moveaxis(normals, -1, 0), height[None], mask[None]]) * mask

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from intake.errors import told_as
+from intake.trees import whole
 from reconstruct.dpps.encoding import CHANNELS, ENCODING
 from reconstruct.dpps.network import AnyRigNet, Shape
 from reconstruct.errors import ReconstructError
+from reconstruct.tensors import described, read_tensors
 
 FORMAT = "rig-weights/1"
 SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "any-rig.safetensors"
@@ -52,20 +54,14 @@ def read_weights(path: Path | None = None) -> tuple[AnyRigNet, dict[str, Any]]:
     path = path or SHIPPED
     if not path.is_file():
         raise ReconstructError(f"there are no weights at {path}; train some with `rig train`")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ReconstructError(f"{path} is not a safetensors file: {error}") from error
+    tensors, metadata = read_tensors(path)
     if metadata.get("format") != FORMAT or metadata.get("network") != "any-rig":
         raise ReconstructError(
             f"{path} holds '{metadata.get('network', 'unknown')}' weights in the format "
             f"'{metadata.get('format', 'unknown')}'; expected 'any-rig' in '{FORMAT}'"
         )
+    shape, facts = described(metadata, "shape", path), described(metadata, "facts", path)
     try:
-        shape = json.loads(metadata["shape"])
-        facts = json.loads(metadata["facts"])
         encoding, channels = shape["encoding"], shape["channels"]
         sizes = Shape.from_json(shape)
     except (KeyError, TypeError, ValueError) as error:
@@ -75,7 +71,13 @@ def read_weights(path: Path | None = None) -> tuple[AnyRigNet, dict[str, Any]]:
             f"{path} was trained on the encoding '{encoding}' with {channels} channels; this "
             f"version makes '{ENCODING}' with {CHANNELS}: use weights of this version"
         )
-    model = AnyRigNet(sizes)
+    with told_as(ReconstructError):
+        for width in (*sizes.widths, sizes.pixelwise):
+            whole(width, f"{path}: a width of the network", 1, 4096)
+    if not 2 <= len(sizes.widths) <= 8:
+        raise ReconstructError(f"{path} describes a network of {len(sizes.widths)} levels")
+    with torch.device("meta"):  # sizes alone, so that a description cannot ask for the memory
+        model = AnyRigNet(sizes)
     own = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
     wrong = sorted(set(own) ^ set(tensors)) or sorted(
         name for name in own if own[name].shape != tensors[name].shape
@@ -85,6 +87,7 @@ def read_weights(path: Path | None = None) -> tuple[AnyRigNet, dict[str, Any]]:
             f"{path} does not fit the network it describes: {len(wrong)} tensors are missing, "
             f"unknown or of another size, first '{wrong[0]}'"
         )
+    model = AnyRigNet(sizes)
     model.load_state_dict(
         {k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()},
         strict=False,

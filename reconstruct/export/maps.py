@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from intake.errors import told_as
+from intake.files import read_bytes
+from intake.pictures import MAX_RATIO, MAX_SIDE
+from intake.tiff import read_layout
 from reconstruct.errors import ReconstructError
 
 
@@ -28,17 +33,36 @@ def write_tiff(path: Path, values: NDArray[Any], description: str = "") -> None:
     )
 
 
+@told_as(ReconstructError)
 def read_tiff(path: Path) -> NDArray[Any]:
-    """Read a map; raises `ReconstructError` if it is missing or damaged."""
+    """Read a map of one page, (H, W) or (H, W, channels).
+
+    Raises
+    ------
+    ReconstructError
+        if it is missing, damaged, larger than its bytes can hold, or holds several pages
+    """
+    data = read_bytes(path)
+    layout = read_layout(io.BytesIO(data), str(path))
+    page = layout.pages[0]
+    if len(layout.full_pages) > 1:
+        raise ReconstructError(
+            f"{path} holds {len(layout.full_pages)} pages: save the map as a file of its own"
+        )
+    if max(page.width, page.height) > MAX_SIDE or page.data_bytes > MAX_RATIO * len(data) + 2**16:
+        raise ReconstructError(
+            f"{path} says that it is {page.width}×{page.height}, which its {len(data)} bytes "
+            "cannot hold"
+        )
     try:
-        values = np.asarray(tifffile.imread(path))
-        if values.size == 0 or values.ndim < 2:
-            raise ValueError("it holds no picture")
-        return values
-    except FileNotFoundError:
-        raise ReconstructError(f"there is no file {path}: is its name spelled so?") from None
-    except (OSError, ValueError, IndexError, KeyError, tifffile.TiffFileError) as error:
-        raise ReconstructError(f"{path} cannot be read as a map: {error}") from error
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            values = np.asarray(file.pages[0].asarray())
+    except Exception as error:  # tifffile raises whatever a damaged page leads it to
+        said = " ".join(str(error).split())[:200]
+        raise ReconstructError(f"{path} cannot be read as a map: {said}") from error
+    if values.shape[:2] != (page.height, page.width) or values.dtype.kind not in "biuf":
+        raise ReconstructError(f"{path} cannot be read as a map: it holds {values.dtype}")
+    return values
 
 
 def write_normals_exr(path: Path, normals: NDArray[Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intake.errors import told_as
+from intake.files import read_bytes
+from intake.trees import parse_json, whole
 from reconstruct.errors import ReconstructError
 from reconstruct.surface import Surface
+
+MAX_MESH_BYTES = 2**31
+FARTHEST = 1e9
 
 # glTF is in metres with y up (Khronos glTF 2.0, 3.4); our world is in millimetres with z up.
 _MM_Z_UP_TO_M_Y_UP = np.array(
@@ -108,14 +116,28 @@ def write_mesh(path: Path, mesh: Mesh) -> None:
     path.write_bytes(data if isinstance(data, bytes) else str(data).encode())
 
 
-def read_mesh(path: Path) -> Mesh:
-    """Read a mesh in millimetres (GLB: metres with y up); raises `ReconstructError`."""
+@told_as(ReconstructError)
+def read_mesh(path: Path, unit_mm: float | None = None) -> Mesh:
+    """Read a mesh; triangles with a corner that is no number are left out.
+
+    Parameters
+    ----------
+    unit_mm : length of the file's unit; None: metres for glTF, which says so, and millimetres
+
+    Raises
+    ------
+    ReconstructError
+        if it cannot be read, has no triangles, or one of them names a vertex that there is not
+    """
     import trimesh
 
-    if not path.is_file():
-        raise ReconstructError(f"there is no file {path}: is its name spelled so?")
+    kind = path.suffix.lower().lstrip(".")
+    data = read_bytes(path, MAX_MESH_BYTES)
+    if kind in ("glb", "gltf"):
+        _refuse_empty_promises(data, path)
     try:
-        scene = trimesh.load_scene(path, process=False)
+        # From memory and without a resolver: a mesh brings no other files with it.
+        scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, process=False)
         nodes = list(scene.graph.nodes_geometry)
         turn = np.eye(4)
         if len(nodes) == 1:  # as it is: moving or joining meshes loses their normals
@@ -123,26 +145,63 @@ def read_mesh(path: Path) -> Mesh:
             shape = scene.geometry[name]
         else:
             shape = scene.to_mesh()
-        faces = np.asarray(shape.faces, dtype=np.int64)
-        vertices = np.asarray(shape.vertices, dtype=np.float64) @ turn[:3, :3].T + turn[:3, 3]
-        normals = np.asarray(shape.vertex_normals, dtype=np.float64) @ turn[:3, :3].T
+        corners = getattr(shape, "faces", None)
+        faces = np.asarray(np.empty((0, 3)) if corners is None else corners, dtype=np.int64)
+        vertices = np.asarray(shape.vertices, dtype=np.float64).reshape(-1, 3)
+        faces = faces.reshape(-1, 3)
+        own = _ply_columns(shape) if kind == "ply" else {}
+        turn = np.asarray(turn, dtype=np.float64).reshape(4, 4)
     except Exception as error:  # trimesh raises whatever its readers meet
-        raise ReconstructError(f"{path} cannot be read as a mesh: {error}") from error
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ReconstructError(f"{path} cannot be read as a mesh: {said}") from error
     if len(faces) == 0:
-        raise ReconstructError(f"{path} holds no triangles")
-    quality = None
-    if path.suffix.lower() in (".glb", ".gltf"):
-        back = np.linalg.inv(_MM_Z_UP_TO_M_Y_UP)[:3, :3]
-        vertices = vertices @ back.T
-        normals = normals @ back.T
-    elif path.suffix.lower() == ".ply":
-        own = _ply_columns(shape)
-        if {"nx", "ny", "nz"} <= set(own):
-            normals = np.column_stack([own["nx"], own["ny"], own["nz"]])
-        if "quality" in own:
-            quality = own["quality"].astype(np.float32)
+        raise ReconstructError(f"{path} holds {len(vertices)} points and no triangles")
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        wrong = faces.min() if faces.min() < 0 else faces.max()
+        raise ReconstructError(
+            f"{path} is damaged: a triangle names vertex {wrong} of {len(vertices)}"
+        )
+    with np.errstate(all="ignore"):
+        vertices = vertices @ turn[:3, :3].T + turn[:3, 3]
+        good = np.all(np.abs(vertices) <= FARTHEST, axis=1)
+    if {"nx", "ny", "nz"} <= set(own):
+        normals = np.column_stack([own["nx"], own["ny"], own["nz"]]).astype(np.float64)
+    elif good.all():
+        normals = np.asarray(shape.vertex_normals, dtype=np.float64)
+    else:
+        normals = np.zeros_like(vertices)
+    with np.errstate(all="ignore"):
+        normals = np.where(np.abs(normals) <= 1e6, normals, 0.0) @ turn[:3, :3].T
+    quality = own["quality"].astype(np.float32) if "quality" in own else None
+    kept = good[faces].all(axis=1)
+    if not kept.any():
+        raise ReconstructError(f"{path} holds no triangle whose corners are all numbers")
+    scale = unit_mm or 1.0
+    if kind in ("glb", "gltf"):
+        scale = unit_mm or 1000.0
+        axes = np.linalg.inv(_MM_Z_UP_TO_M_Y_UP)[:3, :3].T / 1000.0
+        vertices, normals = vertices @ axes, normals @ axes
+    if not good.all():
+        number = np.cumsum(good) - 1
+        vertices, normals, faces = vertices[good], normals[good], number[faces[kept]]
+        quality = None if quality is None else quality[good]
     length = np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
-    return Mesh(vertices, faces, (normals / length).astype(np.float32), quality)
+    return Mesh(vertices * scale, faces, (normals / length).astype(np.float32), quality)
+
+
+def _refuse_empty_promises(data: bytes, path: Path) -> None:
+    """Refuse a glTF whose accessors count more than its bytes can hold (they may have none)."""
+    text = data
+    if data[:4] == b"glTF":
+        (length,) = struct.unpack("<I", data[12:16]) if len(data) >= 20 else (0,)
+        text = data[20 : 20 + length]
+    tree = parse_json(text, str(path))
+    accessors = tree.get("accessors", []) if isinstance(tree, dict) else None
+    if not isinstance(accessors, list):
+        raise ReconstructError(f"{path} is no glTF")
+    for accessor in accessors:
+        count = accessor.get("count", 0) if isinstance(accessor, dict) else None
+        whole(count, f"{path}: the count of an accessor", 0, len(data))
 
 
 def _ply_columns(shape: Any) -> dict[str, NDArray[Any]]:

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from calib.camera import Camera
+from intake.errors import told_as
+from intake.trees import read_object
 from reconstruct.errors import ReconstructError
 from reconstruct.export.maps import read_tiff, write_tiff
 from reconstruct.export.mesh import mesh_of, write_mesh
 from reconstruct.surface import Surface
 
 FORMAT = "rig-result/1"
+FARTHEST_MM = 1e9
 
 
 def write_results(surface: Surface, folder: Path, overwrite: bool = False) -> Path:
@@ -99,27 +102,31 @@ def read_results(folder: Path) -> Surface:
     folder = Path(folder)
     if not is_result(folder):
         raise ReconstructError(f"{folder} holds no result: it has no height.tif and summary.json")
-    try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        material = summary.pop("material", {})
-        form = summary.pop("format", None)
-    except (OSError, ValueError, AttributeError) as error:
-        raise ReconstructError(f"{folder / 'summary.json'} cannot be read: {error}") from error
+    with told_as(ReconstructError):
+        summary = read_object(folder / "summary.json")
+    material = summary.pop("material", {})
+    form = summary.pop("format", None)
+    if not isinstance(material, dict):
+        raise ReconstructError(f"{folder / 'summary.json'}: the material is no object")
     if form != FORMAT:
         raise ReconstructError(f"{folder} has format '{form}', this program reads {FORMAT}")
-    height = read_tiff(folder / "height.tif").astype(np.float32)
-    normals = read_tiff(folder / "normals.tif").astype(np.float32)
+    height = _numbers(folder / "height.tif")
+    normals = _numbers(folder / "normals.tif")
     camera = Camera.read(folder / "camera.json")
     sigma = _optional(folder / "uncertainty.tif", height)
     normal_sigma = _optional(folder / "normal_uncertainty.tif", height)
-    flags = folder / "flags.tif"
+    flags = np.zeros(height.shape, np.uint8)
+    if (folder / "flags.tif").is_file():
+        flags = read_tiff(folder / "flags.tif")
+        if flags.dtype != np.uint8:
+            raise ReconstructError(f"{folder / 'flags.tif'} holds {flags.dtype}, expected uint8")
     surface = Surface(
         camera,
         height,
         normals,
         sigma,
         normal_sigma,
-        read_tiff(flags) if flags.is_file() else np.zeros(height.shape, np.uint8),
+        flags,
         material,
         summary,
     )
@@ -129,7 +136,16 @@ def read_results(folder: Path) -> Surface:
     return surface
 
 
+def _numbers(path: Path) -> np.ndarray[Any, Any]:
+    """A map as float32: NaN where there is nothing, and nothing absurd."""
+    values = read_tiff(path)
+    with np.errstate(invalid="ignore"):
+        if np.any(np.abs(values) > FARTHEST_MM):
+            raise ReconstructError(f"{path} is damaged: it holds absurd numbers")
+    return values.astype(np.float32)
+
+
 def _optional(path: Path, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if path.is_file():
-        return read_tiff(path).astype(np.float32)
+        return _numbers(path)
     return np.full(like.shape, np.nan, dtype=np.float32)

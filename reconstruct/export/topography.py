@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from intake.archives import member_pieces, open_zip
+from intake.errors import told_as
+from intake.files import read_bytes
+from intake.trees import finite
 from reconstruct.errors import ReconstructError
 from reconstruct.metrology.grid import HeightGrid
 
+MAX_BYTES = 2**31
+MAX_RATIO = 1100  # more than deflate can do with heights
+MAX_POINTS = 10**8
 _MAKER = ("rig", "photometric stereo", "", "1")
 
 
@@ -35,27 +44,73 @@ def write_sdf(path: Path, grid: HeightGrid) -> None:
     sdfio.write(path, grid.z_mm * 1e-3, x_scale=step, y_scale=step, metadata=metadata)
 
 
+@told_as(ReconstructError)
 def read_topography(path: Path) -> HeightGrid:
-    """Read X3P or SDF with square sampling as a grid in mm; raises `ReconstructError`."""
-    if not path.is_file():
-        raise ReconstructError(f"there is no file {path}: is its name spelled so?")
+    """Read X3P or SDF as a grid in mm.
+
+    Where x and y are sampled at unequal steps, heights are interpolated linearly along the coarser
+    axis, so that the grid has the finer step both ways.
+
+    Raises
+    ------
+    ReconstructError
+        if it cannot be read, or holds no heights
+    """
+    data = read_bytes(path, MAX_BYTES)
+    x3p = path.suffix.lower() == ".x3p"
+    if x3p:
+        _refuse_bombs(data, path)
     try:
-        if path.suffix.lower() == ".x3p":
+        if x3p:
             import x3pio
 
-            x3p = x3pio.read(path)
-            z = np.asarray(x3p.layers[0].z, dtype=np.float64)
-            steps = (float(x3p.header.x.increment), float(x3p.header.y.increment))
+            surface = x3pio.read(io.BytesIO(data))
+            z = np.asarray(surface.layers[0].z, dtype=np.float64)
+            steps = (float(surface.header.x.increment), float(surface.header.y.increment))
         else:
             import sdfio
 
-            sdf = sdfio.read(path)
+            sdf = sdfio.read(io.BytesIO(data))
             z = np.asarray(sdf.data, dtype=np.float64)
             steps = (float(sdf.header.x_scale), float(sdf.header.y_scale))
-    except (OSError, ValueError, RuntimeError, LookupError, AttributeError, TypeError) as error:
-        raise ReconstructError(f"{path} cannot be read: {error}") from error
-    if z.ndim != 2:
+    except Exception as error:  # both raise kinds of their own and whatever damage leads them to
+        said = " ".join(str(error).split())[:200]
+        raise ReconstructError(f"{path} cannot be read: {said}") from error
+    if z.ndim != 2 or min(z.shape) < 2:
         raise ReconstructError(f"{path} holds no height map: its data are {z.shape}")
-    if not np.isclose(*steps, rtol=1e-6):
-        raise ReconstructError(f"{path} is sampled unequally in x and y: {steps} m")
-    return HeightGrid(z * 1e3, step_mm=steps[0] * 1e3)
+    x_mm, y_mm = (
+        finite(step, f"{path}: the sampling step, m,", 1e-12, 1e3) * 1e3 for step in steps
+    )
+    with np.errstate(invalid="ignore"):
+        if np.any(np.abs(z) > 1e6):
+            raise ReconstructError(f"{path} is damaged: it holds heights of kilometres")
+    step = min(x_mm, y_mm)
+    rows, columns = (
+        round((n - 1) * each / step) + 1 for n, each in zip(z.shape, (y_mm, x_mm), strict=True)
+    )
+    if rows * columns > 4 * z.size + 1000 and rows * columns > MAX_POINTS:
+        raise ReconstructError(f"{path} is sampled too unequally in x and y: {x_mm:g}, {y_mm:g} mm")
+    z = _resampled(z, rows, y_mm / step)
+    z = _resampled(z.T, columns, x_mm / step).T
+    return HeightGrid(z * 1e3, step_mm=step)
+
+
+def _resampled(z: NDArray[np.float64], count: int, ratio: float) -> NDArray[np.float64]:
+    """(count, columns) heights between rows that lie `ratio` steps apart; NaN stays NaN."""
+    if abs(ratio - 1) < 1e-6:
+        return z
+    place = np.minimum(np.arange(count) / ratio, len(z) - 1)
+    low = np.minimum(place.astype(int), len(z) - 2)
+    share = (place - low)[:, None]
+    return np.asarray(np.where(share < 1e-9, z[low], (1 - share) * z[low] + share * z[low + 1]))
+
+
+def _refuse_bombs(data: bytes, path: Path) -> None:
+    """Refuse an X3P whose members unpack to far more than they are."""
+    with open_zip(io.BytesIO(data), str(path)) as zipped:
+        members = zipped.infolist()
+        if sum(member.file_size for member in members) > MAX_RATIO * len(data) + 2**20:
+            raise ReconstructError(f"{path} would unpack to far more than it is: refused")
+        for member in members:
+            for _ in member_pieces(zipped, member, str(path)):
+                pass

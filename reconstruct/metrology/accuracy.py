@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from intake.arrays import read_npz
+from intake.errors import InputError, MissingError
 from reconstruct.errors import ReconstructError
 from reconstruct.metrology.filters import low_pass
 from reconstruct.surface import Surface
+
+FARTHEST_MM = 1e7
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,21 +35,26 @@ class Truth:
     def read(path: Path) -> Truth:
         """Read ``truth.npz``; raises `ReconstructError` if it is not one."""
         try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
-                position = np.asarray(data["position"], dtype=np.float64)
-                normal = np.asarray(data["normal"], np.float64) if "normal" in data else None
-        except FileNotFoundError:
+            data = read_npz(path)
+        except MissingError:
             raise ReconstructError(
                 f"there is no file {path} with the truth: is its name spelled so?"
             ) from None
-        except KeyError:
-            raise ReconstructError(f"{path} has no 'position': expected (H, W, 3) in mm") from None
-        except (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipFile) as error:
-            raise ReconstructError(f"{path} is no .npz file of numbers, or damaged") from error
+        except InputError as error:
+            raise ReconstructError(f"{error}: expected the .npz file of a truth") from error
+        if "position" not in data:
+            raise ReconstructError(f"{path} has no 'position': expected (H, W, 3) in mm")
+        position = np.asarray(data["position"], dtype=np.float64)
+        normal = np.asarray(data["normal"], np.float64) if "normal" in data else None
         if position.ndim != 3 or position.shape[2] != 3:
             raise ReconstructError(f"{path}: 'position' is {position.shape}, expected (H, W, 3)")
         if normal is not None and normal.shape != position.shape:
             raise ReconstructError(f"{path}: 'normal' is {normal.shape}, not {position.shape}")
+        with np.errstate(invalid="ignore"):
+            if np.any(np.abs(position) > FARTHEST_MM):
+                raise ReconstructError(f"{path}: 'position' holds {FARTHEST_MM:g} mm and more")
+            if normal is not None and np.any(np.abs(normal) > 1.1):
+                raise ReconstructError(f"{path}: 'normal' holds vectors longer than 1")
         return Truth(position, normal)
 
 

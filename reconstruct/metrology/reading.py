@@ -8,6 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from intake.arrays import read_npy
+from intake.errors import told_as
 from reconstruct.errors import ReconstructError
 from reconstruct.export.maps import read_tiff
 from reconstruct.export.mesh import read_mesh
@@ -22,7 +24,10 @@ KNOWN = "a results folder, a mesh (.ply .stl .obj .glb), .x3p, .sdf, truth.npz o
 
 
 def read_shape(
-    path: Path, step_mm: float | None = None, pitch_mm: float | None = None
+    path: Path,
+    step_mm: float | None = None,
+    pitch_mm: float | None = None,
+    unit_mm: float | None = None,
 ) -> HeightGrid:
     """Read heights over x and y from any of the files we know.
 
@@ -31,6 +36,7 @@ def read_shape(
     step_mm : of the grid, for meshes and results; None: their own
     pitch_mm : distance of neighbouring pixels of a bare map (.tif, .npy), which does not say;
         its middle is put at x = y = 0, its rows run downwards as a picture's do
+    unit_mm : of a mesh; None: metres for glTF, millimetres for the others
 
     Raises
     ------
@@ -45,7 +51,13 @@ def read_shape(
     if not path.exists():
         raise ReconstructError(f"there is no file {path}: is its name spelled so?")
     if suffix in MESHES:
-        mesh = read_mesh(path)
+        mesh = read_mesh(path, unit_mm)
+        size_mm = float(np.ptp(mesh.vertices_mm[:, :2], axis=0).max())
+        if step_mm is not None and size_mm < 8 * step_mm:
+            raise ReconstructError(
+                f"{path} is {size_mm:.3g} mm wide: if it is in metres or inches, say so with "
+                "--unit m or --unit inch"
+            )
         return seen_from_above(mesh.vertices_mm, mesh.faces, step_mm)
     if suffix in (".x3p", ".sdf"):
         return read_topography(path)
@@ -59,12 +71,13 @@ def read_shape(
 def _map(path: Path, pitch_mm: float | None) -> HeightGrid:
     if pitch_mm is None or not pitch_mm > 0:
         raise ReconstructError(f"{path} does not say how far its pixels are apart: give --pitch")
-    try:
-        z = np.load(path, allow_pickle=False) if path.suffix == ".npy" else read_tiff(path)
-    except (OSError, ValueError, EOFError) as error:
-        raise ReconstructError(f"{path} cannot be read: {error}") from error
-    if z.ndim != 2:
+    with told_as(ReconstructError):
+        z = read_npy(path) if path.suffix.lower() == ".npy" else read_tiff(path)
+    if z.ndim != 2 or min(z.shape) < 2:
         raise ReconstructError(f"{path} is {z.shape}: expected one height per pixel")
+    with np.errstate(invalid="ignore"):
+        if np.any(np.abs(z) > 1e9):
+            raise ReconstructError(f"{path} holds heights of more than 1e9 mm: is it a height map?")
     rows, columns = z.shape
     corner = (-(columns - 1) / 2 * pitch_mm, -(rows - 1) / 2 * pitch_mm)
     return HeightGrid(np.asarray(z[::-1], dtype=np.float64), pitch_mm, *corner)
@@ -96,6 +109,8 @@ def seen_from_above(
     if step_mm is None:
         edges = np.linalg.norm(corners[:, 1, :2] - corners[:, 0, :2], axis=1)
         spread = float(np.ptp(vertices_mm[:, :2], axis=0).max())
+        if not spread > 0:
+            raise ReconstructError("the mesh has no extent in x and y")
         step_mm = float(np.clip(np.median(edges), spread / 1000, spread / 50))
     low = corners[..., :2].min(axis=(0, 1))
     high = corners[..., :2].max(axis=(0, 1))

@@ -7,13 +7,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from intake.arrays import read_npy, read_npz
+from intake.errors import told_as
+from intake.pictures import read_picture
 from reconstruct.errors import ReconstructError
+from reconstruct.export.maps import read_tiff
 from reconstruct.export.mesh import read_mesh
 from reconstruct.shapes.base import HeightGrid, Shape
 
@@ -81,26 +84,20 @@ def shape_of_heights(
     return Shape(name, grid, inside, None, {"file": name, "step_mm": step_mm})
 
 
+@told_as(ReconstructError)
 def _read_map(path: Path) -> NDArray[np.float64]:
-    if not path.is_file():
-        raise ReconstructError(f"there is no file {path}: is its name spelled so?")
-    try:
-        if path.suffix.lower() in (".npy", ".npz"):
-            data = np.load(path, allow_pickle=False)
-            if isinstance(data, np.lib.npyio.NpzFile):
-                if len(data.files) != 1:
-                    names = ", ".join(data.files)
-                    raise ReconstructError(f"{path.name} holds {names}: expected one height map")
-                data = data[data.files[0]]
-        elif path.suffix.lower() == ".png":
-            data = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        else:
-            import tifffile
-
-            data = tifffile.imread(path)
-    except (ValueError, OSError) as error:
-        raise ReconstructError(f"{path} cannot be read as a height map: {error}") from error
-    if data is None or np.ndim(data) != 2:
+    kind = path.suffix.lower()
+    if kind == ".npy":
+        data = read_npy(path)
+    elif kind == ".npz":
+        arrays = read_npz(path)
+        if len(arrays) != 1:
+            names = ", ".join(arrays) or "nothing"
+            raise ReconstructError(f"{path.name} holds {names}: expected one height map")
+        data = next(iter(arrays.values()))
+    else:
+        data = read_picture(path).pixels if kind == ".png" else read_tiff(path)
+    if data.ndim != 2:
         raise ReconstructError(f"{path} is not a height map of one channel")
     return np.asarray(data, dtype=np.float64)
 

@@ -90,7 +90,7 @@ def test_evaluate_refuses_what_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(ReconstructError, match="no 'position'"):
         Truth.read(tmp_path / "t.npz")
     (tmp_path / "t.npz").write_bytes(b"rubbish")
-    with pytest.raises(ReconstructError, match=r"no \.npz file"):
+    with pytest.raises(ReconstructError, match=r"expected the \.npz file of a truth"):
         Truth.read(tmp_path / "t.npz")
 
 

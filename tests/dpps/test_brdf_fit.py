@@ -104,7 +104,7 @@ def test_files_come_back_and_others_are_refused(fitted: fit.Fit, tmp_path) -> No
         1.0, 0.2, 0.1, 0.3, 1.0
     )
     (tmp_path / "junk").write_bytes(b"{}")
-    with pytest.raises(ReconstructError, match="not a reflectance file"):
+    with pytest.raises(ReconstructError, match="not a safetensors file"):
         BrdfNetwork.read(tmp_path / "junk")
 
 

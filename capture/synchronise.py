@@ -365,8 +365,8 @@ def _frame_rate(state: CameraState) -> float | None:
 def _leave(board: LedBoard, camera: Camera) -> None:
     """Dark and disarmed, whatever happened."""
     with contextlib.suppress(DeviceError):
-        camera.disarm()
-    with contextlib.suppress(DeviceError):
         board.abort()
     with contextlib.suppress(DeviceError):
         board.off()
+    with contextlib.suppress(DeviceError):
+        camera.disarm()

@@ -21,7 +21,6 @@ from calib.plate import measure_plate
 from calib.solve import solve_lights
 from calib.views import SphereView, measure_views
 from capture.claim import Claim, claim
-from capture.leds.board import exit_on_sigterm
 from capture.plan import Plan, Shot, parse_leds
 from rig.calibrating import Order, ball_radius, find_camera, keep, target
 from rig.calibration_scene import CalibrationScene
@@ -73,14 +72,11 @@ def _walked(order: Order, workspace: Workspace, diameter: float, out: Claim) -> 
     if isinstance(stage, Stagehand):
         stage.radius_mm = radius
     ask = asker(order.yes or stage is not None)
-    with (
-        exit_on_sigterm(),
-        open_rig(config, scene=scene, config_text=text, seed=order.seed) as rig,
-    ):
+    with open_rig(config, scene=scene, config_text=text, seed=order.seed) as rig:
         views, result = _walk(rig, stage, plan, camera, radius, order, session, ask)
         ask("White plate flat on the stage, room light off")
         with showing(stage, "plate", (0.0, 0.0)):
-            rig.capture(session / "plate", plan)
+            record(rig, session / "plate", plan)
         plate = measure_plate(
             RecordedPictures(session / "plate"), camera, height_mm=order.plate_height_mm
         )
@@ -162,7 +158,7 @@ def _walk(
             take_ambient(rig, session / f"{name}-ambient.npy")
         ask("Room light off")
         with showing(stage, "ball", at):
-            rig.capture(session / name, plan)
+            record(rig, session / name, plan)
         try:
             found = measure_views(
                 RecordedPictures(session / name), camera, radius, name=name, spheres=order.spheres
@@ -194,6 +190,12 @@ def _place(
         corner = places[0] if number == 0 else places[-1]
         return np.asarray(corner * np.array([0.8, 0.8, 1.0]))
     return np.asarray(next_place(result)[0])
+
+
+def record(rig: Rig, folder: Path, plan: Plan) -> None:
+    """Take a plan; Ctrl-C ends the command after the current picture."""
+    if rig.capture(folder, plan).interrupted:
+        raise KeyboardInterrupt
 
 
 def take_ambient(rig: Rig, path: Path) -> None:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from capture.errors import PlanError
 from capture.journal import JOURNAL, PART, read_journal
-from capture.leds.board import exit_on_sigterm
 from capture.plan import Plan, format_leds, parse_leds
 from capture.runner import Progress, Summary
 from rig.config import (
@@ -89,10 +84,7 @@ def _taken(
     stagehand = stagehand_of(config)
     if stagehand is not None:
         stagehand.part(order.part)
-    with (
-        exit_on_sigterm(),
-        open_rig(config, part=order.part, seed=order.seed, config_text=text) as rig,
-    ):
+    with open_rig(config, part=order.part, seed=order.seed, config_text=text) as rig:
         test_shots: list[tuple[int, float]] = []
         if order.exposures == "auto" and not order.resume:
             exposures_us, test_shots = rig.bracket(plan)
@@ -100,14 +92,13 @@ def _taken(
             print(f"Exposures: {_in_ms(plan)} ms, from {len(test_shots)} test shots")
         for warning in (*rig.state.warnings, *calibration_warnings(workspace, config, rig)):
             print(f"Note: {warning}", file=sys.stderr)
-        with _progress() as progress, stop_on_interrupt() as stop:
+        with _progress() as progress:
             return rig.capture(
                 folder,
                 plan,
                 resume=order.resume,
                 references=references_of(workspace, order.part, rig.devices),
                 snapshots=snapshots_of(workspace),
-                stop=stop,
                 progress=progress,
                 test_shots=test_shots,
             )
@@ -257,7 +248,7 @@ def _summed_up(summary: Summary, part: str) -> str:
     return "\n".join(lines)
 
 
-# progress and signals -------------------------------------------------------------------------
+# progress -------------------------------------------------------------------------------------
 @contextmanager
 def _progress() -> Iterator[Progress]:
     """A bar with rate and time left on a terminal; silence elsewhere."""
@@ -294,24 +285,3 @@ def _progress() -> Iterator[Progress]:
             bar.update(task, completed=done, total=total, description=what)
 
         yield show
-
-
-@contextmanager
-def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C asks to stop after the current picture; the second interrupts at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-        print("Stopping after this picture; Ctrl-C again to stop at once.", file=sys.stderr)
-
-    before: Any = signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -15,10 +15,9 @@ from calib.lights import Lights
 from calib.plate import measure_plate
 from calib.validity import age_days, check_validity
 from calib.views import measure_views
-from capture.leds.board import exit_on_sigterm
 from capture.plan import Plan, Shot
 from rig.calibrating import ball_radius, pictures_at
-from rig.calibrating_live import Ask, asker, showing, take_ambient
+from rig.calibrating_live import Ask, asker, record, showing, take_ambient
 from rig.calibration_scene import CalibrationScene
 from rig.capturing import configuration
 from rig.exits import GOOD, OUT_OF_TOLERANCE, UsageError
@@ -104,10 +103,7 @@ def _live(order: Order, workspace: Workspace, lights: Lights, camera: Camera) ->
         stage.radius_mm = radius
     ask = asker(order.yes or stage is not None)
     findings: list[Finding] = []
-    with (
-        exit_on_sigterm(),
-        open_rig(config, scene=scene, config_text=text, seed=order.seed) as rig,
-    ):
+    with open_rig(config, scene=scene, config_text=text, seed=order.seed) as rig:
         for warning in check_validity(
             lights,
             board=identity_of(rig.board.identity),
@@ -117,7 +113,7 @@ def _live(order: Order, workspace: Workspace, lights: Lights, camera: Camera) ->
             print(f"Note: {warning}")
         ask("White plate flat on the stage, room light off")
         with showing(stage, "plate", (0.0, 0.0)):
-            rig.capture(folder / "plate", plan)
+            record(rig, folder / "plate", plan)
             found, worst = _sweep(rig, plan)
         findings += found
         print(f"Linearity over {len(SWEEP)} exposures: within {100 * worst:.2f} %")
@@ -142,7 +138,7 @@ def _ball(
         take_ambient(rig, folder / "ball-ambient.npy")
     ask("Room light off")
     with showing(stage, "ball", (0.0, 0.0)):
-        rig.capture(folder / "ball", plan)
+        record(rig, folder / "ball", plan)
     findings: list[Finding] = []
     for view in measure_views(RecordedPictures(folder / "ball"), camera, radius, name="ball"):
         findings += check_ball(view, lights, camera, radius)

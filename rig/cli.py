@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 
 import typer
 
-from rig.exits import exit_code, in_words
+from capture.leds.lights_off import exit_on_signals
+from rig.exits import DATA, GOOD, INTERRUPTED, UNFORESEEN, USAGE, failure, in_words
+from rig.streams import drop_output, mend_standard_streams
 
 # Threads that wait for work sleep. By default they spin, which costs a third of the processor time
 # of a reconstruction and takes it from the camera and whatever else runs. Read when the libraries
@@ -67,19 +70,54 @@ _register_all()
 
 
 def main() -> None:
-    """Run the command line; known errors become one sentence on stderr and an exit code."""
+    """Run the command line and end with its exit code; nothing but a verdict ends with 1."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it finds wrong, we say ourselves
+    mend_standard_streams()
+    code = _answered(sys.argv[1:])
     try:
-        app()
-    except KeyboardInterrupt:
+        sys.stdout.flush()
+    except OSError as error:  # what was printed could not be kept: a full disk
+        drop_output()
+        if code == GOOD:
+            code = DATA
+            print(f"rig: {in_words(error)}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _answered(arguments: list[str]) -> int:
+    """Carry out what was typed; the exit code."""
+    command = typer.main.get_command(app)
+    try:
+        with exit_on_signals(), command.make_context("rig", list(arguments)) as context:
+            command.invoke(context)
+        return GOOD
+    except typer.Exit as end:
+        return end.exit_code
+    except (KeyboardInterrupt, typer.Abort):
         print("Interrupted.", file=sys.stderr)
-        sys.exit(130)
+        return INTERRUPTED
+    except SystemExit as end:
+        # A verdict comes as an Exit: whoever else ends the program with 1 did not foresee it.
+        return end.code if isinstance(end.code, int) and end.code != 1 else UNFORESEEN
     except Exception as error:
-        code = exit_code(error)
-        if code is None:
-            raise
-        print(f"rig: {in_words(error)}", file=sys.stderr)
-        sys.exit(code)
+        show = getattr(error, "show", None)
+        if callable(show):  # a mistake in what was typed, which typer words itself
+            show()
+            return USAGE
+        code, sentence = failure(error, _workspace(arguments))
+        print(f"rig: {sentence}", file=sys.stderr)
+        return code
+
+
+def _workspace(arguments: list[str]) -> Path:
+    """The workspace that was typed; it may not be one."""
+    for number, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == "--workspace" and equals:
+            return Path(value)
+        if argument == "--workspace" and number + 1 < len(arguments):
+            return Path(arguments[number + 1])
+    return Path()
 
 
 if __name__ == "__main__":

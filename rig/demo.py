@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from calib.light_files import read_lights
-from capture.leds.board import exit_on_sigterm
 from capture.plan import Plan
 from capture.world import withdraw
 from reconstruct.export.results import read_results
@@ -115,7 +114,7 @@ class Demo:
         scene.write_truth(truth)
         plan = config.default_plan()
         render(scene, plan)
-        with exit_on_sigterm(), open_rig(config, scene=scene, seed=self.seed) as rig:
+        with open_rig(config, scene=scene, seed=self.seed) as rig:
             verdict = measure_part(rig, workspace, self.part, Job(plan=plan, truth=truth))
         steps = ", ".join(f"{step} {value:.0f} s" for step, value in verdict.seconds.items())
         self.say(f"{verdict.figures['measured_percent']:.1f} % of the picture measured ({steps})")

@@ -7,14 +7,24 @@
 | 2 | usage: a wrong option, name or configuration |
 | 3 | device: a board or camera is missing, silent or faulty |
 | 4 | data: a file or recording is missing, damaged or not sufficient |
-| 130 | interrupted |
+| 70 | unforeseen: a mistake of the program; a log holds the traceback |
+| 130 | interrupted (another signal: 128 and its number) |
 """
 
 from __future__ import annotations
 
 import errno
+import os
+import platform
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
-GOOD, OUT_OF_TOLERANCE, USAGE, DEVICE, DATA, INTERRUPTED = 0, 1, 2, 3, 4, 130
+GOOD, OUT_OF_TOLERANCE, USAGE, DEVICE, DATA, UNFORESEEN, INTERRUPTED = 0, 1, 2, 3, 4, 70, 130
+LOGS = "logs"
 
 
 class UsageError(Exception):
@@ -27,12 +37,56 @@ def exit_code(error: BaseException) -> int | None:
     """Exit code of a known error, or None for a programming error.
 
     Every error a user can cause carries an integer attribute `exit_code` (2, 3 or 4), so the
-    rooms need not know the roof.
+    rooms need not know the roof. 1 is a verdict and never an error's.
     """
     code = getattr(error, "exit_code", None)
-    if isinstance(code, int):
-        return code
+    if code in (USAGE, DEVICE, DATA):
+        return int(code)
     return DATA if isinstance(error, OSError) else None
+
+
+def failure(error: BaseException, workspace: Path | None = None) -> tuple[int, str]:
+    """Exit code and sentence of an error; the traceback of an unforeseen one goes into a log."""
+    code = exit_code(error)
+    if code is not None:
+        return code, in_words(error)
+    kind = type(error).__name__
+    first = next(iter(str(error).splitlines()), "")
+    what = f"{kind}: {first}" if first else kind
+    log = keep_log(error, workspace)
+    where = f"the traceback is in {log}" if log else "its traceback could not be written"
+    return UNFORESEEN, f"something unforeseen went wrong ({what}): {where}; please report it"
+
+
+def keep_log(error: BaseException, workspace: Path | None = None) -> Path | None:
+    """Write the traceback where there is room: the workspace, or else the user's own folders."""
+    now = datetime.now(UTC)
+    text = "\n".join(
+        [
+            f"{now.isoformat(timespec='seconds')}  {' '.join(sys.argv)}",
+            f"Python {platform.python_version()} on {platform.platform()}",
+            "".join(traceback.format_exception(error)),
+        ]
+    )
+    data = text.encode("utf-8", "backslashreplace")
+    name = f"rig-{now.strftime('%Y%m%dT%H%M%S%f')}-{os.getpid()}.log"
+    for folder in _log_folders(workspace):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
+        except (OSError, RuntimeError):  # RuntimeError: nobody knows the user's home
+            continue
+        return folder / name
+    return None
+
+
+def _log_folders(workspace: Path | None) -> Iterator[Path]:
+    if workspace is not None and (workspace / "rig.yaml").exists():
+        yield workspace.absolute() / LOGS
+    state = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA")
+    home = os.path.expanduser("~")
+    yield Path(state) / "rig" if state else Path(home) / ".local" / "state" / "rig"
+    yield Path(tempfile.gettempdir())
 
 
 _ADVICE = {

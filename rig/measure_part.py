@@ -27,7 +27,6 @@ from reconstruct.metrology.compare import compare
 from reconstruct.metrology.form import remove_form
 from reconstruct.metrology.grid import HeightGrid
 from reconstruct.surface import Flag, Surface
-from rig.capturing import stop_on_interrupt
 from rig.exits import DATA, GOOD, OUT_OF_TOLERANCE
 from rig.figures import shape_of
 from rig.reconstructing import Request, reconstruction
@@ -237,16 +236,15 @@ def measure_part(
         if job.auto_exposure:
             exposures_us, test_shots = rig.bracket(plan)
             plan = replace(plan, exposures_us=exposures_us)
-        with stop_on_interrupt() as interrupted:
-            taken = rig.capture(
-                folder,
-                plan,
-                references=references_of(workspace, part, rig.devices),
-                snapshots=snapshots_of(workspace) | known | dict(job.snapshots),
-                stop=lambda: interrupted() or stop(),
-                progress=progress,
-                test_shots=test_shots,
-            )
+        taken = rig.capture(
+            folder,
+            plan,
+            references=references_of(workspace, part, rig.devices),
+            snapshots=snapshots_of(workspace) | known | dict(job.snapshots),
+            stop=stop,
+            progress=progress,
+            test_shots=test_shots,
+        )
         if taken.interrupted:
             raise KeyboardInterrupt
         if taken.verdicts.get("unproven"):

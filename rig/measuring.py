@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from capture.errors import DeviceError
-from capture.leds.board import exit_on_sigterm
 from capture.recording import Snapshot
 from capture.world import find
 from rig import capturing
 from rig.capturing import configuration, planned
 from rig.config import Config
 from rig.doctor import check_calibration
-from rig.exits import GOOD, UsageError, exit_code, in_words
+from rig.exits import DEVICE, GOOD, UsageError, exit_code, failure
 from rig.figures import shape_of
 from rig.measure_part import (
     FORMAT,
@@ -97,10 +97,9 @@ def measure(order: Order) -> int:
         labels=order.labels,
     )
     session = _Session(order, workspace, config, text, job)
-    with exit_on_sigterm():
-        if order.part is not None:
-            return session.one(order.part)
-        return session.all(_names(order.names))
+    if order.part is not None:
+        return session.one(order.part)
+    return session.all(_names(order.names))
 
 
 def _tolerance(order: Order) -> Tolerance | None:
@@ -136,25 +135,28 @@ def _check_calibration(workspace: Workspace, config: Config) -> None:
 
 
 def _names(path: Path | None) -> Iterator[str]:
-    """Part names, one a line, as they come; empty lines and ``# comments`` are skipped."""
+    """Part names, one a line, as they come; empty lines and lines that begin with # are skipped."""
     if path is None:
         if sys.stdin.isatty():
             print("Name of the part under the dome, Enter; Ctrl-D ends.", file=sys.stderr)
-        lines = iter(sys.stdin.readline, "")
-        yield from _cleaned(lines)
+        yield from _cleaned(sys.stdin, "standard input")
         return
     try:
         with path.open(encoding="utf-8-sig") as file:
-            yield from _cleaned(iter(file.readline, ""))
+            yield from _cleaned(file, str(path))
     except FileNotFoundError:
         raise UsageError(f"there is no file {path} with part names") from None
 
 
-def _cleaned(lines: Iterator[str]) -> Iterator[str]:
-    for line in lines:
-        name = line.split("#")[0].strip()
-        if name:
-            yield name
+def _cleaned(file: TextIO, source: str) -> Iterator[str]:
+    """A name is what stands on the line: whether it can be one, `check_part_name` says."""
+    try:
+        for line in iter(file.readline, ""):
+            name = line.rstrip("\r\n")
+            if name.strip() and not name.startswith("#"):
+                yield name
+    except UnicodeDecodeError:
+        raise UsageError(f"{source} is no UTF-8 text: save it as UTF-8") from None
 
 
 @dataclass
@@ -185,12 +187,14 @@ class _Session:
                         try:
                             self._show(part)
                             worst = max(worst, self._measure(rig, part))
-                        except DeviceError:
-                            raise
                         except Exception as error:
+                            if exit_code(error) in (None, DEVICE):
+                                raise  # nobody knows what state the devices are in
                             worst = max(worst, self._failed(part, error))
                         waiting = next(names, None)
-            except DeviceError as error:
+            except UsageError:
+                raise  # the list of names is at fault, not a part
+            except Exception as error:
                 worst = max(worst, self._failed(waiting or part, error))
                 waiting = next(names, None)
         return worst
@@ -233,14 +237,12 @@ class _Session:
         return verdict.exit_code
 
     def _failed(self, part: str, error: Exception) -> int:
-        """Tell of a part that could not be measured; raises what is no known error."""
-        code = exit_code(error)
-        if code is None:
-            raise error
+        """Tell of a part that could not be measured; the exit code it stands for."""
+        code, sentence = failure(error, self.workspace.folder)
         if self.order.json:
             line = {"format": FORMAT, "part": part, "verdict": "failed", "exit_code": code}
-            print(json.dumps(line | {"error": in_words(error)}, ensure_ascii=False), flush=True)
-        print(f"rig: {part}: {in_words(error)}", file=sys.stderr, flush=True)
+            print(json.dumps(line | {"error": sentence}, ensure_ascii=False), flush=True)
+        print(f"rig: {part}: {sentence}", file=sys.stderr, flush=True)
         return code
 
     def _progress(self, line: str) -> None:

@@ -34,6 +34,7 @@ from capture.synchronise import (
 from capture.world import Scene, World, find, publish
 from rig.config import Config
 from rig.exits import UsageError
+from rig.interrupts import stop_on_interrupt
 from rig.workspace import Workspace
 
 SIMULATED = "sim://rig"
@@ -111,7 +112,10 @@ class Rig:
         progress: Progress = lambda done, total, what: None,
         test_shots: Sequence[tuple[int, float]] = (),
     ) -> Summary:
-        """Take a plan into a recording folder (its final name; see `capture.runner.Runner`)."""
+        """Take a plan into a recording folder (its final name; see `capture.runner.Runner`).
+
+        Ctrl-C ends it after the current picture: `Summary.interrupted`.
+        """
         beyond = [led for led in plan.leds if led > self.board.identity.led_count]
         if beyond:
             raise PlanError(
@@ -128,7 +132,6 @@ class Rig:
             snapshots={**kept, **(snapshots or {})},
             references=references,
             retries=self.config.plan.retries,
-            stop=stop,
             progress=progress,
             test_shots=test_shots,
         )
@@ -137,7 +140,9 @@ class Rig:
             self._replay(runner.writer)
         self._note = runner.note
         try:
-            return runner.run()
+            with stop_on_interrupt() as interrupted:
+                runner.stop = lambda: interrupted() or stop()
+                return runner.run()
         finally:
             self._note = None
 

@@ -133,8 +133,8 @@ class Workspace:
             )
         if self.unfinished_runs(part):
             raise UsageError(
-                f"part {part} has no finished run, and none that --resume could finish: "
-                "capture or import it again"
+                f"part {part} has no finished run, and 'rig capture --part {part} --resume' "
+                "cannot finish what was begun: capture or import it again"
             )
         known = ", ".join(self.part_names()[:10]) or "none"
         raise UsageError(f"there is no recording of part {part} in {self.parts} (parts: {known})")

@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -156,7 +157,10 @@ class GenICamCamera:
             listed = self._select(_listed(self._harvester, self._producers))
             self.identity = listed.identity
             try:
-                self._acquirer = self._harvester.create(listed.position)
+                # harvesters takes Ctrl-C over, for good, when it creates in the main thread.
+                with ThreadPoolExecutor(1) as elsewhere:
+                    created = elsewhere.submit(self._harvester.create, listed.position)
+                    self._acquirer = created.result()
             except Exception as error:  # genicam's exceptions share no public base
                 raise DeviceError(
                     f"camera {listed.identity.serial} cannot be opened: "

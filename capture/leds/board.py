@@ -7,10 +7,10 @@ from pathlib import Path
 from capture.leds.base import LedBoard
 from capture.leds.dialect import load_dialect
 from capture.leds.dialect_board import DialectBoard
-from capture.leds.lights_off import exit_on_sigterm
+from capture.leds.lights_off import exit_on_signals, exit_on_sigterm
 from capture.leds.rig_board import RigBoard
 
-__all__ = ["exit_on_sigterm", "open_board"]
+__all__ = ["exit_on_signals", "exit_on_sigterm", "open_board"]
 
 
 def open_board(

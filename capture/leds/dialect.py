@@ -71,6 +71,7 @@ class Dialect(_Part):
     settle_s: Annotated[float, Field(ge=0, le=5)] = 0.0
     reply_within_s: Annotated[float, Field(gt=0, le=30)] = 0.5
     keep_alive_s: Annotated[float, Field(gt=0, le=60)] | None = None
+    watchdog: bool | None = None  # it darkens by itself when the host dies; None: if kept alive
     boot: Boot = Boot()
 
     @model_validator(mode="after")
@@ -91,6 +92,11 @@ class Dialect(_Part):
             except (re.error, OverflowError, RecursionError) as error:
                 raise ValueError(f"'{pattern}' is no regular expression: {error}") from None
         return self
+
+    @property
+    def has_watchdog(self) -> bool:
+        """Whether the board puts its light out when the host falls silent."""
+        return self.keep_alive_s is not None if self.watchdog is None else self.watchdog
 
     def led_word(self, led: int) -> str:
         """How LED `led` (from 1) is named on the wire; raises `DialectError` if it has no name."""

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from capture.errors import DeviceError, DeviceTimeout
 from capture.leds.base import BoardIdentity, BoardStatus, Step, StepReport
 from capture.leds.dialect import Dialect, DialectError, Exchange, fill, fill_pattern
-from capture.leds.lights_off import forget, remember
+from capture.leds.lights_off import forget, remember, shielded
 from capture.leds.link import Link, LinkLost
+from capture.leds.supervisor import Supervisor
 
 ATTEMPTS = 3
 QUIET_S = 0.03  # a line this long silent holds no more of an old answer
@@ -47,6 +48,7 @@ class DialectBoard:
         self._wanted = False
         self._stop = threading.Event()
         self._keeper: threading.Thread | None = None
+        self._supervisor = Supervisor()
         echo = {"echo"} if "{led}" in (dialect.turn_on.reply or "") else set()
         self.identity = BoardIdentity(dialect.name, "unknown", port, led_count, frozenset(echo))
 
@@ -73,19 +75,24 @@ class DialectBoard:
 
     def close(self) -> None:
         """Lights off, port closed; never raises."""
-        with self._lock:
-            self._wanted = False
-            self._stop.set()
-            forget(self)
-            if self._link.is_open:
-                with contextlib.suppress(DeviceError):
-                    self._darken()
-                self._link.close()
-        if self._keeper is not None and self._keeper is not threading.current_thread():
-            self._keeper.join()
+        with shielded():
+            with self._lock:
+                self._wanted = False
+                self._stop.set()
+                if self._link.is_open:
+                    with contextlib.suppress(DeviceError):
+                        self._darken()
+                    self._link.close()
+                self._supervisor.dismiss()
+                forget(self)
+            if self._keeper is not None and self._keeper is not threading.current_thread():
+                self._keeper.join()
 
     def _connect(self) -> None:
         self._link.open()
+        self._supervisor.dismiss()  # of the port as it was before
+        if not self._dialect.has_watchdog:
+            self._supervisor.watch(self._link.handle, self._off_lines())
         try:
             boot = self._dialect.boot
             if boot.all_off_first and self._dialect.all_off:
@@ -104,7 +111,19 @@ class DialectBoard:
                 ) from error
         except BaseException:
             self._link.close()
+            self._supervisor.dismiss()
             raise
+
+    def _off_lines(self) -> list[bytes]:
+        """What puts every LED out, for whoever cannot ask."""
+        dialect = self._dialect
+        if dialect.all_off is not None:
+            sent = [fill(dialect.all_off.send, {"count": str(self._count)})]
+        else:
+            assert dialect.turn_off is not None
+            every = range(1, self._count + 1)
+            sent = [fill(dialect.turn_off.send, self._words(led)) for led in every]
+        return [(line + dialect.line_ending).encode("latin-1") for line in sent]
 
     # LedBoard --------------------------------------------------------------------------------
     def on(self, led: int, level: float = 1.0) -> None:
@@ -182,6 +201,7 @@ class DialectBoard:
             raise DeviceError("the LED board is not open")
         if self._link.is_open:
             return
+        self._supervisor.dismiss()  # it holds a port that has gone
         lit, self._lit = self._lit, 0
         if lit:
             raise DeviceError(f"LED {lit} did not stay lit: unplugged; take that picture again")
@@ -192,6 +212,7 @@ class DialectBoard:
         try:
             self._repeat(part, words)
         except LinkLost:
+            self._supervisor.dismiss()
             self._lit = 0
             if not between_frames:
                 raise

@@ -157,6 +157,14 @@ class Link:
         except PORT_ERRORS as error:
             raise self._lost(error) from error
 
+    @property
+    def handle(self) -> int | None:
+        """The system's number of the open port; None where it has none (``sim://``, Windows)."""
+        try:
+            return int(self._opened.fileno())
+        except (AttributeError, OSError):  # io.UnsupportedOperation is an OSError
+            return None
+
     def wire_time_s(self, byte_count: int) -> float:
         """How long so many bytes take on the wire: start, eight data and stop bit each."""
         return byte_count * 10 / self.baud

@@ -12,7 +12,7 @@ from capture.errors import DeviceError, DeviceTimeout
 from capture.leds import messages as msg
 from capture.leds.base import BoardIdentity, BoardStatus, Step, StepReport
 from capture.leds.conversation import Conversation, Garbled
-from capture.leds.lights_off import forget, remember
+from capture.leds.lights_off import forget, remember, shielded
 from capture.leds.link import Link, LinkLost, OtherBoard
 
 ATTEMPTS = 4  # of an exchange that failed by a damaged or lost line
@@ -70,19 +70,20 @@ class RigBoard:
 
     def close(self) -> None:
         """Lights off, CRC optional again, port closed; never raises. May be called twice."""
-        with self._lock:
-            self._stop.set()
-            self._wanted = False
-            forget(self)
-            if self._link.is_open:
-                with contextlib.suppress(DeviceError):
-                    self._exchange(msg.Off(), msg.Off)
-                    if self._talk.crc:
-                        self._exchange(msg.UseCrc(False), msg.UseCrc)
-                self._link.close()
-            self._forget()
-        if self._keeper is not None and self._keeper is not threading.current_thread():
-            self._keeper.join()
+        with shielded():
+            with self._lock:
+                self._stop.set()
+                self._wanted = False
+                if self._link.is_open:
+                    with contextlib.suppress(DeviceError):
+                        self._exchange(msg.Off(), msg.Off)
+                        if self._talk.crc:
+                            self._exchange(msg.UseCrc(False), msg.UseCrc)
+                    self._link.close()
+                self._forget()
+                forget(self)
+            if self._keeper is not None and self._keeper is not threading.current_thread():
+                self._keeper.join()
 
     def _forget(self) -> None:
         """The board knows nothing of us any more."""

@@ -21,12 +21,10 @@ def virtual_board(
 
     Example: rig virtual-board --leds 96
     """
-    import contextlib
     import signal
     import threading
 
     from capture.leds.bench import BenchScene
-    from capture.leds.board import exit_on_sigterm
     from capture.leds.pty_port import PtyPort
     from capture.leds.virtual import board_of
     from capture.world import WallClock, World
@@ -34,7 +32,6 @@ def virtual_board(
     world = World(BenchScene(leds), clock=WallClock())
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, lambda *_: world.pulse_exposure_active(world.clock.now_us()))
-    with exit_on_sigterm(), PtyPort(board_of(world)) as port:
+    with PtyPort(board_of(world)) as port:
         print(port.name, flush=True)
-        with contextlib.suppress(KeyboardInterrupt):  # the way to end it, so no failure
-            threading.Event().wait()
+        threading.Event().wait()

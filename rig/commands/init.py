@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
     ) -> None:
         """Write a commented rig.yaml. Asks nothing and never overwrites."""
+        from capture.claim import claim
         from rig.config import TEMPLATE, for_virtual_rig
         from rig.exits import UsageError
         from rig.workspace import Workspace
@@ -29,11 +31,12 @@ def register(app: typer.Typer) -> None:
         folder = workspace or Path()
         folder.mkdir(parents=True, exist_ok=True)
         target = Workspace.at(folder).config_file
-        try:
-            with target.open("x", encoding="utf-8") as file:
-                file.write(for_virtual_rig() if virtual_rig else TEMPLATE)
-        except FileExistsError:
-            raise UsageError(f"{target} exists and is kept: edit it, or move it away") from None
+        if os.path.lexists(target):
+            raise UsageError(f"{target} exists and is kept: edit it, or move it away")
+        with claim(target) as claimed:
+            text = for_virtual_rig() if virtual_rig else TEMPLATE
+            claimed.file.write_text(text, encoding="utf-8")
+            claimed.publish_files()
         typer.echo(f"Wrote {target}. It describes the virtual rig; edit it for yours.")
         if virtual_rig:
             typer.echo("Next: rig virtual-rig, and in another terminal rig doctor")

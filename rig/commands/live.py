@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from rig.commands import options
+
+
+@contextlib.contextmanager
+def _interrupted_in_silence() -> Iterator[None]:
+    """Ctrl-C is the way to end it."""
+    from rig.exits import INTERRUPTED
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def register(app: typer.Typer) -> None:
@@ -22,9 +35,6 @@ def register(app: typer.Typer) -> None:
         ] = 8765,
     ) -> None:
         """Show the camera's live picture with clipping, histogram, focus and LED switches."""
-        import contextlib
-
-        from capture.leds.board import exit_on_sigterm
         from rig.capturing import configuration
         from rig.live.server import listen, serve
         from rig.live.station import Station, Wish, software_triggered
@@ -33,11 +43,12 @@ def register(app: typer.Typer) -> None:
 
         config, text = configuration(Workspace.at(workspace), simulate)
         with (
-            contextlib.suppress(KeyboardInterrupt),  # the way to end it, so no failure
-            exit_on_sigterm(),
+            _interrupted_in_silence(),
+            contextlib.ExitStack() as at_the_end,
             listen(host, port) as socket,
             open_rig(software_triggered(config), part="live", config_text=text) as rig,
         ):
+            at_the_end.callback(typer.echo, "LEDs are off.")
             wish = Wish(exposure_us=rig.state.exposure_us or config.camera.exposure_ms * 1000)
             with Station(rig.board, rig.camera, wish) as station:
                 serve(
@@ -45,4 +56,3 @@ def register(app: typer.Typer) -> None:
                     socket,
                     lambda address: typer.echo(f"Open {address} and end with Ctrl-C."),
                 )
-        typer.echo("LEDs are off.")

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
+from dialect_peer import MODE_STEP, Peer
 
 from capture.errors import DeviceError
 from capture.leds import link
 from capture.leds.bench import BenchScene
-from capture.leds.board import open_board
+from capture.leds.board import exit_on_signals, open_board
 from capture.leds.pty_port import PtyPort
 from capture.leds.virtual import VirtualBoard
 from capture.world import World
@@ -73,6 +74,65 @@ def test_dark_after_a_signal(number: signal.Signals, status: int) -> None:
             process.send_signal(number)
             assert process.wait(10) == status
         assert dark_within(world, 2.0)
+
+
+# boards of a dialect, without a watchdog ---------------------------------------------------------
+DIALECT = """
+import sys, time
+from capture.leds.board import exit_on_signals, open_board
+with exit_on_signals(), open_board(sys.argv[1], dialect="mode-step", led_count=96) as board:
+    board.on(7)
+    print("lit", flush=True)
+    time.sleep(30)
+"""
+CATCHABLE = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM]
+
+
+@pytest.mark.parametrize("number", [*CATCHABLE, signal.SIGUSR1, signal.SIGRTMIN, signal.SIGKILL])
+def test_a_board_without_a_watchdog_is_dark_after_a_signal(number: int) -> None:
+    peer = Peer(MODE_STEP, banner="READY\r\n")
+    with peer.plugged_in() as port:
+        command = [sys.executable, "-c", DIALECT, port]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"lit\n"
+            heard = len(peer.heard)
+            process.send_signal(number)
+            status = process.wait(20)
+        end = time.monotonic() + 20
+        while "OFF\n" not in peer.heard[heard:] and time.monotonic() < end:
+            time.sleep(0.01)
+        assert "OFF\n" in peer.heard[heard:]
+    expected = -number if number in (signal.SIGKILL, signal.SIGINT) else 128 + number
+    assert status == expected
+
+
+def test_nobody_watches_a_board_that_was_closed() -> None:
+    peer = Peer(MODE_STEP, banner="READY\r\n")
+    with peer.plugged_in() as port:
+        with open_board(port, dialect="mode-step", led_count=96) as board:
+            process = board._supervisor._process  # type: ignore[attr-defined]
+            assert process.poll() is None
+        assert process.poll() == 0
+        assert peer.heard == "OFF\nOFF\n"
+
+
+def test_a_second_signal_does_not_keep_the_lights_on(world: World, port: str) -> None:
+    """It comes while the first one's is being answered: it waits until the board is dark."""
+    board = open_board(port)
+    board.on(7)
+    exchange = board._exchange  # type: ignore[attr-defined]
+
+    def struck(*arguments: object) -> object:
+        signal.raise_signal(signal.SIGTERM)
+        return exchange(*arguments)
+
+    board._exchange = struck  # type: ignore[attr-defined]
+    with exit_on_signals(), pytest.raises(SystemExit):
+        board.close()
+    assert dark_within(world, 0)
 
 
 def test_dark_after_a_careless_program() -> None:
@@ -151,4 +211,4 @@ def test_the_command_serves_a_board_until_it_is_told_to_stop() -> None:
             assert board.identity.led_count == 12
             board.on(12)
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(10) == 130

@@ -154,7 +154,7 @@ def live(*arguments: str, cwd: Path, end: int = signal.SIGINT) -> Iterator[str]:
             said, complaints = process.communicate(timeout=60)
     assert complaints == ""
     if end == signal.SIGINT:
-        assert process.returncode == 0
+        assert process.returncode == 130
         assert "LEDs are off" in said
 
 

@@ -1,0 +1,72 @@
+"""Standard streams that may be closed, broken or of another code page: what is said may be lost,
+what is done is not."""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import io
+import os
+import sys
+from typing import Any
+
+# Nobody is at the other end: the reader has gone, or the terminal was closed.
+_GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO, errno.ENODEV)
+
+
+class Unheard(io.FileIO):
+    """A stream whose reader may go away; what he does not hear is dropped."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            return len(memoryview(data).cast("B"))
+
+
+def _shown(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Bytes of a file's name as they are; signs that the code page lacks as ``\\u2026``."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
+
+
+def mend_standard_streams() -> None:
+    """Give the program three streams that it can use whatever it was started with.
+
+    A closed one is opened on nothing: else the next file or serial port to be opened would take
+    its number, and what is printed would go there.
+    """
+    codecs.register_error("rig", _shown)
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            if nothing != number:
+                os.dup2(nothing, number)
+                os.close(nothing)
+    if sys.stdin is None:
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)))
+    sys.stdout = _patient(1, sys.stdout, False)
+    sys.stderr = _patient(2, sys.stderr, True)
+
+
+def drop_output() -> None:
+    """Whatever waits to be printed cannot be: let it go, so that the exit code stays ours."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+
+
+def _patient(number: int, before: Any, at_once: bool) -> io.TextIOWrapper:
+    stream = io.BufferedWriter(Unheard(number, "w", closefd=False))
+    return io.TextIOWrapper(
+        stream,
+        encoding=getattr(before, "encoding", None) or "utf-8",
+        errors="rig",
+        line_buffering=at_once or os.isatty(number),
+    )

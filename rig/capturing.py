@@ -13,9 +13,12 @@ from capture.errors import PlanError
 from capture.journal import JOURNAL, PART, read_journal
 from capture.plan import Plan, format_leds, parse_leds
 from capture.runner import Progress, Summary
+from intake.errors import InputError, MissingError
+from intake.files import read_text
 from rig.config import (
     TEMPLATE,
     Config,
+    config_text,
     parse_config,
     read_config,
     read_plan_section,
@@ -109,7 +112,7 @@ def configuration(workspace: Workspace, simulate: bool) -> tuple[Config, str]:
     if simulate and not workspace.config_file.exists():
         return parse_config(TEMPLATE), TEMPLATE
     config = read_config(workspace.config_file)
-    text = workspace.config_file.read_text(encoding="utf-8-sig")
+    text = config_text(workspace.config_file)
     return (simulated(config) if simulate else config), text
 
 
@@ -153,13 +156,13 @@ def planned(order: Order, config: Config) -> Plan:
 def read_plan(path: Path, config: Config) -> Plan:
     """A plan file: our JSON, or YAML with the settings of rig.yaml's section ``plan``."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+        text = read_text(path)
+    except MissingError:
         raise UsageError(
             f"there is no plan file {path}: --plan names a .yaml or .json file that exists"
         ) from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is no UTF-8 text") from None
+    except InputError as error:
+        raise UsageError(str(error)) from None
     if path.suffix.lower() == ".json":
         try:
             return Plan.from_json(json.loads(text))

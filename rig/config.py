@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from capture.camera.base import CameraSettings
 from capture.errors import PlanError
 from capture.plan import MAX_EXPOSURE_US, MAX_LED, MAX_SETTLE_US, Plan, parse_leds
+from intake.errors import InputError, MissingError
+from intake.files import read_text
 from rig.exits import UsageError
 
 NAME = "rig.yaml"
@@ -217,16 +219,20 @@ class ConfigError(UsageError):
 
 def read_config(path: Path) -> Config:
     """Read a ``rig.yaml``; raises `ConfigError` with all its mistakes, or `UsageError`."""
+    return parse_config(config_text(path), str(path)).beside(path.parent)
+
+
+def config_text(path: Path) -> str:
+    """The text of a ``rig.yaml``; raises `UsageError`."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+        return read_text(path)
+    except MissingError:
         raise UsageError(
             f"there is no {path.name} in {path.parent}: 'rig init' writes one, "
             "or name its folder with --workspace"
         ) from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is no UTF-8 text: save it as UTF-8") from None
-    return parse_config(text, str(path)).beside(path.parent)
+    except InputError as error:
+        raise UsageError(str(error)) from None
 
 
 def parse_config(text: str, file: str = NAME) -> Config:

@@ -134,6 +134,8 @@ class SoftwareSync:
         return self._camera.configure(replace(settings, trigger="software"))
 
     def expose(self, exposure_us: float) -> float:
+        if exposure_us != self._exposure_us:  # some armed cameras apply it a frame late
+            self._camera.disarm()
         self._exposure_us = self._camera.set_exposure(exposure_us)
         return self._exposure_us
 
@@ -159,7 +161,7 @@ class SoftwareSync:
                             ) from error
                         cause = {"index": shot.index, "led": shot.led, "reason": str(error)}
                         self._note("retry", cause)
-                        self._start_afresh()
+                        self._start_afresh(attempt)
                 assert frame is not None
                 done = Taken(shot, frame, shot.led if self._names_led else None)
             if done is not None:
@@ -186,16 +188,29 @@ class SoftwareSync:
             raise DeviceError(
                 f"frame {expected} was due, the camera delivered frame {frame.frame_id}"
             )
+        told_us = frame.exposure_us
+        if told_us is not None and abs(told_us - self._exposure_us) > 0.05 * self._exposure_us:
+            raise DeviceError(
+                f"{self._exposure_us:g} µs were set, the camera exposed for {told_us:g} µs"
+            )
         self._last_id = frame.frame_id
         return frame
 
-    def _start_afresh(self) -> None:
-        """Nothing lit, nothing on its way: a late frame must not pass for the next one."""
+    def _start_afresh(self, attempt: int) -> None:
+        """Nothing lit, nothing on its way: a late frame must not pass for the next one.
+
+        Some cameras never see the first trigger after they were armed: from the second time on
+        one is spent on nothing.
+        """
         self._camera.disarm()
         with contextlib.suppress(DeviceError):  # `on` will tell, after it has reconnected
             self._board.off()
         self._camera.arm()
         self._last_id = None
+        if attempt:
+            with contextlib.suppress(DeviceTimeout):
+                self._camera.trigger()
+                self._camera.next_frame(self._exposure_us * 1e-6 + self._timeout_s)
 
 
 class _Clocked:

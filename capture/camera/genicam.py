@@ -7,6 +7,7 @@ held, one acquirer is kept for the life of the camera, and the same device seen 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -28,6 +29,7 @@ from capture.errors import DataError, DeviceError, DeviceTimeout
 
 PRODUCER_PATH = "GENICAM_GENTL64_PATH"
 _BUFFERS = 16
+REAPPEAR_S = 5.0  # how long a lost camera may take to come back
 
 
 class Listed(NamedTuple):
@@ -141,6 +143,8 @@ class GenICamCamera:
         self._exposure_us: float | None = None
         self._gain_db: float | None = None
         self._only_exposure_us: float | None = None  # of a camera that cannot change it
+        self._settings: CameraSettings | None = None
+        self._lost = False  # it failed: it may have restarted, or be unplugged
 
     def __enter__(self) -> GenICamCamera:
         self.open()
@@ -167,9 +171,15 @@ class GenICamCamera:
                     f"is another program using it? ({type(error).__name__}: {error})"
                 ) from None
             self._acquirer.num_buffers = _BUFFERS
+            self._stop_what_a_crash_left()
         except BaseException:
             self.close()
             raise
+
+    def _stop_what_a_crash_left(self) -> None:
+        """A program that died while its camera was armed has left it so: nothing could be set."""
+        with contextlib.suppress(Exception):  # a camera at rest may refuse to stop
+            self._acquirer.remote_device.node_map.AcquisitionStop.execute()
 
     def _select(self, cameras: list[Listed]) -> Listed:
         names = ", ".join(f"{c.identity.serial} ({c.identity.model})" for c in cameras) or "none"
@@ -178,7 +188,9 @@ class GenICamCamera:
             return wanted[0]
         if not wanted:
             asked = f"with serial number {self._serial}" if self._serial else "at all"
-            raise DeviceError(f"there is no camera {asked}: found {names}")
+            virtual = any(Path(path).name == "rig-virtual.cti" for path in self._producers)
+            advice = "is 'rig virtual-rig' running?" if virtual else "is it powered and linked?"
+            raise DeviceError(f"there is no camera {asked}: found {names}; {advice}")
         raise DeviceError(
             f"there are {len(wanted)} cameras, name one by its serial number "
             f"(camera: serial in rig.yaml): {names}"
@@ -187,12 +199,13 @@ class GenICamCamera:
     def close(self) -> None:
         acquirer, self._acquirer = self._acquirer, None
         harvester, self._harvester = self._harvester, None
-        try:
-            if acquirer is not None:
-                acquirer.destroy()
-        finally:
-            if harvester is not None:
-                harvester.reset()
+        self._lost = False
+        # Of a camera that has gone, each step fails once and leaves the rest to the next one.
+        steps = [] if acquirer is None else [acquirer.stop, acquirer.destroy]
+        steps += [] if harvester is None else [harvester.reset]
+        for step in steps:
+            with contextlib.suppress(Exception):
+                step()
 
     def _opened(self) -> Any:
         if self._acquirer is None:
@@ -212,7 +225,7 @@ class GenICamCamera:
         nodes = acquirer.remote_device.node_map
         names = [node.node.name for node in nodes.nodes if node.node.is_feature()]
         state = configure(nodes, settings, names)
-        self._only_exposure_us = None
+        self._only_exposure_us, self._settings = None, settings
         self._exposure_us, self._gain_db = state.exposure_us, state.gain_db
         return state
 
@@ -235,19 +248,53 @@ class GenICamCamera:
         return exposure_us
 
     def arm(self) -> None:
+        if self._lost:
+            self._reconnect()
         acquirer = self._opened()
         if acquirer.is_acquiring():
             return
         try:
             acquirer.start()
         except Exception as error:  # genicam's exceptions share no public base
+            self._lost = True
             raise DeviceError(
                 f"camera {self.identity.serial} does not start: {type(error).__name__}: {error}"
             ) from None
 
     def disarm(self) -> None:
         if self._acquirer is not None and self._acquirer.is_acquiring():
-            self._acquirer.stop()
+            try:
+                self._acquirer.stop()
+            except Exception:  # what has gone is not armed; `arm` will look for it
+                self._lost = True
+
+    def _reconnect(self) -> None:
+        """Look for a camera that was lost until it is back, and bring it into its state again.
+
+        Raises
+        ------
+        DeviceError : it does not come back.
+        """
+        serial, settings, exposure_us = self.identity.serial, self._settings, self._exposure_us
+        end = time.monotonic() + REAPPEAR_S
+        self._serial = serial
+        while True:
+            with contextlib.suppress(Exception):  # nothing can be asked of what has gone
+                self.close()
+            try:
+                self.open()
+                break
+            except DeviceError as error:
+                if time.monotonic() > end:
+                    raise DeviceError(
+                        f"camera {serial} was lost and did not come back within {REAPPEAR_S:g} s: "
+                        f"check its power and its link ({error})"
+                    ) from None
+                time.sleep(0.1)
+        if settings is not None:
+            self.configure(settings)
+        if exposure_us is not None:
+            self.set_exposure(exposure_us)
 
     def trigger(self) -> None:
         if not self._opened().is_acquiring():
@@ -258,6 +305,7 @@ class GenICamCamera:
         try:
             found[1].execute()
         except Exception as error:  # genicam's exceptions share no public base
+            self._lost = True
             raise DeviceError(
                 f"camera {self.identity.serial} refused a software trigger: {error}"
             ) from None
@@ -274,6 +322,7 @@ class GenICamCamera:
             try:
                 buffer = acquirer.try_fetch(timeout=left_s)
             except Exception as error:  # genicam's exceptions share no public base
+                self._lost = True
                 raise DeviceError(
                     f"camera {self.identity.serial} failed while a frame was awaited: "
                     f"{type(error).__name__}: {error}"

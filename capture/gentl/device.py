@@ -72,6 +72,7 @@ class VirtualDevice:
     sensor : its constants
     deliver : takes what is finished; must not wait
     room : asked before it runs on freely: False while frames are taken too slowly
+    gone : called when the camera has lost power
     """
 
     def __init__(
@@ -82,10 +83,11 @@ class VirtualDevice:
         sensor: Sensor,
         deliver: Callable[[Picture], None],
         room: Callable[[], bool] = lambda: True,
+        gone: Callable[[], None] = lambda: None,
     ) -> None:
         self.world, self.serial, self.model, self.sensor = world, serial, model, sensor
         self.names = {"vendor": "rig", "model": "Virtual GenTL camera", "serial": serial}
-        self._deliver, self._room = deliver, room
+        self._deliver, self._room, self._gone = deliver, room, gone
         self._older = OLDER if model.names == "older" else {}
         self.registers = Registers(
             features_of(model, world.scene.shape, self.names),
@@ -251,6 +253,7 @@ class VirtualDevice:
             self.disarm()
             self._defaults()
             self.gone_until_us = at_us + BOOT_US
+        self._gone()
 
     # triggers --------------------------------------------------------------------------------
     def _trigger(self, now_us: int) -> None:

@@ -36,7 +36,7 @@ class ServedCamera:
         self.owner: socket.socket | None = None
         self.stream: socket.socket | None = None
         self.making_s = 0.0  # processor time spent on pictures
-        self.device = VirtualDevice(world, serial, model, sensor, self._take, self._room)
+        self.device = VirtualDevice(world, serial, model, sensor, self._take, self._room, self.drop)
         self.pictures = SharedPictures(self.device.largest_bytes(), prepared_bytes)
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"camera-{serial}")
         self._thread.start()

@@ -140,8 +140,6 @@ class VirtualRigServer:
         if question == wire.WRITE:
             camera.device.registers.write(address, data)
             self._pace.wake()
-            if camera.device.gone_until_us is not None:
-                camera.drop()
             return b""
         if question == wire.CLOSE:
             camera.device.disarm()

@@ -1,0 +1,151 @@
+"""A whole small rig in a process of its own: board on a pty, GenTL camera, a bump under LEDs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capture.gentl import wire
+from capture.gentl.build import PRODUCER, build_firmware, build_producer, c_compiler, cxx_compiler
+from capture.gentl.server import wait_for
+from rig.config import Config, parse_config
+
+SHAPE = (48, 64)
+EXPOSURE_MS = 1.0
+PART = 3
+_built: dict[str, Path] = {}
+
+
+def built(name: str) -> Path:
+    """The producer or the firmware, compiled once a session; skips without a compiler."""
+    if (c_compiler() if name == "producer" else cxx_compiler()) is None:
+        pytest.skip("no compiler")
+    if name not in _built:
+        build = build_producer if name == "producer" else build_firmware
+        _built[name] = build(Path(tempfile.mkdtemp(prefix="rig-built-")))
+    return _built[name]
+
+
+@dataclass
+class RigProcess:
+    """A rig to plug into: its port, its producer, and a hand on what goes wrong."""
+
+    leds: int
+    port: str
+    cti: str
+    socket: Path
+    process: subprocess.Popen[bytes]
+
+    def ask(self, **order: Any) -> Any:
+        """An order to the process."""
+        return json.loads(
+            wire.ask(str(self.socket), wire.CONTROL, json.dumps(order).encode(), timeout_s=10)
+        )
+
+    def config(self, mode: str, retries: int = 2, rate_hz: float = 400.0) -> Config:
+        """The rig.yaml of somebody who has this rig."""
+        return parse_config(
+            f"board: {{port: '{self.port}', leds: {self.leds}}}\n"
+            f"camera: {{producer: '{self.cti}', serial: VC0001, trigger: {mode}, line: Line0, "
+            f"strobe_line: Line1, frame_rate_hz: {rate_hz:g}, exposure_ms: {EXPOSURE_MS}}}\n"
+            f"plan: {{settle_us: 0, retries: {retries}}}\n"
+        )
+
+
+@contextlib.contextmanager
+def rig_process(
+    folder: Path, leds: int = 8, camera: str = "readout_us=200", clock: str = "stepped"
+) -> Iterator[RigProcess]:
+    """Run a rig with a camera of this make while the context is open."""
+    cti = folder / PRODUCER
+    cti.write_bytes(built("producer").read_bytes())
+    firmware = str(built("firmware")) if clock == "wall" else ""
+    with tempfile.TemporaryDirectory(prefix="rig-") as runtime:
+        socket = Path(runtime) / "s"
+        (folder / "rig-virtual.socket").write_text(str(socket))
+        command = [sys.executable, __file__, str(socket), str(leds), camera, clock, firmware]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            try:
+                assert process.stdout is not None
+                port = process.stdout.readline().decode().strip()
+                wait_for(socket, 30.0)
+                yield RigProcess(leds, port, str(cti), socket, process)
+            finally:
+                process.kill()
+
+
+def scene(leds: int, part: int = PART) -> Any:
+    """What the camera sees: the bump under lights strong enough for 1 ms."""
+    import numpy as np
+
+    from capture.bump import Bump
+
+    class BrightBump(Bump):
+        def _shade(self, led: int) -> np.ndarray:
+            return np.float32(8.0) * super()._shade(led)
+
+    return BrightBump(SHAPE, leds, seed=part)
+
+
+def serve(socket: Path, leds: int, camera: str, clock: str, firmware: str) -> None:
+    """Serve until standard input ends."""
+    from dataclasses import replace
+
+    from capture.fault_names import fault_named
+    from capture.faults import NONE
+    from capture.gentl.features import model_of
+    from capture.gentl.server import VirtualRigServer
+    from capture.leds.firmware import BoardModel
+    from capture.leds.native import NativeFirmware, load
+    from capture.leds.pty_port import PtyPort
+    from capture.leds.virtual import VirtualBoard
+    from capture.pace import SteppedClock
+    from capture.world import WallClock, World
+
+    world = World(scene(leds), clock=SteppedClock() if clock == "stepped" else WallClock(), seed=1)
+    model = BoardModel(led_count=leds)
+    if clock == "stepped":
+        board = VirtualBoard(world, replace(model, watchdog_us=2**50, max_on_ms=3_600_000))
+    elif firmware:
+        library = load(Path(firmware))
+        board = VirtualBoard(world, model, lambda m, p, now: NativeFirmware(library, m, p, now))
+    else:
+        board = VirtualBoard(world, model)
+
+    def control(order: dict[str, Any]) -> Any:
+        device = server.cameras["VC0001"].device
+        if "faults" in order:
+            world.faults = replace(NONE, unplugged_us=20_000)
+            counts = {**board.counts, "exposure": device.exposures}
+            for name in order["faults"]:
+                world.faults = fault_named(name, counts, world.faults)
+        if "part" in order:
+            world.scene = scene(leds, order["part"])
+        log = world.log()
+        return {
+            "lit": [lit.led for lit in log if lit.off_us is None],
+            "now_us": world.clock.now_us(),
+            "last_off_us": max((lit.off_us or 0 for lit in log), default=0),
+            "exposures": device.exposures,
+        }
+
+    models = [model_of(text) for text in camera.split(";")]
+    with (
+        VirtualRigServer(world, models, socket, control) as server,
+        PtyPort(board, server.moved) as port,
+    ):
+        print(port.name, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:6])

@@ -35,6 +35,7 @@ COMMANDS = (
     "run",
     "plan",
     "store",
+    "serve",
     "live",
     "doctor",
     "demo",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -208,20 +208,10 @@ class _Session:
         return open_rig(self.config, part=part, seed=self.order.seed, config_text=self.text)
 
     def _show(self, part: str) -> None:
-        """Lay the part under the virtual rig, as an operator would under a real one."""
         check_part_name(part)
-        address = self.config.camera.address
-        if not address.startswith("sim://"):
-            stagehand = stagehand_of(self.config)
-            if stagehand is not None and part != self.shown:
-                stagehand.part(part)
-                self.shown = part
-            return
-        world = find(address)
-        if part != self.shown:
-            world.scene, self.shown = default_scene(self.config, part, self.order.seed), part
-        for led in self.job.plan.leds:  # rendered before the light goes on, not while it is
-            world.scene.irradiance(led)
+        again = part != self.shown
+        if lay_part(self.config, part, self.order.seed, self.job.plan.leds, again=again):
+            self.shown = part
 
     def _measure(self, rig: Rig, part: str) -> int:
         verdict = measure_part(rig, self.workspace, part, self.job, self._progress)
@@ -248,3 +238,28 @@ class _Session:
     def _progress(self, line: str) -> None:
         if sys.stderr.isatty():
             print(line, file=sys.stderr, flush=True)
+
+
+def lay_part(config: Config, part: str, seed: int, leds: Sequence[int], *, again: bool) -> bool:
+    """Lay a part under a virtual rig, as an operator would under a real one.
+
+    Parameters
+    ----------
+    leds : whose pictures are rendered now, before the light goes on
+    again : False if this part lies there already
+
+    Returns
+    -------
+    False if the rig is a real one: somebody else lays the part
+    """
+    if not config.camera.address.startswith("sim://"):
+        stagehand = stagehand_of(config)
+        if stagehand is not None and again:
+            stagehand.part(part)
+        return stagehand is not None
+    world = find(config.camera.address)
+    if again:
+        world.scene = default_scene(config, part, seed)
+    for led in leds:
+        world.scene.irradiance(led)
+    return True

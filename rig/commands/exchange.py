@@ -59,6 +59,10 @@ def register(app: typer.Typer) -> None:
         csv: Annotated[
             bool, typer.Option("--csv", help="The store's results as CSV, of a part or of all.")
         ] = False,
+        dfq: Annotated[
+            bool, typer.Option("--dfq", help="The store's results of a part type for Q-DAS.")
+        ] = False,
+        part_type: Annotated[str, typer.Option("--type", help="With --csv, --dfq: these.")] = "",
         workspace: options.Workspace = None,
         exposure: Annotated[
             float | None, typer.Option(help="Of a bracket: this exposure (ms), not the merge.")
@@ -73,8 +77,8 @@ def register(app: typer.Typer) -> None:
         16-bit linear pictures with lights, camera and exposure. With --csv: results of the store,
         into --out or onto the screen.
         """
-        if csv:
-            _export_csv(run, out, workspace)
+        if csv or dfq:
+            _export_store(run or "", part_type, out, workspace, dfq)
             return
         if run is None or out is None:
             from rig.exits import UsageError
@@ -106,22 +110,30 @@ def register(app: typer.Typer) -> None:
         typer.echo(f"{len(recording.leds)} pictures are now in {out}")
 
 
-def _export_csv(part: str | None, out: Path | None, workspace: Path | None) -> None:
+def _export_store(
+    part: str, part_type: str, out: Path | None, workspace: Path | None, dfq: bool
+) -> None:
     import sys
 
     from rig.exits import UsageError
+    from rig.floor.interfaces.qdas import write_dfq
     from rig.floor.store.store import Filter, open_store
     from rig.floor.store.words import write_csv
     from rig.workspace import Workspace
 
+    write = write_dfq if dfq else write_csv
     with open_store(Workspace.at(workspace)) as store:
-        runs = store.each(Filter(part=part or ""))
+        runs = store.each(Filter(part=part, part_type=part_type))
         if out is None:
-            write_csv(runs, sys.stdout)
+            write(runs, sys.stdout)
             return
+        encoding = "utf-8-sig" if dfq else "utf-8"
         try:
-            with out.open("x", encoding="utf-8", newline="") as stream:
-                count = write_csv(runs, stream)
+            with out.open("x", encoding=encoding, newline="") as stream:
+                count = write(runs, stream)
         except FileExistsError:
             raise UsageError(f"{out} exists already and is kept: name another --out") from None
+        except UsageError:
+            out.unlink()
+            raise
     typer.echo(f"{count} results are now in {out}")

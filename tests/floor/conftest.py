@@ -14,8 +14,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from calib.light_files import write_lights
+from capture.world import Scene
+from reconstruct.optics.material import Material
+from reconstruct.shapes.base import Shape
+from rig import measuring, session
+from rig.config import TEMPLATE, Config
+from rig.simulate import part_scene, scene_of, virtual_rig
 from rig.workspace import Workspace
 
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -78,3 +86,55 @@ def postgresql() -> Iterator[str]:
             subprocess.run([*control, "-m", "immediate", "stop"], **options | log)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+LEDS, SIZE = 24, 64
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A calibrated workspace of a small virtual rig with a plan for two types of parts.
+
+    Names that begin with ``flat``, ``dented`` or ``tilted`` are plates; others are the
+    catalogue's.
+    """
+    small = virtual_rig(LEDS, (SIZE, SIZE))
+
+    def scene(config: Config, part: str, seed: int) -> Scene:
+        kind = part.split("-")[0]
+        if kind not in ("flat", "dented", "tilted"):
+            return scene_of(part or "field", rig=small, bounce=False)
+        return part_scene(
+            small, Shape(part, PLATES[kind]), Material.metal("Cr", 0.15), bounce=False
+        )
+
+    monkeypatch.setattr(session, "default_scene", scene)
+    monkeypatch.setattr(measuring, "default_scene", scene)
+    monkeypatch.setattr("capture.world._worlds", {})
+    (tmp_path / "rig.yaml").write_text(
+        TEMPLATE.replace("leds: 96 ", f"leds: {LEDS} "), encoding="utf-8"
+    )
+    calibration = tmp_path / "calibration"
+    calibration.mkdir()
+    small.camera.write(calibration / "camera.json")
+    write_lights(small.lights, calibration / "lights.json", small.camera)
+    (tmp_path / "plans").mkdir()
+    for kind in ("plate", "cover"):
+        (tmp_path / "plans" / f"{kind}.yaml").write_text(
+            f"format: rig-plan/1\ntype: {kind}\ndatums: {{A: [-40, -40, -10, 40]}}\nfeatures:\n"
+            "  - {name: level, kind: angle, region: [10, -40, 40, 40], datum: A, upper: 7}\n"
+            "  - {name: flat, kind: flatness, region: [-20, -20, 20, 20], upper: 1.5}\n",
+            encoding="utf-8",
+        )
+    return Workspace.at(tmp_path)
+
+
+def _plate(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return 0.02 * np.sin(x / 9) * np.cos(y / 11)
+
+
+PLATES = {
+    "flat": _plate,
+    "dented": lambda x, y: _plate(x, y) - 4.0 * np.exp(-(x**2 + y**2) / (2 * 6.0**2)),
+    "tilted": lambda x, y: _plate(x, y) + np.where(x > 0, 0.2 * x, 0.0),
+}

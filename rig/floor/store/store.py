@@ -205,6 +205,11 @@ class Store:
         with Session(self.engine, expire_on_commit=False) as session:
             return [(run, found) for run, found in session.execute(query).all()][::-1]
 
+    def feature_names(self, part_type: str) -> list[str]:
+        """Features that the newest runs of a type have, in the order of their plan."""
+        runs = self.history(Filter(part_type=part_type), limit=5).runs
+        return list(dict.fromkeys(feature.name for run in runs for feature in run.features))
+
     def types(self) -> list[str]:
         """Part types that were measured."""
         with Session(self.engine) as session:

@@ -1,0 +1,1 @@
+"""How machines talk with the rig: MQTT, OPC UA, Q-DAS files."""

@@ -1,0 +1,232 @@
+"""Maps of a result as SVG: a picture with axes and a scale bar in mm, and where features lie."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reconstruct.errors import ReconstructError
+from reconstruct.export.maps import read_tiff
+from reconstruct.export.results import read_results
+from reconstruct.metrology.grid import HeightGrid, grid_of
+from rig.floor.store.reading import VERDICT
+
+LONGEST = 420  # points along the longer side of a map
+WIDTH = 640.0
+LEFT, TOP, BOTTOM, RIGHT = 54.0, 14.0, 44.0, 96.0
+KINDS = ("height", "deviation", "sigma")
+COLOURS = {
+    "good": "#0a7d32", "out of tolerance": "#c00d1e", "in between": "#a35c00",
+    "not sufficient": "#5b2a86",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Values on a grid, in the unit named, and their colours."""
+
+    grid: HeightGrid
+    unit: str
+    low: float
+    high: float
+    diverging: bool
+
+
+def draw_map(result: Path, kind: str, features: Sequence[Mapping[str, Any]] = ()) -> str:
+    """SVG of a result's height (mm), deviation or sigma (µm), with the features that have a place.
+
+    Raises
+    ------
+    ReconstructError
+        if the result has no such map
+    """
+    stamp = (result / "summary.json").stat().st_mtime_ns
+    drawn, picture = _drawn(result, kind, stamp)
+    return _svg(drawn, picture, features)
+
+
+def draw(drawn: Drawn, features: Sequence[Mapping[str, Any]]) -> str:
+    """SVG of values that are at hand."""
+    return _svg(drawn, _picture(drawn), features)
+
+
+@lru_cache(maxsize=48)
+def _drawn(result: Path, kind: str, _: int) -> tuple[Drawn, str]:
+    drawn = _values(result, kind)
+    return drawn, _picture(drawn)
+
+
+def _values(result: Path, kind: str) -> Drawn:
+    if kind not in KINDS:
+        raise ReconstructError(f"there is no map '{kind}': {', '.join(KINDS)}")
+    if kind == "deviation":
+        grid = _thinned(_deviation(result))
+        z = 1000 * grid.z_mm
+        reach = float(np.nanquantile(np.abs(z), 0.995)) or 1.0
+        return Drawn(grid.with_z(z), "µm", -reach, reach, True)
+    surface = read_results(result)
+    grid = _thinned(grid_of(surface))
+    if kind == "sigma":
+        if grid.sigma_mm is None:
+            raise ReconstructError("this result states no uncertainty")
+        grid = grid.with_z(1000 * np.where(grid.mask, grid.sigma_mm, np.nan))
+    low, high = np.nanquantile(grid.z_mm, [0.002, 0.998])
+    if not high > low:
+        high = low + 1e-3
+    return Drawn(grid, "mm" if kind == "height" else "µm", float(low), float(high), False)
+
+
+def _deviation(result: Path) -> HeightGrid:
+    path = result / "deviation.tif"
+    try:
+        place = json.loads((result / VERDICT).read_text(encoding="utf-8"))["deviation"]["grid"]
+        z = np.asarray(read_tiff(path), dtype=np.float64)[::-1]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ReconstructError("this result has no map of deviations") from None
+    return HeightGrid(z, place["step_mm"], place["x0_mm"], place["y0_mm"])
+
+
+def _thinned(grid: HeightGrid) -> HeightGrid:
+    step = max(1, -(-max(grid.z_mm.shape) // LONGEST))
+    sigma = None if grid.sigma_mm is None else grid.sigma_mm[::step, ::step]
+    return HeightGrid(grid.z_mm[::step, ::step], grid.step_mm * step, grid.x0_mm, grid.y0_mm, sigma)
+
+
+def _picture(drawn: Drawn) -> str:
+    share = (drawn.grid.z_mm - drawn.low) / (drawn.high - drawn.low)
+    index = np.rint(255 * np.clip(np.nan_to_num(share), 0, 1)).astype(np.uint8)
+    colours = _colours(drawn.diverging)[index]
+    alpha = np.where(drawn.grid.mask, 255, 0).astype(np.uint8)
+    pixels = np.dstack([colours, alpha])[::-1]  # y upwards
+    _, data = cv2.imencode(".png", np.ascontiguousarray(pixels))
+    return base64.b64encode(data.tobytes()).decode("ascii")
+
+
+def _colours(diverging: bool) -> NDArray[np.uint8]:
+    """(256, 3) BGR."""
+    if not diverging:
+        ramp = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_VIRIDIS)
+        return np.asarray(ramp[:, 0], dtype=np.uint8)
+    t = np.linspace(-1, 1, 256)[:, None]
+    blue, red, white = np.array([172, 102, 33]), np.array([43, 24, 178]), np.full(3, 250)
+    table = np.rint(white + np.abs(t) * (np.where(t < 0, blue, red) - white))
+    return np.asarray(table, dtype=np.uint8)
+
+
+def _svg(drawn: Drawn, picture: str, features: Sequence[Mapping[str, Any]]) -> str:
+    grid = drawn.grid
+    rows, columns = grid.z_mm.shape
+    scale = WIDTH / (columns * grid.step_mm)
+    height = rows * grid.step_mm * scale
+    x0, y1 = grid.x0_mm - grid.step_mm / 2, grid.y0_mm + (rows - 0.5) * grid.step_mm
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return LEFT + (x - x0) * scale, TOP + (y1 - y) * scale
+
+    size = (LEFT + WIDTH + RIGHT, TOP + height + BOTTOM)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]:.0f} {size[1]:.0f}" '
+        'font-family="system-ui, sans-serif" font-size="13" fill="#1b2430">',
+        f'<rect x="{LEFT}" y="{TOP}" width="{WIDTH}" height="{height:.1f}" fill="#d4d8de"/>',
+        f'<image x="{LEFT}" y="{TOP}" width="{WIDTH}" height="{height:.1f}" '
+        f'preserveAspectRatio="none" image-rendering="pixelated" '
+        f'href="data:image/png;base64,{picture}"/>',
+    ]
+    extent = columns * grid.step_mm
+    for x in _ticks(x0, x0 + extent):
+        px, _ = at(x, y1)
+        parts.append(
+            f'<path d="M{px:.1f} {TOP + height:.1f}v5" stroke="#1b2430"/>'
+            f'<text x="{px:.1f}" y="{TOP + height + 18:.1f}" text-anchor="middle">{x:g}</text>'
+        )
+    for y in _ticks(y1 - rows * grid.step_mm, y1):
+        _, py = at(x0, y)
+        parts.append(
+            f'<path d="M{LEFT - 5} {py:.1f}h5" stroke="#1b2430"/>'
+            f'<text x="{LEFT - 8}" y="{py + 4:.1f}" text-anchor="end">{y:g}</text>'
+        )
+    parts.append(
+        f'<text x="{LEFT + WIDTH:.1f}" y="{TOP + height + 36:.1f}" text-anchor="end">mm</text>'
+    )
+    bar = _round_length(extent / 4)
+    parts.append(
+        f'<rect x="{LEFT + 8}" y="{TOP + height - 26:.1f}" width="{bar * scale + 12:.1f}" '
+        f'height="22" fill="#fff" opacity=".85"/>'
+        f'<path d="M{LEFT + 14} {TOP + height - 9:.1f}h{bar * scale:.1f}" stroke="#000" '
+        f'stroke-width="3"/><text x="{LEFT + 14}" y="{TOP + height - 13:.1f}">{bar:g} mm</text>'
+    )
+    parts.append(_bar(drawn, height))
+    parts += [_outline(feature, number, at) for number, feature in enumerate(features, 1)]
+    return "".join([*parts, "</svg>"])
+
+
+def _bar(drawn: Drawn, height: float) -> str:
+    colours = _colours(drawn.diverging)
+    x = LEFT + WIDTH + 14
+    count = 32
+    each = height / count
+    boxes = []
+    for k in range(count):
+        b, g, r = (int(v) for v in colours[255 - k * 255 // (count - 1)])
+        boxes.append(
+            f'<rect x="{x}" y="{TOP + k * each:.1f}" width="16" height="{each + 0.6:.1f}" '
+            f'fill="rgb({r},{g},{b})"/>'
+        )
+    words = [
+        f'<text x="{x + 20}" y="{y:.1f}">{value:.3g}</text>'
+        for y, value in (
+            (TOP + 12, drawn.high),
+            (TOP + height / 2 + 4, (drawn.low + drawn.high) / 2),
+            (TOP + height, drawn.low),
+        )
+    ]
+    return "".join(
+        [*boxes, *words, f'<text x="{x}" y="{TOP + height + 18:.1f}">{drawn.unit}</text>']
+    )
+
+
+def _outline(feature: Mapping[str, Any], number: int, at: Any) -> str:
+    colour = COLOURS.get(str(feature.get("verdict")), "#1b2430")
+    width = 1.5 if feature.get("verdict") == "good" else 3.5
+    drawn = []
+    corners = [at(*corner) for corner in feature.get("place") or ()]
+    if corners:
+        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in corners)
+        drawn.append(f'<path d="{path}{"Z" if len(corners) > 2 else ""}"/>')
+    for defect in feature.get("defects") or ():
+        x, y = at(defect["x_mm"], defect["y_mm"])
+        drawn.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="12"/>')
+    if not drawn:
+        return ""
+    x, y = (
+        corners[0] if corners else at(feature["defects"][0]["x_mm"], feature["defects"][0]["y_mm"])
+    )
+    title = escape(f"{feature.get('name', '')}: {feature.get('verdict', '')}")
+    return (
+        f'<g fill="none" stroke="{colour}" stroke-width="{width}"><title>{title}</title>'
+        + "".join(drawn)
+        + f'</g><g font-weight="700"><circle cx="{x:.1f}" cy="{y:.1f}" r="10" fill="{colour}"/>'
+        f'<text x="{x:.1f}" y="{y + 4.5:.1f}" text-anchor="middle" fill="#fff">{number}</text></g>'
+    )
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    step = _round_length((high - low) / 5)
+    first = int(np.ceil(low / step - 1e-9))
+    return [round(k * step, 9) for k in range(first, int(np.floor(high / step + 1e-9)) + 1)]
+
+
+def _round_length(value: float) -> float:
+    """1, 2 or 5 times a power of ten, at most the value."""
+    power = 10.0 ** np.floor(np.log10(max(value, 1e-9)))
+    return float(max(k * power for k in (1, 2, 5) if k * power <= value * (1 + 1e-9)))

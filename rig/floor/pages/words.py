@@ -1,0 +1,66 @@
+"""What the pages say, in English and German. English is the key."""
+
+from __future__ import annotations
+
+LANGUAGES = {"en": "English", "de": "Deutsch"}
+
+GERMAN = {
+    "Measure": "Messen", "History": "Verlauf", "Charts": "Regelkarten", "Live": "Livebild",
+    "Instrument": "Messgerät", "Plans": "Prüfpläne", "Part": "Teil", "Part type": "Teileart",
+    "Operator": "Prüfer", "Batch": "Charge", "Start": "Start", "Stop": "Stopp",
+    "none (measure only)": "keine (nur messen)",
+    "Scan or type the part's name, then Enter": "Namen des Teils scannen oder tippen, dann Enter",
+    "Ready": "Bereit", "waiting": "wartet", "capturing": "nimmt auf",
+    "reconstructing": "rechnet", "done": "fertig", "stopping": "hält an",
+    "good": "gut", "out of tolerance": "außer Toleranz", "in between": "nicht erwiesen",
+    "not sufficient": "nicht messbar", "measured": "gemessen", "failed": "fehlgeschlagen",
+    "stopped": "angehalten", "Waiting": "Warteschlange", "Nothing waits.": "Nichts wartet.",
+    "Take out": "Herausnehmen", "Last results": "Letzte Ergebnisse", "Preview": "Vorschau",
+    "The picture taken last": "Zuletzt aufgenommenes Bild", "Result": "Ergebnis",
+    "Feature": "Merkmal", "Value": "Wert", "Limits": "Grenzen", "Verdict": "Urteil",
+    "Where": "Ort", "Height": "Höhe", "Deviation": "Abweichung", "Uncertainty": "Unsicherheit",
+    "3-D and report": "3D und Bericht", "Open the report": "Bericht öffnen",
+    "Measured at": "Gemessen am", "Search": "Suchen", "From": "Von", "To": "Bis", "all": "alle",
+    "Filter": "Filtern", "results": "Ergebnisse", "Newer": "Neuere", "Older": "Ältere",
+    "No result was found.": "Kein Ergebnis gefunden.", "Compare": "Vergleichen",
+    "Compare with": "Vergleichen mit", "All runs of this part": "Alle Läufe dieses Teils",
+    "Export as CSV": "Als CSV ausgeben", "Export as Q-DAS": "Als Q-DAS ausgeben",
+    "Notes": "Hinweise", "Figures": "Kennwerte", "Plan": "Prüfplan", "Content": "Inhalt",
+    "Calibration": "Kalibrierung", "Last check": "Letzte Prüfung", "Certificates": "Zertifikate",
+    "days old": "Tage alt", "never": "nie", "none": "keine", "Sign in": "Anmelden",
+    "Token": "Schlüssel", "This token is not known.": "Dieser Schlüssel ist nicht bekannt.",
+    "Sign out": "Abmelden", "Language": "Sprache", "Difference": "Unterschied",
+    "First run": "Erster Lauf", "Second run": "Zweiter Lauf", "Change": "Änderung",
+    "Aim, focus and expose": "Ausrichten, scharf stellen, belichten",
+    "To the content": "Zum Inhalt", "Main navigation": "Hauptnavigation",
+    "Individual values": "Einzelwerte", "Moving range": "Gleitende Spannweite",
+    "Means of subgroups": "Mittelwerte der Stichproben", "Ranges": "Spannweiten",
+    "Signals": "Signale",
+    "No signal: the process is stable.": "Kein Signal: der Prozess ist stabil.",
+    "Too few values yet.": "Noch zu wenige Werte.", "is old": "ist alt",
+    "Pictures": "Bilder", "unfinished": "unvollendet", "Text": "Text", "Rule": "Regel",
+    "Unfinished recordings": "Unvollendete Aufnahmen",
+    "Only the engineer may do that.": "Das darf nur der Ingenieur.",
+    "Escape stops the measurement.": "Escape hält die Messung an.",
+    "The connection to the rig is lost.": "Die Verbindung zum Messgerät ist unterbrochen.",
+    "Number": "Nummer", "Method": "Verfahren", "Version": "Version",
+    "Value and limits": "Wert und Grenzen",
+    "Place": "Ort", "Reason": "Grund", "Maps": "Karten", "Failed features": "Fehlerhafte Merkmale",
+    "Not found": "Nicht gefunden", "Back": "Zurück",
+}  # fmt: skip
+
+
+def translated(language: str, text: str) -> str:
+    """The text in that language; unknown texts stay as they are."""
+    return GERMAN.get(text, text) if language == "de" else text
+
+
+def language_of(cookie: str | None, accepted: str | None) -> str:
+    """The language chosen, or the first that the browser accepts and we know."""
+    if cookie in LANGUAGES:
+        return str(cookie)
+    for part in (accepted or "").split(","):
+        code = part.split(";")[0].strip()[:2].lower()
+        if code in LANGUAGES:
+            return code
+    return "en"

@@ -1,0 +1,1 @@
+"""Whether the gauge is capable: repeatability, gauge R&R, linearity; control charts."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rig.commands import options
+
+if TYPE_CHECKING:
+    from rig.floor.pages.running import Offer
 
 Host = Annotated[
     str, typer.Option(help="Address to serve on; others than loopback need tokens and TLS.")
@@ -18,6 +22,23 @@ Tokens = Annotated[
 ]
 Certificate = Annotated[Path | None, typer.Option("--tls-cert", help="Certificate, PEM.")]
 Key = Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM.")]
+
+
+def serve_until_interrupted(offer: Offer, page: str = "") -> None:
+    """Serve; Ctrl-C is the way to end it, so it is silent about that."""
+    from rig.exits import INTERRUPTED
+    from rig.floor.pages.running import run
+
+    with contextlib.ExitStack() as at_the_end:
+
+        def ready(address: str) -> None:
+            at_the_end.callback(typer.echo, "LEDs are off.")
+            typer.echo(f"Open {address}{page} and end with Ctrl-C.")
+
+        try:
+            run(offer, ready)
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
 
 
 def register(app: typer.Typer) -> None:
@@ -39,9 +60,9 @@ def register(app: typer.Typer) -> None:
         Everything works offline. One measurement runs at a time, others wait. Other machines
         reach it only with --host, --tokens, --tls-cert and --tls-key.
         """
-        from rig.floor.pages.running import Offer, run
+        from rig.floor.pages.running import Offer
 
-        run(
-            Offer(workspace, simulate, seed, method, device, host, port, tokens, tls_cert, tls_key),
-            lambda address: typer.echo(f"Open {address} and end with Ctrl-C."),
+        offer = Offer(
+            workspace, simulate, seed, method, device, host, port, tokens, tls_cert, tls_key
         )
+        serve_until_interrupted(offer)

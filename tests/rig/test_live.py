@@ -213,7 +213,7 @@ def test_leaves_no_led_on_and_lets_nobody_else_in(tmp_path, end):
 
 def test_a_port_that_is_taken_is_one_sentence(tmp_path):
     with live("--simulate", cwd=tmp_path) as address:
-        taken = address.rsplit(":", 1)[1].strip("/")
+        taken = address.rsplit(":", 1)[1].split("/")[0]
         second = subprocess.run(
             [*RIG, "live", "--simulate", "--port", taken],
             cwd=tmp_path,
@@ -276,7 +276,7 @@ def test_shows_and_switches_in_a_browser(tmp_path):
         async with browser(address, tmp_path / "profile") as page:
             await page.until("Number(document.body?.dataset.frames) > 2")
             delivered = await page.run(
-                "fetch('/state').then(a => a.json()).then(s => s.reading.width)"
+                "fetch('/live/state').then(a => a.json()).then(s => s.reading.width)"
             )
             shown = await page.until("document.getElementById('picture').naturalWidth")
             assert shown == delivered

@@ -29,6 +29,7 @@ class Offer:
     tokens: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+    live: bool = False  # open the devices at once, for the live picture
 
 
 def run(offer: Offer, ready: Callable[[str], None]) -> None:
@@ -52,5 +53,7 @@ def run(offer: Offer, ready: Callable[[str], None]) -> None:
     with contextlib.ExitStack() as stack:
         socket = stack.enter_context(listen(offer.host, offer.port))
         worker = stack.enter_context(Worker(bench))
+        if offer.live:
+            worker.hold_live()
         server = serve(worker, access, socket, ready, tls)
         server.run(sockets=[socket])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import math
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from rig.capturing import Order as CaptureOrder
 from rig.capturing import planned
 from rig.config import Config
 from rig.doctor import check_calibration
-from rig.exits import UsageError, exit_code, in_words
+from rig.exits import DEVICE, UNFORESEEN, UsageError, failure
 from rig.floor.plans.judge import check_references, inspector
 from rig.floor.plans.model import read_plan
 from rig.floor.scale import scale_sigma
@@ -32,7 +31,6 @@ from rig.workspace import Workspace, check_part_name
 IDLE_S = 120.0  # then the devices are closed, so that other programs find them free
 LEASE_S = 6.0  # how long the live picture goes on after the last page asked for it
 KEPT = 20  # finished tickets that the page still shows
-UNFORESEEN = 70
 
 
 @dataclass(frozen=True)
@@ -99,6 +97,7 @@ class Worker:
         self._closing = False
         self._live_until = 0.0
         self._live_fault = ""
+        self._live_error: Exception | None = None
         self._station: Station | None = None
         self._devices = contextlib.ExitStack()
         self._rig: Rig | None = None
@@ -182,9 +181,18 @@ class Worker:
     def live(self) -> Station | None:
         """The live station, for the next seconds; None while it starts or the rig measures."""
         with self._changed:
-            self._live_until = time.monotonic() + LEASE_S
+            self._live_until = max(self._live_until, time.monotonic() + LEASE_S)
             self._changed.notify_all()
             return self._station
+
+    def hold_live(self) -> None:
+        """Begin the live picture and keep it; raises what kept the devices from opening."""
+        with self._changed:
+            self._live_until = math.inf
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._station is not None or self._live_error)
+            if self._live_error is not None:
+                raise self._live_error
 
     @property
     def live_fault(self) -> str:
@@ -239,13 +247,10 @@ class Worker:
             self._dark()
             self._end(state="stopped", error="stopped; the lights are off", code=130)
         except Exception as error:
-            code = exit_code(error)
-            if code is None:
-                traceback.print_exc(file=sys.stderr)
-            if isinstance(error, DeviceError) or code is None:
+            code, said = failure(error, self.bench.workspace.folder)
+            if code in (DEVICE, UNFORESEEN):  # nobody knows what state the devices are in
                 self._close_devices()
-            said = in_words(error) if code is not None else f"unforeseen: {error!r}"
-            self._end(state="failed", error=said, code=UNFORESEEN if code is None else code)
+            self._end(state="failed", error=said, code=code)
         else:
             self._remember(verdict)
 
@@ -329,11 +334,11 @@ class Worker:
                             self._version += 1
                             self._changed.notify_all()
         except Exception as error:
-            if exit_code(error) is None:
-                raise
+            _, said = failure(error, self.bench.workspace.folder)
             with self._changed:
-                self._live_fault = in_words(error)
+                self._live_fault, self._live_error = said, error
                 self._live_until = 0.0
+                self._changed.notify_all()
 
     def _until_nobody_looks(self) -> None:
         with self._changed:
@@ -341,7 +346,7 @@ class Worker:
                 left = self._live_until - time.monotonic()
                 if left <= 0:
                     return
-                self._changed.wait(left)
+                self._changed.wait(min(left, LEASE_S))
 
     # telling ---------------------------------------------------------------------------------
     def _update(self, **changes: Any) -> None:

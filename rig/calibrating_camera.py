@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -129,6 +128,7 @@ def _folder(folder: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
 
 
 def _live(order: Order, board: Board) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    from rig.calibrating_live import asker
     from rig.calibration_scene import BoardScene
     from rig.capturing import configuration
     from rig.session import open_rig
@@ -137,6 +137,7 @@ def _live(order: Order, board: Board) -> Iterator[tuple[str, NDArray[np.uint8]]]
     config, text = configuration(workspace, order.simulate)
     scene = BoardScene(board, order.views, order.seed) if order.simulate else None
     stagehand = stagehand_of(config)
+    ask = asker(False)
     with open_rig(config, scene=scene, config_text=text, seed=order.seed) as rig:
         for number in range(1, order.views + 1):
             last = number == order.views
@@ -146,8 +147,7 @@ def _live(order: Order, board: Board) -> Iterator[tuple[str, NDArray[np.uint8]]]
                 stagehand.board(number - 1, order.views, **asdict(board))
             elif not order.yes:
                 where = "flat on the stage" if last else "elsewhere, tilted another way"
-                print(f"View {number} of {order.views}: board {where}, room light on; then Enter")
-                sys.stdin.readline()
+                ask(f"View {number} of {order.views}: board {where}, room light on")
             exposure = rig.sync.expose(config.camera.exposure_ms * 1000)
             shot = Shot(0, "dark", 0, 1.0, exposure, 0)
             picture = next(iter(rig.sync.take([shot], 1)))

@@ -63,10 +63,13 @@ def drop_output() -> None:
 
 
 def _patient(number: int, before: Any, at_once: bool) -> io.TextIOWrapper:
-    stream = io.BufferedWriter(Unheard(number, "w", closefd=False))
+    file = Unheard(number, "w", closefd=False)
+    unbuffered = bool(getattr(before, "write_through", False))  # python -u
+    stream: Any = file if unbuffered else io.BufferedWriter(file)
     return io.TextIOWrapper(
         stream,
         encoding=getattr(before, "encoding", None) or "utf-8",
         errors="rig",
         line_buffering=at_once or os.isatty(number),
+        write_through=unbuffered,
     )

@@ -25,12 +25,13 @@ from capture.verify import verify
 from reconstruct.export.maps import write_tiff
 from reconstruct.metrology.compare import compare
 from reconstruct.metrology.form import remove_form
-from reconstruct.metrology.grid import HeightGrid
+from reconstruct.metrology.grid import HeightGrid, grid_of
 from reconstruct.surface import Flag, Surface
 from rig.exits import DATA, GOOD, OUT_OF_TOLERANCE
 from rig.figures import shape_of
 from rig.reconstructing import Request, reconstruction
 from rig.report.result import REPORT
+from rig.report.verdict import put_verdict_first
 from rig.session import Rig, references_of, snapshots_of
 from rig.workspace import Workspace
 
@@ -60,11 +61,16 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Labels:
-    """What the person at the rig says of a part; kept with its verdict."""
+    """What is known of a measurement besides its figures; kept with its verdict.
+
+    `instrument` is the rig's name, `certificate` the acceptance in force.
+    """
 
     part_type: str = ""
     operator: str = ""
     batch: str = ""
+    instrument: str = ""
+    certificate: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,6 +300,10 @@ def measure_part(
             measured_at,
         )
         keep_verdict(verdict, claimed.work, found.deviation_map)
+        height = grid_of(surface) if found.features and found.deviation_map is None else None
+        put_verdict_first(
+            claimed.work / REPORT, verdict.kept(), surface.summary, found.deviation_map, height
+        )
     return verdict
 
 

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -94,7 +94,7 @@ def measure(order: Order) -> int:
         height_sigma_mm=order.height_sigma_mm,
         inspect=order.inspect,
         snapshots=order.snapshots,
-        labels=order.labels,
+        labels=replace(order.labels, instrument=config.instrument or workspace.folder.name),
     )
     session = _Session(order, workspace, config, text, job)
     if order.part is not None:

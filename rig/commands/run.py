@@ -68,6 +68,7 @@ def register(app: typer.Typer) -> None:
         --watch the worst of all parts is the exit code, and one that fails does not end the rest.
         """
         from rig.exits import UsageError
+        from rig.floor.scale import certificate_in_force, scale_sigma
         from rig.floor.store.remember import remember
         from rig.measure_part import Labels, Verdict
         from rig.measuring import Order, measure
@@ -82,7 +83,6 @@ def register(app: typer.Typer) -> None:
         if part_type is not None:
             from rig.floor.plans.judge import check_references, inspector
             from rig.floor.plans.model import read_plan
-            from rig.floor.scale import scale_sigma
 
             if tolerance is not None or reference is not None:
                 raise UsageError("--type brings its own tolerances: leave --tolerance out")
@@ -112,7 +112,9 @@ def register(app: typer.Typer) -> None:
                     seed=seed,
                     json=json,
                     workspace=workspace,
-                    labels=Labels(part_type or "", operator, batch),
+                    labels=Labels(
+                        part_type or "", operator, batch, certificate=certificate_in_force(space)
+                    ),
                     inspect=inspect,
                     snapshots=snapshots,
                     after=after,

@@ -1,4 +1,4 @@
-"""How sure the scale of lengths across the picture is."""
+"""What the acceptance in force says: its name, and how sure the scale of lengths is."""
 
 from __future__ import annotations
 
@@ -18,3 +18,9 @@ def scale_sigma(workspace: Workspace) -> float:
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return 0.0
+
+
+def certificate_in_force(workspace: Workspace) -> str:
+    """Name of the newest certificate of acceptance; empty without one."""
+    found = sorted((workspace.folder / CERTIFICATES).glob("*/certificate.json"))
+    return found[-1].parent.name if found else ""

@@ -248,3 +248,31 @@ def test_heights_are_right(bench):
         error = surface.height_mm - truth["position"][..., 2]
     error -= np.nanmean(error)
     assert np.sqrt(np.nanmean(error**2)) < 1.0
+
+
+def test_the_report_says_the_verdict_first(bench):
+    (bench / "plans").mkdir()
+    (bench / "plans" / "field.yaml").write_text(
+        "format: rig-plan/1\ntype: field\nfeatures:\n"
+        "  - {name: even, kind: flatness, region: [-20, -20, 20, 20], upper: 0.001}\n",
+        encoding="utf-8",
+    )
+    result = run(
+        bench, "--part", "field-1", "--type", "field", "--operator", "Ada & Co", "--json"
+    )
+    assert result.exit_code == 1
+    verdict = verdict_of(result)
+    page = Path(verdict["report"]).read_text(encoding="utf-8")
+    head = page[page.index("<!--verdict-->") : page.index("<h2>Surface</h2>")]
+    for said in ("OUT OF TOLERANCE", "even", "Ada &amp; Co", "<svg", "ISO 14253-1"):
+        assert said in head
+    assert str(bench) not in head
+    kept = Path(verdict["recording"]) / "snapshot" / "inspection_plan.yaml"
+    assert kept.read_text(encoding="utf-8").startswith("format: rig-plan/1")
+    listed = CliRunner().invoke(app, ["list", "--json", "--workspace", str(bench)])
+    assert json.loads(listed.stdout)[0]["features"][0]["verdict"] == "out of tolerance"
+
+
+def test_a_plan_brings_its_own_tolerances(bench):
+    refused = run(bench, "--part", "field-1", "--type", "field", "--tolerance", "1")
+    assert "leave --tolerance out" in str(refused.exception)

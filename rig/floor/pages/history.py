@@ -15,12 +15,12 @@ from reconstruct.metrology.grid import HeightGrid
 from rig.exits import UsageError
 from rig.figures import shape_of
 from rig.floor.pages.app import floor_of
-from rig.floor.pages.maps import Drawn, draw, draw_map
 from rig.floor.pages.views import file_of, instrument_view, view_of
 from rig.floor.plans.model import known_types, read_plan
 from rig.floor.store.store import Filter, Store
 from rig.floor.store.words import write_csv
 from rig.floor.study.charts import chart_of
+from rig.report.maps import Drawn, draw, draw_map
 
 router = APIRouter(include_in_schema=False)
 PER_PAGE = 50

@@ -21,8 +21,9 @@ from rig.doctor import check_calibration
 from rig.exits import DEVICE, UNFORESEEN, UsageError, failure
 from rig.floor.plans.judge import check_references, inspector
 from rig.floor.plans.model import read_plan
-from rig.floor.scale import scale_sigma
+from rig.floor.scale import certificate_in_force, scale_sigma
 from rig.floor.store.remember import remember
+from rig.floor.store.store import name_of_rig
 from rig.live.station import Station, Wish, software_triggered
 from rig.measure_part import Job, Labels, Verdict, measure_part
 from rig.session import Rig
@@ -263,6 +264,11 @@ class Worker:
         for finding in check_calibration(workspace, config):
             if finding.state == "note":
                 raise UsageError(f"there is no calibration/{finding.name}: {finding.advice}")
+        labels = replace(
+            labels,
+            instrument=name_of_rig(config, workspace),
+            certificate=certificate_in_force(workspace),
+        )
         job = Job(
             plan=planned(CaptureOrder(part=part), config),
             method=self.bench.method,

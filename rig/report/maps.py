@@ -19,7 +19,6 @@ from reconstruct.errors import ReconstructError
 from reconstruct.export.maps import read_tiff
 from reconstruct.export.results import read_results
 from reconstruct.metrology.grid import HeightGrid, grid_of
-from rig.floor.store.reading import VERDICT
 
 LONGEST = 420  # points along the longer side of a map
 WIDTH = 640.0
@@ -70,12 +69,12 @@ def _values(result: Path, kind: str) -> Drawn:
     if kind not in KINDS:
         raise ReconstructError(f"there is no map '{kind}': {', '.join(KINDS)}")
     if kind == "deviation":
-        grid = _thinned(_deviation(result))
+        grid = thinned(_deviation(result))
         z = 1000 * grid.z_mm
         reach = float(np.nanquantile(np.abs(z), 0.995)) or 1.0
         return Drawn(grid.with_z(z), "µm", -reach, reach, True)
     surface = read_results(result)
-    grid = _thinned(grid_of(surface))
+    grid = thinned(grid_of(surface))
     if kind == "sigma":
         if grid.sigma_mm is None:
             raise ReconstructError("this result states no uncertainty")
@@ -89,14 +88,17 @@ def _values(result: Path, kind: str) -> Drawn:
 def _deviation(result: Path) -> HeightGrid:
     path = result / "deviation.tif"
     try:
-        place = json.loads((result / VERDICT).read_text(encoding="utf-8"))["deviation"]["grid"]
+        place = json.loads((result / "verdict.json").read_text(encoding="utf-8"))["deviation"][
+            "grid"
+        ]
         z = np.asarray(read_tiff(path), dtype=np.float64)[::-1]
     except (OSError, ValueError, KeyError, TypeError):
         raise ReconstructError("this result has no map of deviations") from None
     return HeightGrid(z, place["step_mm"], place["x0_mm"], place["y0_mm"])
 
 
-def _thinned(grid: HeightGrid) -> HeightGrid:
+def thinned(grid: HeightGrid) -> HeightGrid:
+    """Every so many points only, so that the longer side has at most `LONGEST`."""
     step = max(1, -(-max(grid.z_mm.shape) // LONGEST))
     sigma = None if grid.sigma_mm is None else grid.sigma_mm[::step, ::step]
     return HeightGrid(grid.z_mm[::step, ::step], grid.step_mm * step, grid.x0_mm, grid.y0_mm, sigma)

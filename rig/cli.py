@@ -35,6 +35,7 @@ COMMANDS = (
     "run",
     "plan",
     "store",
+    "study",
     "serve",
     "live",
     "doctor",

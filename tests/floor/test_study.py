@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from conftest import lay_result
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from rig.cli import app
 from rig.exits import UsageError
+from rig.floor.store.store import open_store
 from rig.floor.study.msa import gauge_rr, linearity, repeatability
 from rig.floor.study.spc import individuals, means_and_ranges, western_electric
 
@@ -176,3 +182,69 @@ def test_means_and_ranges_of_subgroups():
     assert ranges.centre == pytest.approx(2.326, rel=0.1)
     x[100:105] += 4
     assert any(s.index == 20 for s in means_and_ranges(x, 5)[0].signals)
+
+
+# the command ------------------------------------------------------------------------------------
+def laid(workspace, values: np.ndarray) -> None:
+    """Runs in the store: parts × operators × trials of a feature 'step'."""
+    minute = 0
+    with open_store(workspace) as store:
+        for p, o, t in np.ndindex(values.shape):
+            feature = {
+                "name": "step", "kind": "step", "unit": "mm", "value": float(values[p, o, t]),
+                "sigma": 0.2, "nominal": 0.0, "lower": -4.0, "upper": 4.0, "verdict": "good",
+                "reason": "",
+            }  # fmt: skip
+            result = lay_result(
+                workspace.folder, f"P{p:02d}", minute, features=[feature], part_type="plate",
+                operator="ABC"[o], batch="study",
+            )  # fmt: skip
+            store.put(result)
+            minute += 1
+
+
+def rig(workspace, *arguments: str):
+    return CliRunner().invoke(app, ["study", *arguments, "--workspace", str(workspace.folder)])
+
+
+def test_a_study_of_runs_that_exist(workspace, tmp_path):
+    laid(workspace, AIAG)
+    out = tmp_path / "study.html"
+    wanted = ("--type", "plate", "--feature", "step", "--batch", "study")
+    said = rig(workspace, "gauge-rr", *wanted, "--out", str(out))
+    assert said.exit_code == 0, said.exception
+    assert "27.9 % of TV" in said.stdout
+    assert "0.2 mm, 1.00 of the scatter EV" in said.stdout
+    assert "<svg" in out.read_text(encoding="utf-8")
+    found = json.loads(rig(workspace, "gauge-rr", *wanted, "--json").stdout)
+    assert found["percent_of_tolerance"]["grr"] == pytest.approx(600 * 0.302372 / 8, rel=1e-5)
+    refused = rig(workspace, "repeatability", *wanted)
+    assert "these are 10 parts" in str(refused.exception)
+    known = ",".join(f"P{p:02d}={AIAG[p].mean():.6f}" for p in range(10))
+    assert "linear and unbiased" in rig(workspace, "linearity", *wanted, "--known", known).stdout
+
+
+def test_a_gap_in_a_study_is_named(workspace):
+    laid(workspace, AIAG[:3])
+    with open_store(workspace) as store:
+        store.put(lay_result(workspace.folder, "P77", 999, part_type="plate", operator="A",
+                             features=[{"name": "step", "value": 1.0}]))  # fmt: skip
+    refused = rig(workspace, "gauge-rr", "--type", "plate", "--feature", "step")
+    assert "P77 by B" in str(refused.exception)
+    nothing = rig(workspace, "gauge-rr", "--type", "plate", "--feature", "no")
+    assert "it has: step" in str(nothing.exception)
+
+
+def test_a_guided_study_measures_what_is_missing(bench):
+    wanted = ("gauge-rr", "--type", "plate", "--feature", "flat", "--parts", "flat-1,dented-1",
+              "--operators", "Ada,Grace", "--trials", "2",
+              "--method", "halfvector", "--yes")  # fmt: skip
+    said = rig(bench, *wanted)
+    assert said.exit_code == 0, (said.exception, said.stdout)
+    assert "8 measurements are complete" in said.stdout
+    assert "distinct categories" in said.stdout
+    with open_store(bench) as store:
+        assert store.history().total == 8
+    assert rig(bench, *wanted).exit_code == 0
+    with open_store(bench) as store:
+        assert store.history().total == 8, "a complete study is not measured again"

@@ -15,11 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.evidence import GRID, Check, Evidence, Judgement, Reference, darkest
+from capture.evidence import (
+    GRID,
+    Check,
+    Evidence,
+    Judgement,
+    Reference,
+    Thumbnail,
+    darkest,
+)
 from capture.resemblance import check_references, light_of, resemblance
+from capture.stray_light import NOTHING, Stray, stray_light
 
 # Shares of the light that an LED gives; a stuck or coupled LED adds about 1, a dead one gives 0.
-DARK_EXCESS = 0.05
+DARK_EXCESS = 0.01
 AMBIENT_EXCESS = 0.15
 DEAD_BELOW = 0.03
 BRIGHT_DARK = 0.05  # of full scale: a dark frame of a test pattern, or of a bright room
@@ -175,13 +184,18 @@ def check_light(frames: Sequence[Evidence], black: float) -> dict[int, Check]:
     floor = 0.002  # of full scale: what noise and dark current may do to a cell
     ambient = _level(base) - black
     found: dict[int, Check] = {}
-    for frame in frames:
-        if frame.kind != "dark":
-            continue
+    dark = [frame for frame in frames if frame.kind == "dark"]
+    strays = dict(zip((f.index for f in dark), _strays(frames, dark, base), strict=True))
+    leds = [frame.led for frame in frames if frame.kind == "light"]
+    for frame in dark:
+        stray = strays[frame.index]
         more = _level(frame.thumbnail - base)
         if more > max(floor, DARK_EXCESS * typical):
             why = f"not dark: {100 * more / max(typical, floor):.0f} % of what an LED gives"
             found[frame.index] = Check("fail", why)
+        elif stray.certain:
+            why = f"not dark: it holds {100 * stray.share:.1f} % of an LED's light"
+            found[frame.index] = Check("fail", f"{why}, by its looks LED {leds[stray.candidate]}")
         else:
             found[frame.index] = Check("pass", f"dark to {more:.4f} of full scale")
     bright = [index for index, check in found.items() if check.state == "fail"]
@@ -216,6 +230,19 @@ def check_light(frames: Sequence[Evidence], black: float) -> dict[int, Check]:
     return found
 
 
+def _strays(frames: Sequence[Evidence], asked: Sequence[Evidence], base: Thumbnail) -> list[Stray]:
+    """Light of other LEDs in dark frames or repetitions, by the pictures of this very pass."""
+    lights = [frame for frame in frames if frame.kind == "light"]
+    if not lights or not asked:
+        return [NOTHING] * len(asked)
+    candidates = light_of(np.stack([frame.thumbnail for frame in lights]), base)
+    pictures = light_of(np.stack([frame.thumbnail for frame in asked]), base)
+    place = {frame.led: n for n, frame in enumerate(lights)}
+    known = [place.get(frame.led, -1) for frame in asked]
+    own = None if asked[0].kind == "dark" else candidates[known]
+    return stray_light(pictures, own, candidates, known)
+
+
 def _neighbours(index: int, darks: Sequence[int]) -> list[int]:
     before = [dark for dark in darks if dark < index]
     after = [dark for dark in darks if dark > index]
@@ -238,6 +265,12 @@ def check_repeat(frames: Sequence[Evidence]) -> dict[int, Check]:
     if not np.isfinite(miss):
         why = "too few unclipped cells to compare the first LED with its repetition"
         return {repeat.index: Check("unknown", why)}
+    stray = _strays(frames, [repeat], base)[0]
+    if stray.certain:
+        others = [f.led for f in frames if f.kind == "light"]
+        why = f"LED {repeat.led} again holds {100 * stray.share:.1f} % of another LED's light"
+        check = Check("fail", f"{why}, by its looks LED {others[stray.candidate]}")
+        return {repeat.index: check}
     what = f"LED {repeat.led} again: {ratio:.3f} times as bright, {100 * miss:.1f} % different"
     if miss > SAME_LED or not 1 / DRIFT_AT_MOST < ratio < DRIFT_AT_MOST:
         check = Check("fail", f"{what}: the part moved, or the light drifted")

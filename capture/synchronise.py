@@ -356,7 +356,7 @@ class CameraClocked(_Clocked):
         return float(report.on_us)
 
     def _slack_us(self) -> float:
-        return max(20.0, 0.01 * self._exposure_us)  # light that a late answer may cost
+        return 0.004 * self._exposure_us  # light of the LED before that a late answer lets in
 
     def _nothing_more(self) -> None:
         """The camera runs on; there is always one more."""

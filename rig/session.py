@@ -241,12 +241,12 @@ def _prepare_scene(config: Config, mode: Mode) -> None:
 
 # references -----------------------------------------------------------------------------------
 def references_of(
-    workspace: Workspace, part: str, devices: Devices
+    workspace: Workspace, part: str, devices: Devices, leds: Sequence[int]
 ) -> Callable[[float], Sequence[Reference]]:
     """How this rig's LEDs should look: its newest recording (of this part, if there is one) and
-    the calibration in force."""
-    same = [run for run in reversed(workspace.runs(part)) if _is_of(run, devices)]
-    others = (run for run in reversed(workspace.all_runs()) if _is_of(run, devices))
+    the calibration in force. A recording of fewer LEDs than `leds`, a wiring test say, is none."""
+    same = [run for run in reversed(workspace.runs(part)) if _is_of(run, devices, leds)]
+    others = (run for run in reversed(workspace.all_runs()) if _is_of(run, devices, leds))
     newest = same[0] if same else next(others, None)
     calibrated = _calibrated(workspace, devices)
 
@@ -259,12 +259,15 @@ def references_of(
     return at
 
 
-def _is_of(run: Path, devices: Devices) -> bool:
-    """Was this recorded by these very devices?"""
+def _is_of(run: Path, devices: Devices, leds: Sequence[int]) -> bool:
+    """Was this recorded by these very devices, with all of these LEDs?"""
     try:
-        recorded = Recording.open(run).start.get("devices")
+        recording = Recording.open(run)
     except DataError:
         return False
+    if not set(leds) <= {entry.led for entry in recording.entries if entry.kind == "light"}:
+        return False
+    recorded = recording.start.get("devices")
     now = devices.to_json()
     if not isinstance(recorded, dict):
         return False

@@ -194,3 +194,48 @@ def test_weights_predict_each_picture_from_the_others() -> None:
     weights = transfer_weights(pictures, ridge=1e-9)
     assert np.all(np.diag(weights) == 0)
     assert np.allclose(weights @ pictures, pictures, atol=1e-3)
+
+
+# light of another LED -------------------------------------------------------------------------
+def mixed(taken: list[Evidence], index: int, other: int, share: float) -> list[Evidence]:
+    """The pass with a share of another LED's light in one picture."""
+    more = share * (taken[other].thumbnail - BLACK)
+    taken = list(taken)
+    taken[index] = replace(taken[index], thumbnail=taken[index].thumbnail + more)
+    return taken
+
+
+@pytest.mark.parametrize("index", [2, 7, 13, 24])
+def test_one_per_cent_of_the_led_before_is_seen(
+    index: int, scene: Bump, reference: Reference
+) -> None:
+    again = mixed(frames(scene, noise=5), index, index - 1, 0.01)
+    found = {v.index: v for v in judge(again, [reference], BLACK)}
+    assert found[index].verdict == "bad"
+    assert "% of another LED's light" in found[index].reason
+    assert {v.verdict for k, v in found.items() if k != index} == {"good"}
+
+
+def test_one_per_cent_of_an_led_in_a_dark_frame_is_seen(scene: Bump, reference: Reference) -> None:
+    taken = mixed(frames(scene, noise=6), COUNT + 1, 5, 0.01)
+    found = {v.index: v for v in judge(taken, [reference], BLACK)}
+    assert found[COUNT + 1].verdict == "bad"
+    assert "LED" in found[COUNT + 1].reason
+
+
+def test_sound_passes_are_not_called_mixed(scene: Bump, reference: Reference) -> None:
+    for noise in range(10, 30):
+        assert set(verdicts(frames(scene, noise=noise), reference).values()) == {"good"}
+
+
+def test_a_part_laid_down_again_is_not_called_mixed(scene: Bump, reference: Reference) -> None:
+    moved = [
+        replace(f, thumbnail=f.thumbnail if f.kind == "dark" else shifted(f.thumbnail))
+        for f in frames(scene, noise=7)
+    ]
+    assert "bad" not in verdicts(moved, reference).values()
+
+
+def shifted(picture: np.ndarray) -> np.ndarray:
+    """A tenth of a cell to the right."""
+    return np.asarray(0.9 * picture + 0.1 * np.roll(picture, 1, axis=1), dtype=np.float32)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from virtual_rig import MODES, PLAN, SHOTS, capture
 
+from capture.faults import Faults
 from capture.journal import JOURNAL, read_journal, sha256
 from capture.leds.bench import BenchScene
 from capture.reading import Recording
@@ -86,6 +87,17 @@ def test_back_to_back_exposures_never_carry_another_leds_light(tmp_path: Path) -
         seen = float(recording.counts(entry).mean()) / recording.full_scale
         assert seen == pytest.approx(expected, rel=0.003, abs=2e-4), entry.file
     assert len(recording.entries) == len(SHOTS)
+
+
+@pytest.mark.parametrize("late_us", [40, 119])
+def test_an_answer_that_lets_one_per_cent_of_the_led_before_in_is_seen(
+    late_us: int, tmp_path: Path
+) -> None:
+    faults = Faults(late_edges={5: late_us})
+    taken = capture(tmp_path / "run", "camera-clocked", faults, plan=FOUR_MS)
+    assert taken.error is None
+    assert taken.summary is not None
+    assert taken.summary.retries > 0  # it was judged bad, and taken again
 
 
 def test_events_happen_in_the_order_of_their_instants() -> None:

@@ -91,6 +91,14 @@ def test_a_dry_run_touches_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_wiring_test_of_few_leds_is_no_reference_of_a_measurement(tmp_path: Path) -> None:
+    arguments = ("capture", "--part", "A12", "--simulate", "--leds")
+    rig(*arguments, "1-12", workspace=tmp_path)
+    assert rig(*arguments, "1-4", workspace=tmp_path).exit_code == 0
+    again = rig(*arguments, "1-12", workspace=tmp_path)
+    assert "16 good" in again.output, again.output
+
+
 def test_exposures_are_found_by_test_shots(tmp_path: Path) -> None:
     done = rig(
         "capture", "--part", "A12", "--simulate", "--leds", "1-8", "--exposures", "auto",

@@ -1,0 +1,114 @@
+"""How often the proof of pairing errs: `python benchmarks/pairing.py` (about four minutes).
+
+Passes of 96 LEDs over parts of all kinds, 8 ms, 12 bits, with the noise of pictures of 512×512 px.
+Prints for a calibration, for an earlier recording of the same part, and for one of another part:
+pictures that are not proven though nothing is wrong (false alarms), and pictures recorded as good
+though their cable is crossed, a second LED shines with them, or 1 % of another LED is in them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.camera.sensor import Sensor, expose
+from capture.evidence import Evidence, Reference, thumbnail
+from capture.pairing import judge
+from capture.resemblance import direction_pictures, reference_pictures
+from reconstruct.shapes.catalogue import SHAPES
+from rig.simulate import scene_of, virtual_rig
+
+LEDS = 96
+EXPOSURE_US = 8000.0
+BLACK = 0.004
+BINNED = 16  # one rendered pixel of 128×128 stands for 16 of 512×512
+SENSOR = Sensor(full_well_e=12_000 * BINNED, read_noise_e=3 * np.sqrt(BINNED))
+
+
+@dataclass
+class Part:
+    """Photo-electrons per µs of each LED, and passes over them with whatever is wrong."""
+
+    name: str
+    light: NDArray[np.float32]
+    ambient: NDArray[np.float32]
+    seeds: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+
+    def take(
+        self, wiring: dict[int, int] | None = None, more: dict[int, tuple[int, float]] | None = None
+    ) -> list[Evidence]:
+        """A pass; `wiring`: LED -> the one that shines; `more`: LED -> (another, its share)."""
+
+        def seen(rate: NDArray[np.float32]) -> NDArray[np.float32]:
+            electrons = np.asarray((rate + self.ambient) * EXPOSURE_US * BINNED, np.float32)
+            return thumbnail(expose(electrons, EXPOSURE_US, 0.0, 12, SENSOR, self.seeds), 4095)
+
+        def of(led: int) -> NDArray[np.float32]:
+            rate = self.light[(wiring or {}).get(led, led) - 1]
+            other, share = (more or {}).get(led, (1, 0.0))
+            return np.asarray(rate + np.float32(share) * self.light[other - 1])
+
+        dark = np.zeros_like(self.ambient)
+        taken = [Evidence(0, "dark", 0, seen(dark), echo=0)]
+        taken += [Evidence(led, "light", led, seen(of(led)), echo=led) for led in range(1, 97)]
+        taken.append(Evidence(LEDS + 1, "repeat", 1, seen(of(1)), echo=1))
+        taken.append(Evidence(LEDS + 2, "dark", 0, seen(dark), echo=0))
+        return taken
+
+
+def verdicts(taken: list[Evidence], reference: Reference) -> dict[int, str]:
+    return {v.index: v.verdict for v in judge(taken, [reference], BLACK)}
+
+
+def main() -> None:
+    rig = virtual_rig(LEDS, (128, 128), 0)
+    parts = []
+    for kind in SHAPES:
+        for seed in range(2):
+            scene = scene_of(f"{kind}-{seed}", rig=rig)
+            light = np.stack([scene.irradiance(led) for led in range(1, LEDS + 1)])
+            parts.append(Part(scene_name(kind, seed), light, scene.ambient()))
+    calibration = Reference(
+        tuple(range(1, LEDS + 1)),
+        direction_pictures(rig.lights.position_mm, rig.lights.power),
+        "the calibration",
+        recorded=False,
+    )
+    away = rig.lights.position_mm / np.linalg.norm(rig.lights.position_mm, axis=1)[:, None]
+    near = np.argsort(-(away @ away.T), axis=1)[:, 1] + 1
+    print("of 97 lit pictures        not proven | wrongly good: crossed, coupled | 1 % of another")
+    for number, part in enumerate(parts):
+        other = parts[(number + 2) % len(parts)]
+        own = Reference(*reference_pictures(part.take()), "an earlier recording", recorded=True)
+        foreign = Reference(*reference_pictures(other.take()), "another part", recorded=True)
+        for reference in (calibration, own, foreign):
+            sound = verdicts(part.take(), reference)
+            alarms = sum(v != "good" for v in sound.values())
+            bad = sum(v == "bad" for v in sound.values())
+            crossed = coupled = stray = 0
+            for led in range(3, LEDS, 12):
+                second = int(near[led - 1])
+                found = verdicts(part.take({led: second, second: led}), reference)
+                crossed += (found[led] == "good") + (found[second] == "good")
+                found = verdicts(part.take(more={led: (second % LEDS + 1, 1.0)}), reference)
+                coupled += found[led] == "good"
+            if reference is own:
+                mixed = {led: (led - 1, 0.01) for led in range(3, LEDS, 12)}
+                found = verdicts(part.take(more=mixed), reference)
+                stray = sum(found[led] == "bad" for led in mixed)
+            seen = f"{stray}/8 seen" if reference is own else ""
+            print(
+                f"{part.name:14} {reference.source:21} {alarms:3} ({bad} bad) | {crossed:2}/16, "
+                f"{coupled}/8 | {seen}",
+                flush=True,
+            )
+
+
+def scene_name(kind: str, seed: int) -> str:
+    return f"{kind}-{seed}"
+
+
+if __name__ == "__main__":
+    main()

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -189,6 +191,46 @@ def test_answers_itself_alone(tmp_path):
             assert json.loads(error.value.read())["error"]
             error.value.close()
         assert json.loads(get(address, "state").read())["wish"]["led"] == 7
+
+
+JSON = "Content-Type: application/json; charset="
+ODD = {
+    "endless": b'{"led": 1e999}',
+    "no number": b'{"led": NaN}',
+    "long": b'{"exposure_us": ' + b"9" * 5000 + b"}",
+    "deep": b"[" * 3000,
+    "no text": b'{"led": "\xff"}',
+    "half a letter": b'{"\\ud800": 1}',
+    "null": b"null",
+    "nothing": b"",
+    "large": b" " * 2_000_000,
+}
+
+
+def test_no_request_makes_it_print_a_traceback(tmp_path):
+    """`live` looks at what is printed to the end."""
+
+    def send(address: str, data: bytes, cut: bool = False) -> bytes:
+        host, port = urllib.parse.urlsplit(address).netloc.split(":")
+        line = socket.create_connection((host, int(port)), timeout=30)
+        with line, contextlib.suppress(ConnectionError):  # it need not hear a megabyte out
+            line.sendall(data)
+            return b"" if cut else line.recv(64)
+        return b""
+
+    with live("--simulate", cwd=tmp_path) as address:
+        split = urllib.parse.urlsplit(address)
+        head = f"POST {split.path}wish HTTP/1.1\r\nHost: {split.netloc}\r\nContent-Length: "
+        for name, body in ODD.items():
+            got = send(address, f"{head}{len(body)}\r\n\r\n".encode() + body)
+            assert b" 400 " in got or (name == "large" and not got), (name, got)
+        for coding in ("nonsense", "base64", "rot13"):
+            send(address, f"{head}2\r\n{JSON}{coding}\r\n\r\n{{}}".encode())
+        send(address, f"{head}100\r\n\r\n{{".encode(), cut=True)
+        send(address, f"GET {split.path}stream HTTP/1.1\r\nHost: {split.netloc}\r\n\r\n".encode())
+        send(address, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
+        send(address, b"GET / HTTP/1.1\r\nHost: \xff[\r\n\r\n")
+        assert json.loads(get(address, "state").read())["wish"]["led"] == 1
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +15,15 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
+from h11 import LocalProtocolError
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import ClientDisconnect
 
 from calib.errors import CalibrationError
 from capture.errors import CaptureError, PlanError
+from intake.errors import InputError
 from reconstruct.errors import ReconstructError
-from rig.exits import DATA, DEVICE, UsageError, exit_code, in_words
+from rig.exits import DATA, DEVICE, UsageError, exit_code, failure, in_words
 from rig.floor.pages.security import Access, Guard
 from rig.floor.pages.words import LANGUAGES, language_of, translated
 from rig.floor.pages.worker import Worker
@@ -90,7 +94,7 @@ def application(worker: Worker, access: Access) -> FastAPI:
         app.include_router(module.router)
     app.add_exception_handler(Exception, _unforeseen)
     for kind in (NotAllowed, UsageError, PlanError, CaptureError, ReconstructError,
-                 CalibrationError, OSError, SQLAlchemyError):  # fmt: skip
+                 CalibrationError, InputError, OSError, SQLAlchemyError):  # fmt: skip
         app.add_exception_handler(kind, _sentence)
     app.add_middleware(Guard, access=access)
     return app
@@ -113,7 +117,11 @@ def refusal(request: Request, said: str, status: int, code: int | None = None) -
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
-    return refusal(request, f"unforeseen: {error!r}", 500, 70)
+    if isinstance(error, ClientDisconnect | LocalProtocolError):  # nobody hears the answer
+        return Response(status_code=400)
+    code, said = failure(error, floor_of(request).worker.bench.workspace.folder)
+    print(f"rig: {said}", file=sys.stderr, flush=True)
+    return refusal(request, said, 500, code)
 
 
 def engineer_only(request: Request) -> None:

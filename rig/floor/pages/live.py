@@ -9,6 +9,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from intake.errors import InputError
+from intake.trees import parse_json
 from rig.floor.pages.app import engineer_only, floor_of
 from rig.live.picture import jpeg
 
@@ -16,6 +18,7 @@ router = APIRouter(prefix="/live", include_in_schema=False)
 BOUNDARY = "frame"
 KINDS: dict[str, type] = {"led": int, "level": float, "exposure_us": float}
 START_S = 5.0
+LONGEST_WISH = 4096
 
 
 @router.get("")
@@ -40,13 +43,23 @@ async def wish(request: Request) -> Response:
     if station is None:
         return JSONResponse({"error": floor_of(request).worker.live_fault or "starting"}, 503)
     try:
-        asked = await request.json()
+        asked = parse_json(await _body(request), "the wish")
         if not isinstance(asked, dict) or not set(asked) <= set(KINDS):
             raise ValueError(f"a wish may hold {', '.join(KINDS)}")
         station.wish(**{key: KINDS[key](value) for key, value in asked.items()})
-    except (ValueError, TypeError) as error:
+    except (InputError, ValueError, TypeError, OverflowError) as error:
         return JSONResponse({"error": str(error)}, 400)
     return JSONResponse(await asyncio.to_thread(station.state))
+
+
+async def _body(request: Request) -> bytes:
+    """What came with a request, of a length that a wish can have."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LONGEST_WISH:
+            raise ValueError(f"a wish has at most {LONGEST_WISH} bytes")
+    return body
 
 
 @router.get("/picture.jpg")

@@ -87,7 +87,7 @@ def serve(
     """
     config = uvicorn.Config(
         application(worker, access),
-        log_level="warning",
+        log_level="critical",  # what goes wrong is answered; what is unforeseen has its own log
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=CLOSING_S,

@@ -49,7 +49,7 @@ class Exposure:
     black: float
     pixel_format: str
     roi: tuple[int, int, int, int]
-    arming: int
+    epoch: int
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class Picture:
     header: Callable[[int, int, bool], FrameHeader]  # from slot, offset and patience
     key: tuple[object, ...]  # what a prepared picture is known by
     make: Callable[[], NDArray[np.uint8]]
+    epoch: int
 
 
 class VirtualDevice:
@@ -98,7 +99,8 @@ class VirtualDevice:
         )
         self._lock = world.lock
         self._armed = False
-        self._armings = self._triggers = self._exposures = self._missed = 0
+        self._triggers = self._exposures = self._missed = 0
+        self.epoch = 0  # counts its starts and stops
         self._next_id = 0
         self._left: int | None = None  # frames still to take, of a single or multi frame
         self._busy_until_us = -1
@@ -231,7 +233,7 @@ class VirtualDevice:
             if self._armed:
                 return
             self._armed = self.registers.streaming = True
-            self._armings += 1
+            self.epoch += 1
             self._next_id = 0
             self._seen_first = False
             self._busy_until_us = -1
@@ -244,6 +246,8 @@ class VirtualDevice:
 
     def disarm(self) -> None:
         with self._lock:
+            if self._armed:
+                self.epoch += 1
             self._armed = self.registers.streaming = False
             self._free_next_us = None
 
@@ -282,13 +286,13 @@ class VirtualDevice:
         first, self._seen_first = not self._seen_first, True
         if number in self.world.faults.lost_triggers or (first and self.model.first_trigger_lost):
             return
-        arming = self._armings
-        self.world.schedule(at_us + round(delay), lambda at: self._expose(at, arming))
+        epoch = self.epoch
+        self.world.schedule(at_us + round(delay), lambda at: self._expose(at, epoch))
 
-    def _expose(self, start_us: int, arming: int) -> None:
+    def _expose(self, start_us: int, epoch: int) -> None:
         """Open a window at `start_us`, unless the sensor is busy then."""
         with self._lock:
-            if not self._armed or self._left == 0 or arming != self._armings:
+            if not self._armed or self._left == 0 or epoch != self.epoch:
                 return
             if start_us < self._busy_until_us:
                 self._missed += 1
@@ -313,7 +317,7 @@ class VirtualDevice:
                 self._black,
                 self.pixel_format,
                 self.roi(),
-                self._armings,
+                self.epoch,
             )
             ready_us = end_us + self.model.readout_us
             self.world.schedule(ready_us, lambda at: self._finish(exposure, at))
@@ -342,11 +346,11 @@ class VirtualDevice:
             self.gone_until_us = None
         elif self._free_next_us is not None:
             self._free_next_us += self._period_us()
-            self._expose(due_us, self._armings)
+            self._expose(due_us, self.epoch)
 
     def _finish(self, exposure: Exposure, at_us: int) -> None:
         """It is read out; an exposure from before the camera was armed again is not wanted."""
-        if not self._armed or exposure.arming != self._armings:
+        if not self._armed or exposure.epoch != self.epoch:
             return
         faults = self.world.faults
         if exposure.number in faults.camera_restarts:
@@ -374,6 +378,7 @@ class VirtualDevice:
                 x,
                 y,
                 slot,
+                exposure.epoch,
                 patient,
                 chunks,
             )
@@ -393,7 +398,7 @@ class VirtualDevice:
             exposure.pixel_format,
             exposure.roi,
         )
-        self._deliver(Picture(header, key, make))
+        self._deliver(Picture(header, key, make, exposure.epoch))
 
     def _chunk(self, name: str, exposure: Exposure) -> bytes:
         if name == "FrameID":
@@ -410,7 +415,7 @@ class VirtualDevice:
         entropy = (
             self.world.seed,
             round(exposure.exposure_us),
-            exposure.arming,
+            exposure.epoch,
             exposure.frame_id,
             *lit,
         )

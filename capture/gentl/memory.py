@@ -5,8 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +38,7 @@ class SharedPictures:
         self._bytes: NDArray[np.uint8] = np.frombuffer(self._map, dtype=np.uint8)
         self._busy = self._bytes[: 4 * SLOTS].view(np.uint32)
         self._next = 0
-        self._kept: OrderedDict[Hashable, tuple[int, int]] = OrderedDict()
+        self._kept: dict[Hashable, int] = {}
 
     def close(self) -> None:
         self._bytes = self._busy = np.empty(0, np.uint8)
@@ -66,28 +65,27 @@ class SharedPictures:
                 return slot, offset
         return None
 
-    def kept(self, key: Hashable, make: Callable[[], NDArray[np.uint8]]) -> tuple[int, int]:
-        """Slot and offset of a prepared picture, made by `make` if it is not there yet."""
-        if key in self._kept:
-            offset = self._kept[key][0]
-            return KEPT, offset
-        data = make()
+    def kept(self, key: Hashable) -> tuple[int, int] | None:
+        """Slot and offset of a prepared picture; None if it is not there."""
+        return None if key not in self._kept else (KEPT, self._kept[key])
+
+    def keep(self, key: Hashable, data: NDArray[np.uint8]) -> tuple[int, int] | None:
+        """Prepare a picture; None if there is no room for another one.
+
+        A prepared picture is never overwritten: somebody may be reading it.
+        """
         place = len(self._kept)
-        if place >= max(1, self._kept_room):
-            raise MemoryError("there is no room for another prepared picture")
+        if place >= self._kept_room:
+            return None
         offset = PAGE + (SLOTS + place) * self._slot_bytes
         self._bytes[offset : offset + data.size] = data
-        self._kept[key] = offset, data.size
+        self._kept[key] = offset
         return KEPT, offset
 
     @property
     def keeps(self) -> bool:
         """Whether pictures are prepared."""
         return self._kept_room > 0
-
-    def forget_kept(self) -> None:
-        """The scene has changed."""
-        self._kept.clear()
 
 
 def _anonymous_file() -> int:

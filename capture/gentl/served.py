@@ -79,21 +79,27 @@ class ServedCamera:
                 self._send(self._finished.popleft())
                 self._making = False
 
+    def _placed(self, picture: Picture, stream: socket.socket) -> tuple[int, int] | None:
+        """Slot and offset of a picture, made unless it was prepared; None if there is no room."""
+        key = (id(self.device.world.scene), *picture.key)
+        if self.pictures.keeps and (place := self.pictures.kept(key)) is not None:
+            return place
+        before_s = time.thread_time()
+        data = picture.make()
+        self.making_s += time.thread_time() - before_s
+        if self.pictures.keeps and (place := self.pictures.keep(key, data)) is not None:
+            return place
+        while self._patient and not self.pictures.has_room() and self.stream is stream:
+            time.sleep(POLL_S)
+        return self.pictures.put(data)
+
     def _send(self, picture: Picture) -> None:
         """Put a picture into shared memory and tell the other side; nobody there: it is lost."""
         with self.lock:
             stream = self.stream
-        if stream is None:
+        if stream is None or picture.epoch != self.device.epoch:
             return
-        before_s = time.thread_time()
-        if self.pictures.keeps:
-            place: tuple[int, int] | None = self.pictures.kept(picture.key, picture.make)
-        else:
-            data = picture.make()
-            while self._patient and not self.pictures.has_room() and self.stream is stream:
-                time.sleep(POLL_S)
-            place = self.pictures.put(data)
-        self.making_s += time.thread_time() - before_s
+        place = self._placed(picture, stream)
         if place is None:
             return  # nobody takes frames fast enough: this one is lost, and its id is missing
         with contextlib.suppress(OSError):

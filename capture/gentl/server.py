@@ -105,17 +105,17 @@ class VirtualRigServer:
                     if question == wire.OPEN:
                         camera = self._open(connection, data.decode())
                         xml_bytes = len(camera.device.registers.xml)
-                        send_reply(connection, struct.pack("=Q", xml_bytes))
+                        send_reply(connection, struct.pack("=Q", xml_bytes), epoch=_epoch(camera))
                     elif question == wire.STREAM:
                         self._stream(connection, data.decode())
                         return  # from now on the connection only carries frames, the other way
                     else:
                         answer = self._answer(connection, camera, question, address, data)
-                        send_reply(connection, answer)
+                        send_reply(connection, answer, epoch=_epoch(camera))
                         if question == wire.CLOSE:
                             return
                 except Refused as error:
-                    send_reply(connection, str(error).encode(), error.status)
+                    send_reply(connection, str(error).encode(), error.status, epoch=_epoch(camera))
         except OSError:
             pass
         finally:
@@ -143,6 +143,8 @@ class VirtualRigServer:
             return b""
         if question == wire.CLOSE:
             camera.device.disarm()
+            with camera.lock:
+                camera.owner = None  # before the answer: who closes may open again at once
             return b""
         raise Refused(wire.NOT_IMPLEMENTED, f"no question {question}")
 
@@ -183,8 +185,9 @@ class VirtualRigServer:
     def _stream(self, connection: socket.socket, serial: str) -> None:
         camera = self._camera(serial)
         with camera.lock:
-            if camera.stream is not None:
-                raise Refused(wire.RESOURCE_IN_USE, f"the stream of camera {serial} is open")
+            if camera.stream is not None:  # that of a consumer who has just closed it
+                with contextlib.suppress(OSError):
+                    camera.stream.shutdown(socket.SHUT_RDWR)
             camera.pictures.forget()
             send_reply(connection, fd=camera.pictures.fd)
             camera.stream = connection
@@ -203,6 +206,10 @@ class VirtualRigServer:
             if mine and not camera.device.model.stays_armed:
                 camera.device.disarm()
         connection.close()
+
+
+def _epoch(camera: ServedCamera | None) -> int:
+    return 0 if camera is None else camera.device.epoch
 
 
 def wait_for(path: Path, within_s: float = 10.0) -> None:

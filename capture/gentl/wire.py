@@ -12,8 +12,8 @@ CONTROL = 100  # a JSON request of `capture.gentl.control`
 MAX_REQUEST = 1 << 20
 
 REQUEST = struct.Struct("=IIQ")  # length of what follows, question, address
-REPLY = struct.Struct("=Ii")  # length of what follows, status
-FRAME = struct.Struct("=6Q8I")
+REPLY = struct.Struct("=IiII")  # length of what follows, status, epoch
+FRAME = struct.Struct("=6Q10I")
 CHUNK = struct.Struct("=II")
 KEPT = 0xFFFFFFFF  # slot of a picture that nobody has to give back
 
@@ -52,6 +52,7 @@ class FrameHeader:
     x: int
     y: int
     slot: int
+    epoch: int
     patient: bool = False  # the reader shall wait for a buffer instead of losing the frame
     chunks: tuple[tuple[int, bytes], ...] = ()
 
@@ -72,6 +73,8 @@ class FrameHeader:
             int(self.filled < self.size) | 2 * self.patient,
             len(self.chunks),
             len(chunks),
+            self.epoch,
+            0,
         )
         return head + chunks
 
@@ -103,10 +106,14 @@ def read_request(connection: socket.socket) -> tuple[int, int, bytes] | None:
 
 
 def send_reply(
-    connection: socket.socket, data: bytes = b"", status: int = SUCCESS, fd: int | None = None
+    connection: socket.socket,
+    data: bytes = b"",
+    status: int = SUCCESS,
+    fd: int | None = None,
+    epoch: int = 0,
 ) -> None:
     """Answer; with `fd`, hand a file over to the other process."""
-    message = REPLY.pack(len(data), status) + data
+    message = REPLY.pack(len(data), status, epoch, 0) + data
     if fd is None:
         connection.sendall(message)
         return
@@ -123,7 +130,7 @@ def ask(path: str, question: int, data: bytes = b"", timeout_s: float = 60.0) ->
         head = read_exactly(connection, REPLY.size)
         if head is None:
             raise ConnectionResetError("the virtual rig broke off")
-        length, status = REPLY.unpack(head)
+        length, status, *_ = REPLY.unpack(head)
         answer = read_exactly(connection, length)
         if answer is None:
             raise ConnectionResetError("the virtual rig broke off")

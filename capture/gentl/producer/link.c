@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,12 +123,13 @@ static bool read_head(int fd, struct reply *head, int *passed) {
 }
 
 GC_ERROR link_ask(int fd, uint32_t op, uint64_t address, const void *data, size_t length,
-                  char **answer, size_t *answer_length, int *passed_fd) {
+                  char **answer, size_t *answer_length, int *passed_fd, _Atomic uint32_t *epoch) {
   struct request request = {.length = (uint32_t)length, .op = op, .address = address};
   struct reply reply;
   if (fd < 0 || !write_all(fd, &request, sizeof request) || (length && !write_all(fd, data, length)) ||
       !read_head(fd, &reply, passed_fd))
     return fail(GC_ERR_IO, "DEVICE_LOST: the virtual rig does not answer any more");
+  if (epoch) atomic_store(epoch, reply.epoch);
   char *bytes = malloc((size_t)reply.length + 1);
   if (!bytes) return fail(GC_ERR_OUT_OF_MEMORY, "no memory for an answer of the virtual rig");
   if (!link_read(fd, bytes, reply.length)) {

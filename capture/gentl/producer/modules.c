@@ -253,7 +253,7 @@ static unsigned list_cameras(struct camera_info *found) {
   unsigned count = 0;
   int fd = link_connect();
   if (fd < 0) return 0;
-  if (!link_ask(fd, OP_LIST, 0, NULL, 0, &text, NULL, NULL)) {
+  if (!link_ask(fd, OP_LIST, 0, NULL, 0, &text, NULL, NULL, NULL)) {
     char *rest = text, *line;
     while ((line = strsep(&rest, "\n")) && count < MAX_CAMERAS) {
       if (!*line) continue;
@@ -350,7 +350,7 @@ GC_API IFOpenDevice(IF_HANDLE handle, const char *id, ENUM32 access, DEV_HANDLE 
   device->fd = link_connect();
   char *answer = NULL;
   size_t length = 0;
-  GC_ERROR error = link_ask(device->fd, OP_OPEN, 0, id, strlen(id), &answer, &length, NULL);
+  GC_ERROR error = link_ask(device->fd, OP_OPEN, 0, id, strlen(id), &answer, &length, NULL, &device->epoch);
   if (!error && length != sizeof(uint64_t)) error = fail(GC_ERR_IO, "a foreign answer");
   if (error) {
     free(answer);
@@ -381,7 +381,7 @@ GC_API DevClose(DEV_HANDLE handle) {
   if (bad_device(handle)) return GC_ERR_INVALID_HANDLE;
   struct device *device = handle;
   if (device->stream) stream_close(device->stream);
-  link_ask(device->fd, OP_CLOSE, 0, NULL, 0, NULL, NULL, NULL);
+  link_ask(device->fd, OP_CLOSE, 0, NULL, 0, NULL, NULL, NULL, NULL);
   delist(&device->module);
   delist(&device->remote);
   close(device->fd);

@@ -48,7 +48,7 @@ static GC_ERROR bad_port(void) {
 static GC_ERROR ask_camera(struct device *device, uint32_t op, uint64_t address, const void *data,
                            size_t length, char **answer, size_t *answered) {
   pthread_mutex_lock(&device->lock);
-  GC_ERROR error = link_ask(device->fd, op, address, data, length, answer, answered, NULL);
+  GC_ERROR error = link_ask(device->fd, op, address, data, length, answer, answered, NULL, &device->epoch);
   pthread_mutex_unlock(&device->lock);
   return error;
 }

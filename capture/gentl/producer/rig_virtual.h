@@ -11,13 +11,14 @@
 #define TLTYPE "Custom"
 
 /* link.c: the way to the world ----------------------------------------------------------------- */
-/* The messages; capture/gentl/wire.py has the same numbers. */
+/* The messages. An epoch ends whenever the camera starts or stops: a frame of an earlier one that is
+ * still on its way is dropped. capture/gentl/wire.py has the same numbers. */
 enum { OP_LIST = 1, OP_OPEN, OP_READ, OP_WRITE, OP_STREAM, OP_CLOSE };
 struct request { uint32_t length, op; uint64_t address; }; /* `length` bytes follow */
-struct reply { uint32_t length; int32_t status; };         /* `length` bytes follow */
+struct reply { uint32_t length; int32_t status; uint32_t epoch, unused; }; /* `length` bytes follow */
 struct frame_header {                                      /* chunks follow: id, length, bytes */
   uint64_t frame_id, timestamp_ns, offset, size, filled, pixel_format;
-  uint32_t width, height, x, y, slot, flags, chunks, chunk_bytes;
+  uint32_t width, height, x, y, slot, flags, chunks, chunk_bytes, epoch, unused;
 };
 enum { INCOMPLETE = 1, PATIENT = 2 }; /* PATIENT: wait for a buffer rather than lose the frame */
 struct chunk_header { uint32_t id, length; };
@@ -26,7 +27,7 @@ struct chunk_header { uint32_t id, length; };
 int link_connect(void);
 /* One question. `*answer` (to be freed) holds the reply's bytes and a NUL; `fd` what came along. */
 GC_ERROR link_ask(int fd, uint32_t op, uint64_t address, const void *data, size_t length,
-                  char **answer, size_t *answer_length, int *passed_fd);
+                  char **answer, size_t *answer_length, int *passed_fd, _Atomic uint32_t *epoch);
 bool link_read(int fd, void *data, size_t length);
 GC_ERROR fail(GC_ERROR code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -50,6 +51,7 @@ struct device {
   pthread_mutex_t lock; /* of the socket */
   int fd;
   size_t xml_size;
+  _Atomic uint32_t epoch;
   bool open;
   struct stream *stream;
   struct event *lost; /* registered for EVENT_MODULE */

@@ -130,7 +130,8 @@ static bool take_frame(struct stream *stream) {
   struct buffer *buffer = NULL;
   while (frame.flags & PATIENT && stream->grabbing && !stream->closing && !stream->input.length)
     pthread_cond_wait(&stream->idle, &stream->lock);
-  if (stream->grabbing && stream->started < stream->to_acquire) {
+  const bool old = frame.epoch != atomic_load(&stream->device->epoch);
+  if (!old && stream->grabbing && stream->started < stream->to_acquire) {
     buffer = pop(&stream->input, FILLING);
     if (buffer) ++stream->started;
     else ++stream->underruns;
@@ -181,7 +182,7 @@ static GC_ERROR connect_stream(struct stream *stream) {
   int memory = -1;
   struct stat facts;
   stream->fd = link_connect();
-  GC_ERROR error = link_ask(stream->fd, OP_STREAM, 0, id, strlen(id), NULL, NULL, &memory);
+  GC_ERROR error = link_ask(stream->fd, OP_STREAM, 0, id, strlen(id), NULL, NULL, &memory, NULL);
   if (!error && (memory < 0 || fstat(memory, &facts)))
     error = fail(GC_ERR_IO, "the virtual rig gave no memory for pictures");
   if (!error) {

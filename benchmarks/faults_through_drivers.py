@@ -1,0 +1,57 @@
+"""Every kind of fault at every position of a 24-LED sequence, through harvesters and pyserial.
+
+Run: python benchmarks/faults_through_drivers.py [board-clocked software camera-clocked]
+
+Prints one line a kind: how its runs ended, and how many pictures of another LED were recorded as
+good, which must be none.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "gentl"))
+
+from outcomes import Outcome, captured
+from rig_process import rig_process
+
+from capture.fault_names import KINDS
+
+LEDS = 24
+
+
+def ended(done: Outcome) -> str:
+    if done.error is not None:
+        return "one sentence" if "\n" not in str(done.error) else "several lines"
+    assert done.summary is not None
+    if done.summary.verdicts != {"good": LEDS + 4}:
+        return "unproven"
+    return "retried" if done.summary.retries else "unharmed"
+
+
+def main(modes: list[str]) -> int:
+    worst = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for mode in modes:
+            with rig_process(folder, LEDS) as process:
+                reference = captured(process, folder / f"{mode}-reference", mode).folder
+                for kind in KINDS:
+                    ways: Counter[str] = Counter()
+                    wrong = 0
+                    for position in range(LEDS):
+                        run = folder / f"{mode}-{kind}-{position}"
+                        done = captured(process, run, mode, [f"{kind}@{position}"], reference)
+                        ways[ended(done)] += 1
+                        wrong += len(done.wrongly_good())
+                    worst += wrong + ways["several lines"]
+                    said = ", ".join(f"{n} {way}" for way, n in sorted(ways.items()))
+                    print(f"{mode:<14} {kind:<16} {said}; {wrong} wrongly good", flush=True)
+    return int(worst > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or ["board-clocked", "software", "camera-clocked"]))

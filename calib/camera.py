@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.errors import CalibrationError
+from calib.matrices import refuse_matrices
 from intake.errors import told_as
 from intake.pictures import MAX_SIDE
 from intake.trees import number_of, numbers, read_json, whole
@@ -182,20 +183,16 @@ class Camera:
             raise CalibrationError(f"{source} has more than five distortion terms")
         dist[: min(5, given.size)] = given[:5]
         K = numbers(data["K"], (3, 3), f"{source}: K")
-        if min(K[0, 0], K[1, 1]) < 1e-3 or np.any(K[2] != (0, 0, 1)) or np.abs(K).max() > 1e9:
-            raise CalibrationError(
-                f"{source}: K is no matrix of a camera: expected [[fx, 0, cx], [0, fy, cy], "
-                "[0, 0, 1]] in pixels"
-            )
         R = numbers(data["R_world_to_camera"], (3, 3), f"{source}: R_world_to_camera")
-        if np.abs(R).max() > 2 or np.abs(R @ R.T - np.eye(3)).max() > 0.01:
-            raise CalibrationError(f"{source}: R_world_to_camera is no rotation")
+        width = whole(data["width"], f"{source}: width", 1, MAX_SIDE)
+        height = whole(data["height"], f"{source}: height", 1, MAX_SIDE)
+        refuse_matrices(K, R, width, height, source)
         covariance = data.get("covariance")
         if covariance is not None:
             covariance = numbers(covariance, (15, 15), f"{source}: covariance")
         return Camera(
-            width=whole(data["width"], f"{source}: width", 1, MAX_SIDE),
-            height=whole(data["height"], f"{source}: height", 1, MAX_SIDE),
+            width=width,
+            height=height,
             K=K,
             dist=dist,
             R=R,

@@ -232,6 +232,7 @@ def _reconstructed(request: Request, run: Path, out: Path, say: Callable[[str], 
     if camera_path is None:
         raise UsageError(f"no camera is known for {run}: calibrate with 'rig calibrate-camera'")
     camera = Camera.read(camera_path)
+    refuse_camera(camera, str(camera_path))
     config = _config(request)
     lights, flat, origin = gather_lights(recording, request, camera, say)
     devices = recording.start.get("devices") or {}

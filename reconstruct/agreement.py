@@ -1,0 +1,307 @@
+"""Whether pictures and lights belong together, told in a second from a coarse stack.
+
+A list of lights that is mirrored, turned, shifted, reversed or shuffled against the pictures still
+gives a surface. What it cannot give is one surface with one reflectance that explains all the
+pictures: along a pixel the radiance over the irradiance of each light is a function of the angle
+between the normal and the half vector (metal) or the light (matt), the same function for all
+pixels, and the normals are those of a surface. The share of the pictures' variance that this
+leaves unexplained is compared between the list as given and its likely confusions. All of them
+are fitted alike, so that what the model itself cannot explain is left in all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import scipy.fft
+from numba import njit
+from numpy.typing import NDArray
+
+from calib.lights import Lights
+
+Array = NDArray[np.float64]
+Kind = Literal["metal", "matt"]
+
+BINS = 24
+TURNS = 14
+SHARE = 3.0  # of a cell's albedo in that of the median cell, each way
+_JIT = {"nogil": True, "cache": True, "error_model": "numpy"}
+
+
+@dataclass(frozen=True, eq=False)
+class CoarseStack:
+    """Pictures as means over cells of the image.
+
+    Attributes
+    ----------
+    radiance : (g, h, N) of each cell under each light
+    rays : (g, h, 3) unit viewing directions of the cells
+    eye_mm : (3,) optical centre
+    valid : (g, h) cells that count
+    """
+
+    radiance: Array
+    rays: Array
+    eye_mm: Array
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What one surface of one reflectance leaves unexplained.
+
+    Attributes
+    ----------
+    unexplained : share of the variance of √radiance
+    vectors : (P, N, 3) half vectors or light directions at the fitted surface
+    root : (P, N) square root of the irradiance
+    normals : (P, 3) of the fitted surface
+    scale : (P,) root of the cells' albedo
+    table : (BINS,) root of the reflectance over √(1 − cos)^½
+    """
+
+    unexplained: float
+    vectors: Array
+    root: Array
+    normals: Array
+    scale: Array
+    table: Array
+
+
+@njit(**_JIT)
+def _place(cosine, bins):
+    u = math.sqrt(math.sqrt(max(1.0 - cosine, 0.0))) * (bins - 1)
+    u = min(u, bins - 1.0001)
+    index = int(u)
+    return index, u - index
+
+
+@njit(**_JIT)
+def _geometry(points, rays, position, axis, power, lobe, metal, vectors, root):
+    """Directions and √irradiance of each light at each point, relative to the mean light."""
+    for i in range(len(points)):
+        for k in range(len(position)):
+            x = position[k, 0] - points[i, 0]
+            y = position[k, 1] - points[i, 1]
+            z = position[k, 2] - points[i, 2]
+            d2 = x * x + y * y + z * z
+            s = 1.0 / math.sqrt(d2)
+            x, y, z = x * s, y * s, z * s
+            psi = -(x * axis[k, 0] + y * axis[k, 1] + z * axis[k, 2])
+            root[i, k] = math.sqrt(power[k] * max(psi, 0.05) ** lobe[k] / d2)
+            if metal:
+                x, y, z = x - rays[i, 0], y - rays[i, 1], z - rays[i, 2]
+                s = 1.0 / math.sqrt(x * x + y * y + z * z)
+                x, y, z = x * s, y * s, z * s
+            vectors[i, k, 0], vectors[i, k, 1], vectors[i, k, 2] = x, y, z
+
+
+@njit(**_JIT)
+def _start(measured, root, vectors, metal, normals):
+    """Weighted mean half vector, or Lambertian least squares over the brighter lights."""
+    count = measured.shape[1]
+    for i in range(len(measured)):
+        n0 = n1 = n2 = 0.0
+        if metal:
+            for k in range(count):
+                w = (measured[i, k] / root[i, k]) ** 3
+                n0 += w * vectors[i, k, 0]
+                n1 += w * vectors[i, k, 1]
+                n2 += w * vectors[i, k, 2]
+        else:
+            top = 0.0
+            for k in range(count):
+                top = max(top, measured[i, k])
+            a00 = a01 = a02 = a11 = a12 = a22 = b0 = b1 = b2 = 0.0
+            for k in range(count):
+                if measured[i, k] > 0.15 * top:
+                    r = (measured[i, k] / root[i, k]) ** 2
+                    w = 1.0 / (r + 1e-30)  # the errors of √radiance are alike
+                    x, y, z = vectors[i, k, 0], vectors[i, k, 1], vectors[i, k, 2]
+                    a00 += w * x * x
+                    a01 += w * x * y
+                    a02 += w * x * z
+                    a11 += w * y * y
+                    a12 += w * y * z
+                    a22 += w * z * z
+                    b0 += w * r * x
+                    b1 += w * r * y
+                    b2 += w * r * z
+            ridge = 1e-6 * (a00 + a11 + a22) + 1e-300
+            a00, a11, a22 = a00 + ridge, a11 + ridge, a22 + ridge
+            c00, c01, c02 = a11 * a22 - a12 * a12, a02 * a12 - a01 * a22, a01 * a12 - a02 * a11
+            c11, c12, c22 = a00 * a22 - a02 * a02, a01 * a02 - a00 * a12, a00 * a11 - a01 * a01
+            n0 = c00 * b0 + c01 * b1 + c02 * b2  # times the determinant, which is above 0
+            n1 = c01 * b0 + c11 * b1 + c12 * b2
+            n2 = c02 * b0 + c12 * b1 + c22 * b2
+        length = math.sqrt(n0 * n0 + n1 * n1 + n2 * n2)
+        if length > 0:
+            normals[i, 0], normals[i, 1], normals[i, 2] = n0 / length, n1 / length, n2 / length
+        else:
+            normals[i, 0], normals[i, 1], normals[i, 2] = 0.0, 0.0, 1.0
+
+
+@njit(**_JIT)
+def _tabulate(measured, root, vectors, normals, scale, above, below):
+    """Sums of the least squares of the table that all cells share."""
+    bins = len(above)
+    above[:] = 0.0
+    below[:] = 0.0
+    for i in range(len(measured)):
+        for k in range(measured.shape[1]):
+            c = 0.0
+            for a in range(3):
+                c += normals[i, a] * vectors[i, k, a]
+            at, f = _place(c, bins)
+            x = root[i, k] * scale[i]
+            above[at] += (1 - f) * x * measured[i, k]
+            above[at + 1] += f * x * measured[i, k]
+            below[at] += (1 - f) * x * x
+            below[at + 1] += f * x * x
+
+
+@njit(**_JIT)
+def _model(root, vectors, normals, table, model):
+    """√radiance of each cell under each light at scale 1."""
+    bins = len(table)
+    for i in range(len(root)):
+        for k in range(root.shape[1]):
+            c = 0.0
+            for a in range(3):
+                c += normals[i, a] * vectors[i, k, a]
+            at, f = _place(c, bins)
+            model[i, k] = root[i, k] * ((1 - f) * table[at] + f * table[at + 1])
+
+
+@njit(**_JIT)
+def _search(measured, root, vectors, normals, scale, table, step, slopes):
+    """Each cell's best of nine slopes around its own."""
+    bins = len(table)
+    cells, count = measured.shape
+    n = np.empty(3)
+    for i in range(cells):
+        p0, q0 = -normals[i, 0] / normals[i, 2], -normals[i, 1] / normals[i, 2]
+        best = math.inf
+        for a in range(-1, 2):
+            for b in range(-1, 2):
+                p, q = p0 + a * step, q0 + b * step
+                s = 1.0 / math.sqrt(1 + p * p + q * q)
+                n[0], n[1], n[2] = -p * s, -q * s, s
+                cost = 0.0
+                for k in range(count):
+                    c = 0.0
+                    for d in range(3):
+                        c += n[d] * vectors[i, k, d]
+                    at, f = _place(c, bins)
+                    m = scale[i] * root[i, k] * ((1 - f) * table[at] + f * table[at + 1])
+                    cost += (measured[i, k] - m) ** 2
+                if cost < best:
+                    best = cost
+                    slopes[i, 0], slopes[i, 1] = p, q
+
+
+def _explained(measured: Array, found: Fit) -> Array:
+    """Fit table and scales at the normals given, in place; returns the model's √radiance."""
+    above, below = np.empty(BINS), np.empty(BINS)
+    model = np.empty_like(measured)
+    for _ in range(2):
+        _tabulate(measured, found.root, found.vectors, found.normals, found.scale, above, below)
+        found.table[:] = above / np.maximum(below, 1e-300)
+        _model(found.root, found.vectors, found.normals, found.table, model)
+        energy = np.einsum("ik,ik->i", model, model)
+        scale = np.einsum("ik,ik->i", model, measured) / np.maximum(energy, 1e-300)
+        middle = np.median(scale)
+        found.scale[:] = np.clip(scale, middle / SHARE, middle * SHARE)
+    return model * found.scale[:, None]
+
+
+def _integrated(slopes: Array, cell_mm: tuple[float, float]) -> tuple[Array, Array]:
+    """Heights (g, h) whose slopes come nearest, and the normals (g, h, 3) of those heights."""
+    dx, dy = cell_mm
+    along, down = slopes[..., 0] * dx, -slopes[..., 1] * dy
+    rows, columns = slopes.shape[:2]
+    divergence = np.zeros((rows, columns))
+    right, below = (along[:, 1:] + along[:, :-1]) / 2, (down[1:] + down[:-1]) / 2
+    divergence[:, :-1] += right
+    divergence[:, 1:] -= right
+    divergence[:-1] += below
+    divergence[1:] -= below
+    symbol = (2 * np.cos(np.pi * np.arange(rows) / rows) - 2)[:, None]
+    symbol = symbol + (2 * np.cos(np.pi * np.arange(columns) / columns) - 2)[None]
+    symbol[0, 0] = 1.0
+    spectrum = scipy.fft.dctn(divergence, norm="ortho") / symbol
+    spectrum[0, 0] = 0.0
+    z = scipy.fft.idctn(spectrum, norm="ortho")
+    normals = np.stack(
+        [-np.gradient(z, axis=1) / dx, np.gradient(z, axis=0) / dy, np.ones_like(z)], axis=-1
+    )
+    return z, normals / np.linalg.norm(normals, axis=-1, keepdims=True)
+
+
+def fit(
+    stack: CoarseStack, lights: Lights, kind: Kind, height_mm: float = 0.0, turns: int = TURNS
+) -> Fit:
+    """Fit one surface of one reflectance to a coarse stack."""
+    shape = stack.radiance.shape[:2]
+    valid = stack.valid
+    measured = np.sqrt(np.maximum(stack.radiance[valid], 0.0))
+    rays = np.ascontiguousarray(stack.rays[valid])
+    metal = kind == "metal"
+    far = float(np.median(np.linalg.norm(lights.position_mm, axis=1)))
+    power = lights.power / lights.power.mean() * far**2
+    position = np.ascontiguousarray(lights.position_mm)
+    vectors = np.empty((*measured.shape, 3))
+    root = np.empty_like(measured)
+    z = np.full(shape, height_mm)
+    normals = np.zeros((*shape, 3))
+    normals[..., 2] = 1.0
+    flat = np.empty((len(measured), 3))
+    slopes = np.zeros((*shape, 2))
+    inside = np.empty((len(measured), 2))
+    table = np.zeros(BINS)
+    scale = np.ones(len(measured))
+    variance = float(((measured - measured.mean()) ** 2).sum()) or 1.0
+    best: Fit | None = None
+    step = 0.06
+    begin = 3
+    for turn in range(begin + turns):
+        points = stack.eye_mm + stack.rays * ((z - stack.eye_mm[2]) / stack.rays[..., 2])[..., None]
+        cell_mm = (
+            float(np.median(np.diff(points[..., 0], axis=1))),
+            -float(np.median(np.diff(points[..., 1], axis=0))),
+        )
+        _geometry(
+            points[valid], rays, position, lights.axis, power, lights.lobe, metal, vectors, root
+        )
+        if turn < begin:
+            _start(measured, root, vectors, metal, flat)
+            steep = np.maximum(flat[:, 2], 0.15)
+            inside = -flat[:, :2] / steep[:, None]
+        else:
+            flat = np.ascontiguousarray(normals[valid])
+            now = Fit(0.0, vectors, root, flat, scale, table)
+            error = float(((measured - _explained(measured, now)) ** 2).sum())
+            if best is None or error / variance < best.unexplained:
+                best = Fit(
+                    error / variance, vectors.copy(), root.copy(), flat, scale.copy(), table.copy()
+                )
+            _search(measured, root, vectors, flat, scale, table, step, inside)
+            step *= 0.8
+        slopes[valid] = np.clip(inside, -6, 6)
+        z, normals = _integrated(slopes, cell_mm)
+        z = z + height_mm
+    assert best is not None
+    return best
+
+
+def picture_costs(stack: CoarseStack, found: Fit) -> Array:
+    """(N, N) squared error of picture k taken as lit by light j."""
+    measured = np.sqrt(np.maximum(stack.radiance[stack.valid], 0.0))
+    model = np.empty_like(measured)
+    _model(found.root, found.vectors, found.normals, found.table, model)
+    model *= found.scale[:, None]
+    own, theirs = (measured**2).sum(axis=0), (model**2).sum(axis=0)
+    return np.asarray(own[:, None] + theirs[None] - 2 * measured.T @ model)

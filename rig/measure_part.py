@@ -180,7 +180,7 @@ class Job:
     plan: Plan
     auto_exposure: bool = False
     tolerance: Tolerance | None = None
-    method: str = "refine"
+    method: str = "auto"
     device: str = "cpu"
     height_mm: float | None = None  # of the surface's mean; None: as rig.yaml has it
     height_sigma_mm: float | None = None

@@ -46,7 +46,7 @@ class Order:
     alignment: str = "rigid"
     share_percent: float = 100.0
     border_mm: float = 0.0
-    method: str = "refine"
+    method: str = "auto"
     device: str = "cpu"
     height_mm: float | None = None
     height_sigma_mm: float | None = None

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.lights import Lights
+from calib.plausible import refuse_camera
 from calib.validity import check_validity
 from capture.claim import Claim, claim, claim_first, is_there
 from capture.reading import Recording
@@ -31,6 +32,7 @@ from rig.config import NAME, Config, read_config
 from rig.datum import DATUMS, apply_datum
 from rig.exits import UsageError
 from rig.lights_of_pictures import read_lights_of
+from rig.plausible import AUTO, method_for, simple_camera
 from rig.workspace import Workspace
 
 FLAT_CELLS = 24
@@ -43,7 +45,7 @@ class Request:
     """What was asked for on the command line; None where the workspace decides."""
 
     name: str
-    method: str = "refine"
+    method: str = AUTO
     lights: Path | None = None
     plate: Path | None = None
     plate_reflectance: float | None = None
@@ -57,6 +59,8 @@ class Request:
     weights: Path | None = None
     self_calibrate: bool | None = None
     use_leds: str | None = None
+    field_mm: float | None = None
+    focal_px: float | None = None
     out: Path | None = None
     workspace: Path | None = None
 
@@ -79,8 +83,9 @@ def refuse_nonsense(request: Request) -> None:
     ReconstructError
         a device that this machine lacks
     """
-    if request.method not in available():
-        raise UsageError(f"there is no method '{request.method}': choose {', '.join(available())}")
+    if request.method not in (AUTO, *available()):
+        names = ", ".join((AUTO, *available()))
+        raise UsageError(f"there is no method '{request.method}': choose {names}")
     if request.start not in STARTS:
         raise UsageError(f"there is no start '{request.start}': choose {', '.join(STARTS)}")
     if request.weights is not None and not request.weights.is_file():
@@ -229,9 +234,19 @@ def _reconstructed(request: Request, run: Path, out: Path, say: Callable[[str], 
     recording = Recording.open(run)
     refuse_damage(recording)
     camera_path = _in_force(recording.camera_path, "camera.json", request)
-    if camera_path is None:
-        raise UsageError(f"no camera is known for {run}: calibrate with 'rig calibrate-camera'")
-    camera = Camera.read(camera_path)
+    simple = request.field_mm is not None or request.focal_px is not None
+    if camera_path is None and not simple:
+        raise UsageError(
+            f"no camera is known for {run}: calibrate with 'rig calibrate-camera', or make a "
+            "simple one of the width of the field (--field-mm 110) or the focal length (--focal)"
+        )
+    if camera_path is not None and simple:
+        raise UsageError(f"{camera_path} is known: leave --field-mm and --focal out")
+    camera = (
+        Camera.read(camera_path)
+        if camera_path is not None
+        else simple_camera(recording.shape, request.field_mm, request.focal_px, say)
+    )
     refuse_camera(camera, str(camera_path))
     config = _config(request)
     lights, flat, origin = gather_lights(recording, request, camera, say)
@@ -279,13 +294,16 @@ def _reconstructed(request: Request, run: Path, out: Path, say: Callable[[str], 
     self_calibrate = request.self_calibrate
     if self_calibrate is None:
         self_calibrate = lights.covariance is not None
+    method, judged = method_for(
+        request.method, stack, camera, lights, str(origin["lights"]), height, mask, say
+    )
     options = Options(
         height_mm=height, height_sigma_mm=sigma, mask=mask, flat=flat, start=request.start,
         self_calibrate=self_calibrate, device=request.device, memory_gb=request.memory_gb,
         weights=request.weights, say=say,
     )  # fmt: skip
     gathered = time.perf_counter()
-    surface = reconstruct(request.method, stack, camera, lights, options)
+    surface = reconstruct(method, stack, camera, lights, options)
     solved = time.perf_counter()
     from reconstruct.export.results import write_results
 
@@ -304,6 +322,7 @@ def _reconstructed(request: Request, run: Path, out: Path, say: Callable[[str], 
         "height": {"mm": height, "sigma_mm": sigma, "from": told},
         "calibration": origin,
         "mask": mask_path.name if mask_path is not None else None,
+        "plausibility": judged,
         "leds": [int(led) for led in leds],
         "device": request.device,
         "seconds": seconds,

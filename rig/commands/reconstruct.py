@@ -17,8 +17,12 @@ def register(app: typer.Typer) -> None:
             str, typer.Argument(help="Name of a part (its last run), or the folder of a run.")
         ],
         method: Annotated[
-            str, typer.Option(help="refine, dpps, lambert or halfvector.")
-        ] = "refine",
+            str,
+            typer.Option(
+                help="auto (lambert for matt parts, refine for metal), refine, dpps, lambert or "
+                "halfvector."
+            ),
+        ] = "auto",
         lights: Annotated[
             Path | None, typer.Option(help="Light file. Default: what came with the run.")
         ] = None,
@@ -54,6 +58,14 @@ def register(app: typer.Typer) -> None:
         leds: Annotated[
             str | None, typer.Option(help="Use these LEDs only, such as 1-96 or 1,5,9.")
         ] = None,
+        field_mm: Annotated[
+            float | None,
+            typer.Option(help="Width of the field, mm, for pictures without a camera.json."),
+        ] = None,
+        focal: Annotated[
+            float | None,
+            typer.Option(help="Focal length, px, for pictures without a camera.json."),
+        ] = None,
         memory: Annotated[float, typer.Option(help="Bound of the working memory, GB.")] = 4.0,
         device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto.")] = "cpu",
         out: Annotated[
@@ -73,7 +85,7 @@ def register(app: typer.Typer) -> None:
             name=name, method=method, lights=lights, plate=plate,
             plate_reflectance=plate_reflectance, mask=mask, height_mm=height,
             height_sigma_mm=height_sigma, datum=datum, memory_gb=memory, device=device,
-            start=start, weights=weights, self_calibrate=self_calibrate, use_leds=leds, out=out,
+            start=start, weights=weights, self_calibrate=self_calibrate, use_leds=leds, field_mm=field_mm, focal_px=focal, out=out,
             workspace=workspace,
         )  # fmt: skip
         surface, folder = run_reconstruction(request, lambda line: typer.echo(line, err=True))

@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
             float, typer.Option(help="Percent of points that must be within tolerance.")
         ] = 100.0,
         border: Annotated[float, typer.Option(help="Left out along the edges, mm.")] = 0.0,
-        method: Annotated[str, typer.Option(help="Of reconstruction.")] = "refine",
+        method: Annotated[str, typer.Option(help="Of reconstruction; auto chooses.")] = "auto",
         device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
         height: Annotated[
             float | None,

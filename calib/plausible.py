@@ -62,9 +62,9 @@ def refuse_camera(camera: Camera, source: str) -> None:
         raise CalibrationError(f"{source} describes a camera that does not see the stage (z = 0)")
     if eye[2] < 3.0:
         raise CalibrationError(
-            f"{source} puts the camera {eye[2]:.3g} mm above the stage, over a field {width:.3g} mm "
-            f"wide: t is in millimetres; if it is in metres, the camera is {1000 * eye[2]:.0f} mm "
-            "above"
+            f"{source} puts the camera {eye[2]:.3g} mm above the stage, over a field {width:.3g} "
+            "mm wide: t is in millimetres; if it is in metres, the camera is "
+            f"{1000 * eye[2]:.0f} mm above"
         )
     off = float(np.linalg.norm(middle[:2]))
     if off > 5 * width:
@@ -110,28 +110,26 @@ def refuse_lights(lights: Lights, camera: Camera, source: str, height_mm: float 
         f"{ratio[odd[0]]:.2g} times its width"
     )
     if len(odd) > len(lights) / 2:
-        text += _unit_guess(float(np.median(ratio)), lights, at)
+        text += _unit_guess(float(np.median(ratio)) * width, float(camera.centre_mm[2]))
     else:
         text += ": is a decimal point or a minus lost in these lines?"
     raise CalibrationError(text)
 
 
-def _unit_guess(ratio: float, lights: Lights, at: NDArray[np.bool_]) -> str:
-    size = float(np.median(np.linalg.norm(lights.position_mm[at], axis=1)))
-    fits = [
-        (name, factor) for name, factor in UNITS if NEAREST * 2 <= ratio * factor <= FARTHEST / 3
-    ]
-    if not fits:
+def _unit_guess(distance_mm: float, eye_mm: float) -> str:
+    """Which unit puts lights at about two thirds of the camera's height, as domes have them."""
+    fits = {name: distance_mm * factor / (0.67 * eye_mm) for name, factor in UNITS}
+    likely = sorted(fits, key=lambda name: abs(np.log(fits[name])))
+    good = [name for name in likely if 1 / 6 < fits[name] < 6]
+    if not good:
         return (
             f" (expected {NEAREST:g} to {FARTHEST:g} times): positions and the camera's t are in "
             "millimetres, in one frame"
         )
-    name, factor = min(fits, key=lambda fit: abs(np.log(ratio * fit[1] / 3)))
-    others = " or ".join(other for other, _ in fits if other != name)
-    also = f" (or {others})" if others else ""
+    factor = dict(UNITS)[good[0]]
     return (
-        f": positions are in millimetres; these look like {name}{also}, {size:.3g} would be "
-        f"{size * factor:.0f} mm"
+        f": positions are in millimetres; these look like {' or '.join(good)}, LEDs would be "
+        f"{distance_mm * factor:.0f} mm away"
     )
 
 

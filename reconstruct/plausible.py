@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from calib.plausible import near
 from reconstruct.agreement import CoarseStack, Kind, fit, picture_costs
 from reconstruct.errors import ReconstructError
 
@@ -44,6 +45,12 @@ _TURNS = {
     "turned by 270°": ((0, 1), (-1, 0)),
     "with x and y exchanged": ((0, 1), (1, 0)),
     "with x and y exchanged and both of the wrong sign": ((0, -1), (-1, 0)),
+}
+_SCALES = {
+    "ten times as far (is it in cm?)": 10.0,
+    "25.4 times as far (is it in inches?)": 25.4,
+    "a thousand times as far (is it in metres?)": 1000.0,
+    "a tenth as far (is the camera in cm?)": 0.1,
 }
 
 
@@ -221,9 +228,13 @@ def _refuse_turned(
     """Say or refuse lights that fit the pictures better turned or mirrored."""
     kind = min(given, key=given.__getitem__)
     own = given[kind]
+    others = {name: _turned(lights, turn) for name, turn in _TURNS.items()}
+    if near(lights).all():
+        for name, scale in _SCALES.items():
+            if scale > 1 or lights.position_mm[:, 2].min() * scale > height_mm + 1:
+                others[name] = replace(lights, position_mm=lights.position_mm * scale)
     found = {
-        name: fit(few, _turned(lights, turn), _kind(kind), height_mm).unexplained
-        for name, turn in _TURNS.items()
+        name: fit(few, other, _kind(kind), height_mm).unexplained for name, other in others.items()
     }
     name = min(found, key=found.__getitem__)
     best = found[name]

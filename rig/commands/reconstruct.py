@@ -85,8 +85,8 @@ def register(app: typer.Typer) -> None:
             name=name, method=method, lights=lights, plate=plate,
             plate_reflectance=plate_reflectance, mask=mask, height_mm=height,
             height_sigma_mm=height_sigma, datum=datum, memory_gb=memory, device=device,
-            start=start, weights=weights, self_calibrate=self_calibrate, use_leds=leds, field_mm=field_mm, focal_px=focal, out=out,
-            workspace=workspace,
+            start=start, weights=weights, self_calibrate=self_calibrate, use_leds=leds,
+            field_mm=field_mm, focal_px=focal, out=out, workspace=workspace,
         )  # fmt: skip
         surface, folder = run_reconstruction(request, lambda line: typer.echo(line, err=True))
         z = surface.height_mm[surface.mask]

@@ -17,7 +17,15 @@ from calib.errors import CalibrationError
 Array = NDArray[np.float64]
 
 MIN_CORNERS = 6
-_DICTIONARY = cv2.aruco.DICT_5X5_250
+DICTIONARIES = {
+    "5X5_250": cv2.aruco.DICT_5X5_250,
+    "4X4_250": cv2.aruco.DICT_4X4_250,
+    "6X6_250": cv2.aruco.DICT_6X6_250,
+    "5X5_1000": cv2.aruco.DICT_5X5_1000,
+    "APRILTAG_36h11": cv2.aruco.DICT_APRILTAG_36h11,
+    "ARUCO_ORIGINAL": cv2.aruco.DICT_ARUCO_ORIGINAL,
+}
+LEAST_SQUARE_MM, LARGEST_SQUARE_MM = 0.5, 500.0
 PAPERS = {
     "A4": (297.0, 210.0),
     "A3": (420.0, 297.0),
@@ -35,12 +43,17 @@ class Board:
     columns, rows : squares, not inner corners
     square_mm : side of a square
     kind : ``charuco`` (may be partly out of view) or ``chessboard``
+    legacy : whether a ChArUco board is of the pattern before OpenCV 4.6, which differs from
+        today's where the number of rows is even
+    dictionary : of a ChArUco board's markers, one of `DICTIONARIES`
     """
 
     columns: int = 13
     rows: int = 9
     square_mm: float = 15.0
     kind: Literal["charuco", "chessboard"] = "charuco"
+    legacy: bool = False
+    dictionary: str = "5X5_250"
 
     @property
     def marker_mm(self) -> float:
@@ -54,13 +67,22 @@ class Board:
         return np.asarray(grid * self.square_mm, dtype=np.float64)
 
     def _charuco(self) -> Any:
-        dictionary = cv2.aruco.getPredefinedDictionary(_DICTIONARY)
-        return cv2.aruco.CharucoBoard(
+        dictionary = cv2.aruco.getPredefinedDictionary(DICTIONARIES[self.dictionary])
+        board = cv2.aruco.CharucoBoard(
             (self.columns, self.rows), self.square_mm, self.marker_mm, dictionary
         )
+        board.setLegacyPattern(self.legacy)
+        return board
 
     def check(self) -> None:
         """Raise `CalibrationError` if there can be no such board."""
+        if not LEAST_SQUARE_MM <= self.square_mm <= LARGEST_SQUARE_MM:
+            guess = ""
+            if 0 < self.square_mm < LEAST_SQUARE_MM:
+                guess = f"; if that is in metres, give {1000 * self.square_mm:g}"
+            raise CalibrationError(
+                f"a square of {self.square_mm:g} mm is no board's: its side is in mm{guess}"
+            )
         if not (3 <= self.columns <= 40 and 3 <= self.rows <= 40 and self.square_mm > 0):
             raise CalibrationError(
                 f"a board of {self.columns} × {self.rows} squares of {self.square_mm} mm cannot be "
@@ -77,12 +99,7 @@ class Board:
             index = np.asarray(ids).ravel().astype(np.int64)
             pixels = np.asarray(corners, dtype=np.float64).reshape(-1, 2)
             return index, pixels - charuco_origin_px()
-        size = (self.columns - 1, self.rows - 1)
-        flags = cv2.CALIB_CB_ACCURACY | cv2.CALIB_CB_NORMALIZE_IMAGE
-        good, corners = cv2.findChessboardCornersSB(image, size, flags=flags)
-        if not good:
-            return np.zeros(0, dtype=np.int64), np.zeros((0, 2))
-        pixels = np.asarray(corners, dtype=np.float64).reshape(-1, 2)
+        pixels = _chessboard(image, (self.columns - 1, self.rows - 1))
         return np.arange(len(pixels), dtype=np.int64), pixels
 
     def draw(self, pixels_per_square: int) -> NDArray[np.uint8]:
@@ -95,6 +112,35 @@ class Board:
         squares = np.where((x + y) % 2 == 0, 0, 255).astype(np.uint8)
         tile = np.ones((pixels_per_square, pixels_per_square), dtype=np.uint8)
         return np.asarray(np.kron(squares, tile), dtype=np.uint8)
+
+
+def _chessboard(image: NDArray[np.uint8], size: tuple[int, int]) -> Array:
+    """Inner corners (n, 2) of a chessboard, or none: by the search of sectors, or the classic one.
+
+    On a dark ground the outer squares run into it. The search of sectors misses such boards with
+    its own normalisation and finds them without; the classic search finds them at once.
+    """
+    accurate = cv2.CALIB_CB_ACCURACY
+    for flags in (accurate | cv2.CALIB_CB_NORMALIZE_IMAGE, accurate):
+        good, corners = cv2.findChessboardCornersSB(image, size, flags=flags)
+        if good:
+            return np.asarray(corners, dtype=np.float64).reshape(-1, 2)
+    flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE
+    good, corners = cv2.findChessboardCorners(image, size, flags=flags | cv2.CALIB_CB_FAST_CHECK)
+    if not good:
+        good, corners = cv2.findChessboardCorners(image, size, flags=flags)
+    if not good:
+        return np.zeros((0, 2))
+    found = np.asarray(corners, dtype=np.float32).reshape(-1, 2)
+    grid = found.reshape(size[1], size[0], 2)
+    apart = min(
+        np.linalg.norm(np.diff(grid, axis=0), axis=-1).min(),
+        np.linalg.norm(np.diff(grid, axis=1), axis=-1).min(),
+    )
+    reach = int(np.clip(apart / 3, 2, 11))
+    until = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 60, 1e-3)
+    fine = cv2.cornerSubPix(image, found.reshape(-1, 1, 2), (reach, reach), (-1, -1), until)
+    return np.asarray(fine, dtype=np.float64).reshape(-1, 2)
 
 
 @lru_cache(maxsize=1)

@@ -112,7 +112,9 @@ def judge(
     """
     _refuse_black(stack, mask)
     small = coarse(stack, camera, mask)
-    _refuse_alike(stack, small)
+    copies = _refuse_copies(stack, small)
+    if copies:
+        return Judgement(None, {}, tuple(copies))
     if len(stack) < MIN_PICTURES or small.valid.sum() < MIN_CELLS:
         return Judgement(None, {})
     notes = list(_strange_intensity(small, lights, height_mm))
@@ -158,32 +160,35 @@ def _refuse_black(stack: Stack, mask: NDArray[np.bool_] | None) -> None:
         )
 
 
-def _refuse_alike(stack: Stack, small: CoarseStack) -> None:
-    """Refuse one picture in place of many, or a picture that is there twice to the last bit."""
+def _refuse_copies(stack: Stack, small: CoarseStack) -> list[str]:
+    """Refuse a picture that is there twice to the last bit; say where all are alike but for noise.
+
+    Two pictures of a camera are never the same to the last bit: their noise differs.
+    """
     values = small.radiance[small.valid]
     if not len(values):
-        return
-    level = values.mean(axis=0)
-    same = values / np.maximum(level, 1e-30)
-    pixels = ROWS * stack.shape[1] / small.radiance.shape[1]
-    noise = stack.noise_floor + stack.noise_gain * np.maximum(values, 0)
-    expected = float(np.mean(noise / np.maximum(level, 1e-30) ** 2)) / max(pixels, 1.0)
-    spread = float(same.var(axis=1).mean())
-    if spread < 1e-8 or spread < 3 * expected:
-        raise ReconstructError(
-            f"the {len(stack)} pictures are all alike but for their noise (they differ by "
-            f"{100 * np.sqrt(spread):.2g} %): each picture must be lit by another light; is one "
-            "picture copied, or is room light much brighter than the LEDs?"
-        )
+        return []
     seen: dict[bytes, int] = {}
     for place, led in enumerate(stack.ids):
         key = np.ascontiguousarray(values[:, place]).tobytes()
-        if key in seen and np.ptp(values[:, place]) > 0:
+        if key in seen and len(values) > 1:
             raise ReconstructError(
                 f"the pictures of LED {seen[key]} and LED {int(led)} are one picture to the last "
-                "bit: two lights never give that; take the copy out"
+                "bit, and two lights never give that: is a file copied? Take the copy out"
             )
         seen[key] = int(led)
+    level = np.maximum(values.mean(axis=0), 1e-30)
+    spread = float((values / level).var(axis=1).mean())
+    pixels = ROWS * stack.shape[1] / small.radiance.shape[1]
+    noise = stack.noise_floor + stack.noise_gain * np.maximum(values, 0)
+    expected = float(np.mean(noise / level**2)) / max(pixels, 1.0)
+    if spread > max(1e-8, 3 * expected):
+        return []
+    return [
+        f"the {len(stack)} pictures are alike but for their noise (they differ by "
+        f"{100 * np.sqrt(spread):.2g} %), so that they tell no surface: did the LEDs switch, and is "
+        "the room dark?"
+    ]
 
 
 def _strange_intensity(small: CoarseStack, lights: Lights, height_mm: float) -> list[str]:
@@ -311,11 +316,11 @@ def _refuse_other_order(
             )
         return [f"{what}, as it seems ({figures}): see that no two lamps are exchanged"]
     if own > 0.85 * shuffled and _likeness(small, lights) < 0.1:
-        raise ReconstructError(
+        return [
             f"the lights explain the pictures no better than in any other order ({100 * own:.0f} % "
-            f"unexplained, {100 * shuffled:.0f} % in random order): is this the light file of "
-            "these pictures?"
-        )
+            f"unexplained, {100 * shuffled:.0f} % in random order): this is hardly the light file "
+            "of these pictures"
+        ]
     return []
 
 

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.board import Board, to_grey8, write_target
+from calib.errors import CalibrationError
 from calib.intrinsics import BoardView, CameraCalibration, calibrate_camera, covered, find_board
 from calib.pictures import read_raw
+from calib.which_board import which_board
 from capture.claim import Claim, claim
 from capture.plan import Shot
 from intake.names import is_picture, natural
@@ -20,6 +22,9 @@ from rig.calibrating import put_aside
 from rig.exits import GOOD, UsageError
 from rig.stagehand import stagehand_of
 from rig.workspace import Workspace
+
+FLAT_DEG = 15.0
+"""By which the camera of a rig, which looks down, may be off the stage's normal unremarked."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +65,25 @@ def run(order: Order) -> int:
 
 
 def _calibrated(order: Order, board: Board, out: Claim) -> int:
-    pictures = _live(order, board) if order.source is None else _folder(order.source)
-    views, shape = collect(pictures, board)
+    if order.source is None:
+        pictures = _live(order, board)
+    else:
+        read = list(_folder(order.source))
+        board, words = which_board([image for _, image in read], board)
+        if words is not None:
+            print(f"Note: the pictures show {words}; that is taken, and not what was named")
+        pictures = iter(read)
+    views, shape, names = collect(pictures, board)
+    stage = _stage(order, views, names)
     result = calibrate_camera(
-        views, board, shape, stage=_stage(order, views), board_thickness_mm=order.thickness_mm
+        views, board, shape, stage=stage, board_thickness_mm=order.thickness_mm
     )
+    tilt = float(np.degrees(np.arccos(np.clip(-result.camera.R[2, 2], -1, 1))))
+    if order.stage is None and tilt > FLAT_DEG:
+        print(
+            f"Note: the board in {stage} is tilted by {tilt:.0f}° against the sensor and was taken "
+            "to lie on the stage; name the picture in which it does with --stage"
+        )
     result.camera.write(out.file)
     out.publish_files(put_aside)
     print(summary(result))
@@ -83,11 +102,13 @@ def board_of(order: Order) -> Board:
 
 def collect(
     pictures: Iterator[tuple[str, NDArray[np.uint8]]], board: Board
-) -> tuple[list[BoardView], tuple[int, int]]:
-    """Boards in all pictures, with a running count of what they cover."""
+) -> tuple[list[BoardView], tuple[int, int], list[str]]:
+    """Boards in all pictures, with a running count of what they cover; all pictures' names."""
     views: list[BoardView] = []
     shape: tuple[int, int] | None = None
+    names: list[str] = []
     for name, image in pictures:
+        names.append(name)
         height, width = image.shape
         if shape is not None and shape != (height, width):
             raise UsageError(
@@ -105,16 +126,21 @@ def collect(
         )
     if shape is None:
         raise UsageError("there are no pictures of a board")
-    return views, shape
+    return views, shape, names
 
 
-def _stage(order: Order, views: list[BoardView]) -> str | None:
-    if order.stage is None:
-        return None
+def _stage(order: Order, views: list[BoardView], names: list[str]) -> str:
+    """The picture that fixes the stage; none is guessed where the board is not found in it."""
+    wanted = order.stage or names[-1]
     for view in views:
-        if order.stage in (view.name, Path(view.name).stem):
+        if wanted in (view.name, Path(view.name).stem):
             return view.name
-    raise UsageError(f"no board was found in the picture '{order.stage}' named with --stage")
+    if order.stage is not None:
+        raise UsageError(f"no board was found in the picture '{order.stage}' named with --stage")
+    raise CalibrationError(
+        f"no board was found in the last picture, {wanted}, which fixes the stage: take it again "
+        "without glare, or name the picture in which the board lies flat on the stage with --stage"
+    )
 
 
 def _folder(folder: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:

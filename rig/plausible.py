@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from calib.camera import Camera
 from calib.lights import Lights
 from calib.plausible import near_lights_as_directions, refuse_lights
+from reconstruct.methods import MIN_LIGHTS
 from reconstruct.plausible import Judgement, judge
 from reconstruct.stack import Stack
 from rig.calibration_summary import Say
@@ -68,7 +69,7 @@ def method_for(
     known = {int(led): index for index, led in enumerate(lights.ids)}
     places = [known.get(int(led)) for led in stack.ids]
     judgement = Judgement(None, {})
-    usable = None not in places and camera.shape == stack.shape
+    usable = None not in places and len(stack) >= MIN_LIGHTS and camera.shape == stack.shape
     if usable and (mask is None or (mask.shape == stack.shape and mask.any())):
         used = lights.select(np.array(places))
         refuse_lights(used, camera, source)

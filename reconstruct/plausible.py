@@ -186,8 +186,8 @@ def _refuse_copies(stack: Stack, small: CoarseStack) -> list[str]:
         return []
     return [
         f"the {len(stack)} pictures are alike but for their noise (they differ by "
-        f"{100 * np.sqrt(spread):.2g} %), so that they tell no surface: did the LEDs switch, and is "
-        "the room dark?"
+        f"{100 * np.sqrt(spread):.2g} %), so that they tell no surface: did the LEDs switch, and "
+        "is the room dark?"
     ]
 
 

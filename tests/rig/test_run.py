@@ -257,9 +257,7 @@ def test_the_report_says_the_verdict_first(bench):
         "  - {name: even, kind: flatness, region: [-20, -20, 20, 20], upper: 0.001}\n",
         encoding="utf-8",
     )
-    result = run(
-        bench, "--part", "field-1", "--type", "field", "--operator", "Ada & Co", "--json"
-    )
+    result = run(bench, "--part", "field-1", "--type", "field", "--operator", "Ada & Co", "--json")
     assert result.exit_code == 1
     verdict = verdict_of(result)
     page = Path(verdict["report"]).read_text(encoding="utf-8")

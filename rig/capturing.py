@@ -100,7 +100,7 @@ def _taken(
                 folder,
                 plan,
                 resume=order.resume,
-                references=references_of(workspace, order.part, rig.devices, plan.leds),
+                references=references_of(workspace, order.part, rig, plan.leds),
                 snapshots=snapshots_of(workspace),
                 progress=progress,
                 test_shots=test_shots,

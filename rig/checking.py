@@ -48,8 +48,9 @@ class Order:
 def run(order: Order) -> int:
     """Carry out an order, say what was found, and return the exit code."""
     workspace = Workspace.at(order.workspace)
-    lights = read_lights(order.lights or _in_force(workspace, "lights.json"))
-    camera = Camera.read(order.camera or _in_force(workspace, "camera.json"))
+    own = _own(workspace, order) if order.simulate else (None, None)
+    lights = own[0] or read_lights(order.lights or _in_force(workspace, "lights.json"))
+    camera = own[1] or Camera.read(order.camera or _in_force(workspace, "camera.json"))
     age = age_days(lights)
     if age is not None:
         print(f"Lights calibrated {age:.0f} days ago")
@@ -62,6 +63,16 @@ def run(order: Order) -> int:
     if not findings:
         print("Everything is as it was calibrated")
     return OUT_OF_TOLERANCE if findings else GOOD
+
+
+def _own(workspace: Workspace, order: Order) -> tuple[Lights | None, Camera | None]:
+    """The virtual rig's own lights and camera, where the workspace has none."""
+    config, _ = configuration(workspace, True)
+    scene = CalibrationScene(config.board.leds, 12.7, order.seed)
+    known = workspace.calibration
+    no_lights = order.lights is None and not (known / "lights.json").is_file()
+    no_camera = order.camera is None and not (known / "camera.json").is_file()
+    return scene.lights if no_lights else None, scene.camera if no_camera else None
 
 
 def _in_force(workspace: Workspace, name: str) -> Path:

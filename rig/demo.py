@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from calib.camera import Camera
 from calib.light_files import read_lights
 from capture.plan import Plan
 from capture.world import withdraw
 from reconstruct.export.results import read_results
 from reconstruct.metrology.accuracy import Truth, evaluate
+from rig import calibrating_camera
 from rig.calibrating import Order
 from rig.calibrating_live import live
 from rig.calibration_scene import REFLECTANCE
@@ -29,10 +31,11 @@ from rig.exits import GOOD, UsageError
 from rig.figures import accuracy_table, table
 from rig.measure_part import Job, Verdict, measure_part
 from rig.session import open_rig
-from rig.simulate import dome, scene_of
+from rig.simulate import dome, scene_of, virtual_camera
 from rig.workspace import Workspace
 
 BALL_MM = 25.4  # diameter
+BOARD, SQUARE_MM, VIEWS = "13x9", 8.0, 12
 EXPOSURE_MS = 16.0
 BORDER_PX = 8
 
@@ -91,8 +94,23 @@ class Demo:
         return workspace, config
 
     def _calibrate(self, workspace: Workspace) -> None:
-        """Pictures of a mirror ball in several places and of a white plate, then the solution."""
-        self.say(f"\n1  Calibrate the lights: a mirror ball in {self.poses} places, a white plate")
+        """Pictures of a board, of a mirror ball in several places and of a white plate."""
+        self.say(f"\n1  Calibrate the camera: a board in {VIEWS} positions")
+        calibrating_camera.run(
+            calibrating_camera.Order(
+                source=None,
+                target=None,
+                board=BOARD,
+                square_mm=SQUARE_MM,
+                kind="charuco",
+                simulate=True,
+                views=VIEWS,
+                seed=self.seed,
+                yes=True,
+                workspace=workspace.folder,
+            )
+        )
+        self.say(f"\n2  Calibrate the lights: a mirror ball in {self.poses} places, a white plate")
         live(
             Order(
                 source=None,
@@ -108,7 +126,7 @@ class Demo:
 
     def _measure(self, workspace: Workspace, config: Config) -> Verdict:
         """The part as an operator would measure it."""
-        self.say(f"\n2  Measure the part '{self.part}': {config.board.leds} pictures, one surface")
+        self.say(f"\n3  Measure the part '{self.part}': {config.board.leds} pictures, one surface")
         scene = scene_of(self.part, led_count=config.board.leds, seed=self.seed)
         truth = workspace.folder / "truth.npz"
         scene.write_truth(truth)
@@ -128,8 +146,13 @@ class Demo:
         off_mm = np.linalg.norm(lights.position_mm - true.position_mm, axis=1)
         ratio = lights.power / true.power
         power = 100 * float(np.std(ratio / ratio.mean()))
-        self.say("\n3  What the truth says")
+        self.say("\n4  What the truth says")
+        seen = Camera.read(workspace.calibration / "camera.json")
+        own = virtual_camera(seed=self.seed)
+        focal = seen.K[0, 0] / own.K[0, 0] - 1
         rows = [
+            ("camera, focal length", f"{100 * focal:+.3f} %"),
+            ("camera, height", f"{seen.centre_mm[2] - own.centre_mm[2]:+.2f} mm"),
             ("lights, position", f"median {np.median(off_mm):.2f} mm, worst {off_mm.max():.2f} mm"),
             ("lights, power", f"{power:.2f} % RMS"),
         ]

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from capture.errors import DeviceError
+from capture.errors import CaptureError, DeviceError
 from rig.config import Config, read_config
 from rig.exits import UsageError
 from rig.workspace import Workspace
@@ -166,21 +166,26 @@ def check_disk(workspace: Workspace) -> Finding:
 
 
 def check_calibration(workspace: Workspace, config: Config | None) -> Iterator[Finding]:
-    """Is there a calibration in the workspace, and how old is it?"""
+    """Is there a calibration in the workspace that can be read, that fits, and how old is it?
+
+    A virtual rig brings its own, so that a missing one is only a note there.
+    """
     limit_days = config.calibration.max_age_days if config else 90.0
+    real = config is not None and not config.camera.address.startswith("sim://")
     for name, command in (("camera.json", "calibrate-camera"), ("lights.json", "calibrate-lights")):
         path = workspace.calibration / name
         if not path.is_file():
-            yield Finding(name, "note", "none in this workspace", f"make one with 'rig {command}'")
+            advice = f"make one with 'rig {command}'"
+            if real:
+                yield Finding(name, "note", "none in this workspace", advice)
+            else:
+                yield Finding(name, "note", "none: the virtual rig brings its own", advice)
             continue
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            stamp = str(data.get("provenance", {}).get("date", ""))
-            made = datetime.fromisoformat(stamp)
-            made = made if made.tzinfo else made.replace(tzinfo=UTC)
-        except (ValueError, AttributeError):
-            made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        age_days = (datetime.now(UTC) - made).total_seconds() / 86400
+        wrong = _unusable(path, config)
+        if wrong:
+            yield Finding(name, "bad", wrong, f"make a new one with 'rig {command} --replace'")
+            continue
+        age_days = _age_days(path)
         if age_days > limit_days:
             yield Finding(
                 name,
@@ -192,7 +197,86 @@ def check_calibration(workspace: Workspace, config: Config | None) -> Iterator[F
             yield Finding(name, "good", f"is {age_days:.1f} days old")
 
 
-def examine(workspace: Workspace) -> list[Finding]:
+def _unusable(path: Path, config: Config | None) -> str:
+    """What keeps a calibration from being used; empty if nothing does."""
+    from calib.camera import Camera
+    from calib.errors import CalibrationError
+    from calib.light_files import read_lights
+
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        return f"cannot be read: {error}"
+    if isinstance(data, dict) and set(data) == {"provenance"}:
+        return ""  # nothing but a date: it is the commands that will tell
+    try:
+        if path.name == "camera.json":
+            Camera.read(path)
+            return ""
+        missing = sorted(set(_planned(config)) - {int(led) for led in read_lights(path).ids})
+    except CalibrationError as error:
+        return str(error)
+    return f"knows nothing of LED {missing[0]}, which the plan lights" if missing else ""
+
+
+def _planned(config: Config | None) -> tuple[int, ...]:
+    return config.default_plan().leds if config is not None else ()
+
+
+def _age_days(path: Path) -> float:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        made = datetime.fromisoformat(str(data.get("provenance", {}).get("date", "")))
+        made = made if made.tzinfo else made.replace(tzinfo=UTC)
+    except (ValueError, AttributeError):
+        made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return (datetime.now(UTC) - made).total_seconds() / 86400
+
+
+def check_cameras(config: Config | None) -> Iterator[Finding]:
+    """Several cameras behind the producer of rig.yaml, and none named."""
+    if config is None or config.camera.address.startswith("sim://") or config.camera.serial:
+        return
+    from capture.camera.genicam import list_cameras
+
+    producer = config.camera.producer
+    try:
+        cameras = list_cameras([producer] if producer else [])
+    except CaptureError as error:
+        yield Finding("cameras", "bad", str(error), "correct camera: producer in rig.yaml")
+        return
+    if len(cameras) > 1:
+        serials = ", ".join(camera.serial for camera in cameras)
+        yield Finding(
+            "cameras",
+            "bad",
+            f"the producer shows {len(cameras)} cameras ({serials}), and rig.yaml names none",
+            "name one: camera: serial in rig.yaml",
+        )
+    elif not cameras:
+        yield Finding("cameras", "bad", "none is found", "plug it in; 'rig devices' lists cameras")
+
+
+def next_step(findings: list[Finding], config: Config | None) -> str:
+    """What is really next, as a command."""
+    states = {finding.name: finding for finding in findings}
+    if config is None:
+        return "rig init"
+    bad = [finding for finding in findings if finding.state == "bad"]
+    if bad:
+        return f"{bad[0].advice}, then 'rig doctor' again"
+    if config.camera.address.startswith("sim://"):
+        return "rig run --part A12 --simulate"
+    for name, command in (
+        ("camera.json", "rig calibrate-camera"),
+        ("lights.json", "rig calibrate-lights --sphere-diameter 25.4"),
+    ):
+        if name in states and states[name].state != "good":
+            return command
+    return "rig run --part A12"
+
+
+def examine(workspace: Workspace, open_devices: bool = False) -> list[Finding]:
     """Every finding about this machine and this workspace, in the order of the page."""
     findings = [check_python(), *check_packages(), check_torch(), check_weights()]
     config: Config | None = None
@@ -212,9 +296,14 @@ def examine(workspace: Workspace) -> list[Finding]:
     later: list[Callable[[], Iterator[Finding]]] = [
         lambda: check_producers(config),
         lambda: check_serial_ports(config),
+        lambda: check_cameras(config) if open_devices else iter(()),
         lambda: check_calibration(workspace, config),
     ]
     for check in later:
         findings += check()
+    if open_devices and config is not None:
+        from rig.doctor_devices import check_devices
+
+        findings += check_devices(config)
     findings.append(check_disk(workspace))
     return findings

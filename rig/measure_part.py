@@ -245,7 +245,7 @@ def measure_part(
         taken = rig.capture(
             folder,
             plan,
-            references=references_of(workspace, part, rig.devices, plan.leds),
+            references=references_of(workspace, part, rig, plan.leds),
             snapshots=snapshots_of(workspace) | known | dict(job.snapshots),
             stop=stop,
             progress=progress,

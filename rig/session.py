@@ -123,6 +123,8 @@ class Rig:
                 f"the board has 1 to {self.board.identity.led_count}"
             )
         kept: dict[str, Snapshot] = {"rig.yaml": self.config_text} if self.config_text else {}
+        if not resume:
+            kept |= self._own_knowledge()
         runner = Runner(
             plan=plan,
             devices=self.devices,
@@ -145,6 +147,15 @@ class Rig:
                 return runner.run()
         finally:
             self._note = None
+
+    def _own_knowledge(self) -> dict[str, Snapshot]:
+        """Camera, lights and truth of the virtual rig; nothing of a real one."""
+        scene = virtual_scene(self.config)
+        if scene is None:
+            return {}
+        from rig.virtual_knowledge import knowledge_of
+
+        return knowledge_of(scene)
 
     def _replay(self, writer: RecordingWriter) -> None:
         """Tell a virtual camera what was taken already, so that its noise goes on from there."""
@@ -219,6 +230,16 @@ def open_rig(
         yield rig
 
 
+def virtual_scene(config: Config) -> Scene | None:
+    """What the virtual camera of a configuration looks at; None for a real one."""
+    if not config.camera.address.startswith("sim://"):
+        return None
+    try:
+        return find(config.camera.address).scene
+    except CaptureError:
+        return None
+
+
 def _publish(config: Config, scene: Scene | None, part: str, seed: int) -> None:
     addresses = {config.board.port, config.camera.address}
     for address in sorted(a for a in addresses if a.startswith("sim://")):
@@ -241,14 +262,15 @@ def _prepare_scene(config: Config, mode: Mode) -> None:
 
 # references -----------------------------------------------------------------------------------
 def references_of(
-    workspace: Workspace, part: str, devices: Devices, leds: Sequence[int]
+    workspace: Workspace, part: str, rig: Rig, leds: Sequence[int]
 ) -> Callable[[float], Sequence[Reference]]:
     """How this rig's LEDs should look: its newest recording (of this part, if there is one) and
     the calibration in force. A recording of fewer LEDs than `leds`, a wiring test say, is none."""
+    devices = rig.devices
     same = [run for run in reversed(workspace.runs(part)) if _is_of(run, devices, leds)]
     others = (run for run in reversed(workspace.all_runs()) if _is_of(run, devices, leds))
     newest = same[0] if same else next(others, None)
-    calibrated = _calibrated(workspace, devices)
+    calibrated = _calibrated(workspace) or _own_lights(rig.config)
 
     def at(exposure_us: float) -> Sequence[Reference]:
         recorded = None
@@ -281,7 +303,16 @@ def _is_of(run: Path, devices: Devices, leds: Sequence[int]) -> bool:
     )
 
 
-def _calibrated(workspace: Workspace, devices: Devices) -> Reference | None:
+def _own_lights(config: Config) -> Reference | None:
+    scene = virtual_scene(config)
+    if scene is None:
+        return None
+    from rig.virtual_knowledge import reference_of
+
+    return reference_of(scene)
+
+
+def _calibrated(workspace: Workspace) -> Reference | None:
     from calib.light_files import read_lights
 
     path = workspace.calibration / "lights.json"

@@ -41,4 +41,5 @@ def register(app: typer.Typer) -> None:
         if virtual_rig:
             typer.echo("Next: rig virtual-rig, and in another terminal rig doctor")
         else:
-            typer.echo("Try: rig capture --part A12 --simulate")
+            typer.echo("Next: rig run --part A12 --simulate")
+            typer.echo("For your own rig: edit the file, then rig doctor --open")

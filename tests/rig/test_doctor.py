@@ -5,9 +5,15 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from typer.testing import CliRunner
 
-from rig import doctor
+from calib.light_files import write_lights
+from capture.bump import Bump
+from rig import doctor, session
+from rig.cli import app
 from rig.config import TEMPLATE, parse_config
+from rig.doctor_devices import check_devices
+from rig.simulate import dome
 from rig.workspace import Workspace
 
 
@@ -57,3 +63,43 @@ def test_an_old_calibration_is_named(tmp_path):
     )
     found = states(doctor.check_calibration(Workspace.at(tmp_path), None))
     assert found == {"camera.json": "note", "lights.json": "bad"}
+
+
+REAL = TEMPLATE.replace('"sim://rig"', "/nowhere/maker.cti").replace("/nowhere", "/dev", 1)
+
+
+def test_says_what_a_measurement_still_needs(tmp_path):
+    (tmp_path / "rig.yaml").write_text(REAL, encoding="utf-8")
+    done = CliRunner().invoke(app, ["doctor", "--workspace", str(tmp_path)])
+    assert "stands in the way" not in done.output
+    (tmp_path / "rig.yaml").write_text(TEMPLATE, encoding="utf-8")
+    done = CliRunner().invoke(app, ["doctor", "--workspace", str(tmp_path)])
+    assert done.output.rstrip().endswith("Next: rig run --part A12 --simulate")
+
+
+def test_a_calibration_that_cannot_be_read_or_lacks_leds_is_bad(tmp_path):
+    folder = tmp_path / "calibration"
+    folder.mkdir()
+    (folder / "camera.json").write_text("{}", encoding="utf-8")
+    lights = dome(24)[0]
+    write_lights(lights, folder / "lights.json")
+    found = list(doctor.check_calibration(Workspace.at(tmp_path), parse_config(TEMPLATE)))
+    assert [finding.state for finding in found] == ["bad", "bad"]
+    assert "LED 25" in found[1].message
+
+
+def test_opens_the_devices_when_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr("capture.world._worlds", {})
+    monkeypatch.setattr(session, "default_scene", lambda *_: Bump((48, 64), 24))
+    text = TEMPLATE.replace("Mono12      #", "Mono8      #")
+    found = list(check_devices(parse_config(text.replace("leds: 96 ", "leds: 24 "))))
+    assert [finding.state for finding in found] == ["good", "good"]
+    assert "Mono8" in found[1].message
+    assert "24 LEDs" in found[0].message
+    found = list(check_devices(parse_config(text.replace("leds: 96 ", "leds: 30 "))))
+    assert [finding.state for finding in found] == ["bad"]
+
+
+def test_devices_that_do_not_open_are_a_finding():
+    (found,) = check_devices(parse_config(REAL))
+    assert found.state == "bad"

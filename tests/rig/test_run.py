@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from calib.light_files import write_lights
+from capture.reading import Recording
 from capture.verify import verify
 from capture.world import Scene
 from reconstruct.export.results import is_result
@@ -274,3 +275,16 @@ def test_the_report_says_the_verdict_first(bench):
 def test_a_plan_brings_its_own_tolerances(bench):
     refused = run(bench, "--part", "field-1", "--type", "field", "--tolerance", "1")
     assert "leave --tolerance out" in str(refused.exception)
+
+
+def test_simulate_brings_its_own_calibration_and_keeps_the_truth(bench):
+    for name in ("lights.json", "camera.json"):
+        (bench / "calibration" / name).unlink()
+    result = run(bench, "--part", "field-1", "--simulate", "--json")
+    assert result.exit_code == 0, result.output
+    recording = Recording.open(Path(json.loads(result.stdout.splitlines()[-1])["recording"]))
+    assert None not in (recording.camera_path, recording.lights_path, recording.truth_path)
+    done = CliRunner().invoke(app, ["evaluate", "field-1", "--workspace", str(bench)])
+    assert done.exit_code == 0, done.output
+    assert "normals, mean error" in done.output
+    assert not (bench / "calibration" / "lights.json").exists(), "a real rig's must not be made up"

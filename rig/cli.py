@@ -34,6 +34,7 @@ COMMANDS = (
     "train",
     "run",
     "plan",
+    "accept",
     "store",
     "study",
     "serve",

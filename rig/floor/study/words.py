@@ -102,11 +102,13 @@ def study_page(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
         "<style>body{font:16px system-ui,sans-serif;max-width:960px;margin:20px auto}"
         "pre{overflow-x:auto}svg{width:100%}</style>"
-        f"<h1>{html.escape(title)}</h1>{_plot(groups, unit)}<pre>{html.escape(text)}</pre></html>\n"
+        f"<h1>{html.escape(title)}</h1>{scatter(groups, unit)}"
+        f"<pre>{html.escape(text)}</pre></html>\n"
     )
 
 
-def _plot(groups: Sequence[tuple[str, NDArray[Any], NDArray[Any]]], unit: str) -> str:
+def scatter(groups: Sequence[tuple[str, NDArray[Any], NDArray[Any]]], unit: str) -> str:
+    """SVG of groups of points (name, x, y)."""
     xs = np.concatenate([np.asarray(x, float) for _, x, _ in groups])
     ys = np.concatenate([np.asarray(y, float) for _, _, y in groups])
     x0, x1, y0, y1 = xs.min(), xs.max(), ys.min(), ys.max()

@@ -1,0 +1,1 @@
+"""Acceptance: known artefacts measured, errors held against permissible ones, a certificate."""

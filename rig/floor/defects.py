@@ -25,6 +25,7 @@ ELONGATED = 3.0  # length over width of a scratch
 BACKGROUND = 24.0  # side of the tiles that tell the texture, in scales
 RING = (1.6, 3.0)  # of the defect's half size: where its surroundings are looked at
 LEAST_PIXELS = 4
+REACH = 3.0  # of a Gaussian, in its sigma
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,12 @@ def slopes_on(grid: HeightGrid, surface: Surface) -> tuple[Array, Array]:
         return -nx / nz, -ny / nz
 
 
+def slope_sigma_of(surface: Surface) -> float:
+    """Median standard uncertainty of the slopes; 0 where none is stated."""
+    known = surface.normal_sigma_deg[np.isfinite(surface.normal_sigma_deg)]
+    return float(np.radians(np.median(known))) if known.size else 0.0
+
+
 def find_defects(
     grid: HeightGrid,
     slopes: tuple[Array, Array] | None = None,
@@ -73,6 +80,7 @@ def find_defects(
     inside: Mask | None = None,
     threshold: float = THRESHOLD,
     least_um: float = 0.0,
+    slope_sigma: float = 0.0,
     scales_px: Sequence[float] = SCALES_PX,
 ) -> list[Defect]:
     """Find defects on a surface, the clearest first.
@@ -88,6 +96,7 @@ def find_defects(
     slopes : of `slopes_on`
     inside : (ny, nx) where to look; None: wherever something was measured
     least_um : shallower ones are left out
+    slope_sigma : stated standard uncertainty of the slopes; no texture is taken for less
     """
     good = grid.mask & (np.ones(grid.z_mm.shape, bool) if inside is None else inside)
     if np.count_nonzero(good) < 400:
@@ -97,12 +106,14 @@ def find_defects(
     p, q = (filled_in(np.where(known, s, np.nan), known) for s in (p, q))
     best = np.zeros(grid.z_mm.shape)
     for scale in scales_px:
-        usable = ndimage.binary_erosion(known, iterations=round(scale) + 1, border_value=0)
+        # Beyond what was measured the slopes are made up: they must not reach in.
+        edge = round(REACH * scale) + 1
+        usable = ndimage.binary_erosion(known, iterations=edge, border_value=0)
         if np.count_nonzero(usable) < 200:
             continue
         curvature = ndimage.gaussian_filter(p, scale, order=(0, 1))
         curvature += ndimage.gaussian_filter(q, scale, order=(1, 0))
-        score = np.where(usable, _score(curvature, usable, scale), 0.0)
+        score = np.where(usable, _score(curvature, usable, scale, slope_sigma), 0.0)
         best = np.where(np.abs(score) > np.abs(best), score, best)
     height = filled_in(np.where(good, grid.z_mm, np.nan), good)
     found = []
@@ -125,7 +136,7 @@ def _slopes(grid: HeightGrid) -> tuple[Array, Array]:
     return np.where(grid.mask, across, np.nan), np.where(grid.mask, down, np.nan)
 
 
-def _score(curvature: Array, usable: Mask, scale: float) -> Array:
+def _score(curvature: Array, usable: Mask, scale: float, slope_sigma: float) -> Array:
     """Curvature in units of its robust spread nearby, its robust level taken away."""
     side = max(24, int(BACKGROUND * scale))
     rows = max(1, round(curvature.shape[0] / side))
@@ -146,6 +157,8 @@ def _score(curvature: Array, usable: Mask, scale: float) -> Array:
     level, spread = filled_in(level, there), filled_in(spread, there)
     # A tile that a defect fills must not hide it: no tile is taken for much rougher than most.
     spread = np.minimum(spread, 3 * np.median(spread))
+    # White noise of the slopes, smoothed: var ∂x(G ∗ n) = σ² / (8 π s⁴), and the same along y.
+    spread = np.maximum(spread, slope_sigma / (2 * np.sqrt(np.pi) * scale**2))
     zoom = (curvature.shape[0] / rows, curvature.shape[1] / columns)
     level, spread = (
         ndimage.zoom(v, zoom, order=1, mode="nearest", grid_mode=True) for v in (level, spread)

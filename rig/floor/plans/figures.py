@@ -62,12 +62,14 @@ class Context:
     references : surfaces by name, as the plan names them
     slopes : dz/dx and dz/dy from the normals, for defects; None: from the heights
     scale_sigma : relative standard uncertainty of lengths across the picture
+    slope_sigma : standard uncertainty of the slopes
     """
 
     plan: model.InspectionPlan
     references: Mapping[str, HeightGrid] = field(default_factory=dict)
     slopes: tuple[Array, Array] | None = None
     scale_sigma: float = 0.0
+    slope_sigma: float = 0.0
     seed: int = 0
 
 
@@ -237,7 +239,13 @@ def _defects(feature: model.Defects, part: Placed, context: Context) -> Found:
         grid, slopes = compare(grid, reference, "rigid").deviation, None
     found = [
         defect
-        for defect in find_defects(grid, slopes, inside=inside, least_um=feature.least_um)
+        for defect in find_defects(
+            grid,
+            slopes,
+            inside=inside,
+            least_um=feature.least_um,
+            slope_sigma=context.slope_sigma,
+        )
         if feature.what in ("all", defect.kind)
     ]
     covered = 1.0 if feature.region is None else part.covered(feature.region)

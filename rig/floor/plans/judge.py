@@ -14,7 +14,7 @@ from reconstruct.metrology.grid import HeightGrid, grid_of
 from reconstruct.surface import Surface
 from rig.exits import DATA, GOOD, OUT_OF_TOLERANCE, UsageError
 from rig.figures import shape_of
-from rig.floor.defects import slopes_on
+from rig.floor.defects import slope_sigma_of, slopes_on
 from rig.floor.plans import model
 from rig.floor.plans.decide import BETWEEN, OUT, UNKNOWN, decide
 from rig.floor.plans.decide import GOOD as PROVEN
@@ -81,7 +81,7 @@ def judge_by(kept: KeptPlan, surface: Surface, read: Read, scale_sigma: float = 
     slopes = None
     if any(isinstance(feature, model.Defects) for feature in plan.features):
         slopes = slopes_on(grid, surface)
-    context = Context(plan, references, slopes, scale_sigma)
+    context = Context(plan, references, slopes, scale_sigma, slope_sigma_of(surface))
     rows = tuple(_row(feature, part, context) for feature in plan.features)
     verdict, code = _of_the_whole(rows, plan)
     deviations = [f for f in plan.features if isinstance(f, model.Deviation)]

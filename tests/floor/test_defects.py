@@ -1,0 +1,71 @@
+"""Dents, scratches and burrs are found where they are, and texture is not taken for them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from surfaces import surface_of
+from typer.testing import CliRunner
+
+from reconstruct.export.results import write_results
+from reconstruct.metrology.grid import grid_of
+from rig.cli import app
+from rig.floor.defects import find_defects, slope_sigma_of, slopes_on
+
+
+def texture(x, y):
+    return 0.004 * np.sin(2 * np.pi * x / 4.1) + 0.002 * np.sin(2 * np.pi * (x + 2 * y) / 7.3)
+
+
+def scratch(x, y):
+    along, across = (x + y) / np.sqrt(2), (x - y) / np.sqrt(2) - 8
+    return -0.06 * np.exp(-(across**2) / (2 * 0.7**2)) * (np.abs(along) < 14)
+
+
+def dent(x, y, depth=0.05, width=2.0):
+    return -depth * np.exp(-((x + 15) ** 2 + (y - 12) ** 2) / (2 * width**2))
+
+
+def found(height, **options):
+    surface = surface_of(height, sigma_mm=0.0003)
+    grid = grid_of(surface)
+    return find_defects(
+        grid, slopes_on(grid, surface), slope_sigma=slope_sigma_of(surface), **options
+    )
+
+
+def test_a_surface_with_texture_alone_has_no_defect():
+    assert found(texture) == []
+    assert found(lambda x, y: -(x**2 + y**2) / 400) == []
+
+
+def test_a_dent_is_a_dent_with_its_depth_and_size():
+    (one,) = found(lambda x, y: texture(x, y) + dent(x, y))
+    assert one.kind == "dent"
+    assert (one.x_mm, one.y_mm) == (pytest.approx(-15, abs=0.7), pytest.approx(12, abs=0.7))
+    assert one.depth_um == pytest.approx(50, rel=0.35)
+    assert 2 < one.length_mm < 12
+
+
+def test_a_scratch_is_long_and_a_burr_stands_out():
+    long = found(lambda x, y: texture(x, y) + scratch(x, y))
+    assert long[0].kind == "scratch"
+    assert long[0].length_mm > 3 * long[0].width_mm
+    assert long[0].angle_deg == pytest.approx(45, abs=8)
+    burr = found(lambda x, y: texture(x, y) - dent(x, y, 0.08, 1.5))
+    assert burr[0].kind == "burr"
+    assert burr[0].depth_um > 40
+
+
+def test_looks_where_it_is_told(tmp_path):
+    surface = surface_of(lambda x, y: texture(x, y) + dent(x, y), sigma_mm=0.0003)
+    write_results(surface, tmp_path / "r")
+    out = tmp_path / "map.svg"
+    said = CliRunner().invoke(app, ["inspect", str(tmp_path / "r"), "--json", "--out", str(out)])
+    assert said.exit_code == 1
+    assert len(json.loads(said.stdout)["defects"]) == 1
+    assert "<circle" in out.read_text(encoding="utf-8")
+    elsewhere = ["inspect", str(tmp_path / "r"), "--region", "0,-40,40,0"]
+    assert CliRunner().invoke(app, elsewhere).exit_code == 0

@@ -293,7 +293,10 @@ def examine(workspace: Workspace, open_devices: bool = False) -> list[Finding]:
                 "'rig init' writes one" if missing else "correct the lines named",
             )
         )
+    from rig.doctor_virtual import check_virtual_rig  # it takes Finding from here
+
     later: list[Callable[[], Iterator[Finding]]] = [
+        lambda: check_virtual_rig(config),
         lambda: check_producers(config),
         lambda: check_serial_ports(config),
         lambda: check_cameras(config) if open_devices else iter(()),

@@ -105,7 +105,7 @@ class VirtualRig:
         log = self.world.log()
         return {
             "stage": self.stage.what,
-            "stagehand": not self.options.hands_off,
+            "stagehand": not self.options.hands_off and self.options.scene is None,
             "firmware": self.firmware,
             "lit": sorted(lit.led for lit in log if lit.off_us is None),
             "last_light_us": max((lit.off_us or 0 for lit in log), default=0),

@@ -42,9 +42,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             pass
         yield workspace
         process.terminate()
-        rest = process.stdout.read()
+        process.stdout.read()
         assert process.wait() in (0, 143)
-        assert "part turned-2" in rest
     assert not (workspace / "virtual" / "board").is_symlink()
 
 

@@ -101,8 +101,9 @@ def checked_name(name: str) -> PurePosixPath:
 
 
 def dump_line(data: Mapping[str, Any]) -> bytes:
-    """One line of the journal. NaN is refused: it is not JSON."""
-    return (json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    """One line of the journal. NaN is no JSON and refused; a name that is no text gets a ``?``."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode("utf-8", "replace")
 
 
 def read_journal(path: Path) -> tuple[list[dict[str, Any]], int]:

@@ -392,7 +392,8 @@ def _keep(part: Path, name: str, content: Snapshot) -> None:
         return
     if isinstance(content, Mapping):
         content = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(target, content.encode() if isinstance(content, str) else content)
+    data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    write_atomically(target, data)
 
 
 def _difference(recorded: Any, now: Any, path: str = "") -> str:

@@ -218,7 +218,7 @@ class _Session:
     def _measure(self, rig: Rig, part: str) -> int:
         verdict = measure_part(rig, self.workspace, part, self.job, self._progress)
         if self.order.json:
-            print(json.dumps(verdict.to_json(), ensure_ascii=False), flush=True)
+            print(json.dumps(verdict.to_json()), flush=True)
         else:
             print(verdict, flush=True)
             for note in verdict.notes:
@@ -233,7 +233,7 @@ class _Session:
         code, sentence = failure(error, self.workspace.folder)
         if self.order.json:
             line = {"format": FORMAT, "part": part, "verdict": "failed", "exit_code": code}
-            print(json.dumps(line | {"error": sentence}, ensure_ascii=False), flush=True)
+            print(json.dumps(line | {"error": sentence}), flush=True)
         print(f"rig: {part}: {sentence}", file=sys.stderr, flush=True)
         return code
 

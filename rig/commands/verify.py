@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
                 "problems": list(found.problems),
                 "remarks": list(found.remarks),
             }
-            typer.echo(json_module.dumps(report, indent=1, ensure_ascii=False))
+            typer.echo(json_module.dumps(report, indent=1))
         else:
             for problem in found.problems:
                 typer.echo(f"BAD   {problem}")

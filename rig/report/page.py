@@ -75,5 +75,6 @@ def write_page(path: Path, *, title: str, body: str, script: str, data: Any) -> 
 </html>
 """
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(page, encoding="utf-8")
+    # A folder's name need not be text: its odd bytes are shown as \udce4.
+    temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
     os.replace(temporary, path)

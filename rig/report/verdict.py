@@ -44,7 +44,7 @@ def put_verdict_first(
         return
     page = text.replace(MARK, MARK + _section(verdict, summary, deviation, height), 1)
     part = report.with_name(report.name + ".part")
-    part.write_text(page, encoding="utf-8")
+    part.write_text(page, encoding="utf-8", errors="backslashreplace")
     os.replace(part, report)
 
 

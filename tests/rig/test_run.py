@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import os
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -238,6 +239,20 @@ def test_asks_for_a_calibration_first(bench):
     result = run(bench, "--part", "A")
     assert "rig calibrate-lights" in str(result.exception)
     assert not (bench / "parts").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of files are text there")
+def test_a_workspace_whose_name_is_no_text(bench, tmp_path):
+    odd = tmp_path / os.fsdecode(b"b\xe4nch")
+    odd.mkdir()
+    shutil.copytree(bench / "calibration", odd / "calibration")
+    shutil.copyfile(bench / "rig.yaml", odd / "rig.yaml")
+    result = run(odd, "--part", "field-1", "--json", "--tolerance", "90")
+    assert result.exit_code == 0, result.exception
+    verdict = verdict_of(result)
+    assert is_result(Path(verdict["result"]))
+    assert "b\\udce4nch" in Path(verdict["report"]).read_text(encoding="utf-8")
+    assert "store" not in result.stderr
 
 
 def test_heights_are_right(bench):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import QueuePool
 
 from rig.exits import UsageError
 
@@ -28,7 +31,12 @@ def engine_of(url: str | None, workspace: Path) -> Engine:
         if the URL is none, or needs a driver that is not installed
     """
     if url is None:
-        engine = create_engine(f"sqlite:///{workspace / FILE}", connect_args={"timeout": BUSY_S})
+        file = os.fsencode(workspace / FILE)  # a folder's name need not be text
+
+        def connect() -> sqlite3.Connection:
+            return sqlite3.connect(file, timeout=BUSY_S, check_same_thread=False)
+
+        engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
     try:

@@ -74,7 +74,8 @@ class Page:
 
 def name_of_rig(config: Config | None, workspace: Workspace) -> str:
     """What this rig is called where several share a store."""
-    return (config.instrument if config else None) or workspace.folder.name
+    name = (config.instrument if config else None) or workspace.folder.name
+    return name.encode("utf-8", "backslashreplace").decode()  # a folder's need not be text
 
 
 @contextmanager

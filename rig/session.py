@@ -35,6 +35,7 @@ from capture.world import Scene, World, find, publish
 from rig.config import Config
 from rig.exits import UsageError
 from rig.interrupts import stop_on_interrupt
+from rig.stagehand import truth_beside
 from rig.workspace import Workspace
 
 SIMULATED = "sim://rig"
@@ -149,10 +150,11 @@ class Rig:
             self._note = None
 
     def _own_knowledge(self) -> dict[str, Snapshot]:
-        """Camera, lights and truth of the virtual rig; nothing of a real one."""
+        """Camera, lights and truth of the virtual rig; of one in a process of its own the truth."""
         scene = virtual_scene(self.config)
         if scene is None:
-            return {}
+            truth = truth_beside(self.config)
+            return {} if truth is None else {"calibration/truth.npz": truth}
         from rig.virtual_knowledge import knowledge_of
 
         return knowledge_of(scene)

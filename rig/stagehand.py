@@ -16,6 +16,7 @@ from capture.gentl.build import PRODUCER
 from rig.config import Config
 
 ADDRESS = "rig-virtual.socket"  # the file beside the producer that names the world's socket
+TRUTH = "truth.npz"  # beside it, while a part lies on the stage
 RENDERING_S = 600.0  # longest time that a part takes to be rendered
 
 
@@ -33,6 +34,12 @@ def socket_beside(producer: str | None) -> Path | None:
 def is_virtual(config: Config) -> bool:
     """Whether this rig is one that `rig virtual-rig` serves."""
     return Path(config.camera.producer or "").name == PRODUCER
+
+
+def truth_beside(config: Config) -> Path | None:
+    """The truth of the part on a virtual rig's stage, None where there is none to know."""
+    path = Path(config.camera.producer or "").parent / TRUTH
+    return path if is_virtual(config) and path.is_file() else None
 
 
 def stagehand_of(config: Config) -> Stagehand | None:

@@ -23,13 +23,12 @@ from capture.leds.pty_port import PtyPort
 from capture.leds.virtual import VirtualBoard
 from capture.pace import SteppedClock
 from capture.world import Scene, WallClock, World
-from rig.stagehand import ADDRESS
+from rig.stagehand import ADDRESS, TRUTH
 from rig.virtual_stage import VirtualStage
 from rig.workspace import Workspace
 
 FOLDER = "virtual"  # in the workspace
 BOARD = "board"  # the link to the pty
-TRUTH = "truth.npz"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from capture.gentl.memory import SharedPictures
 from capture.pace import SteppedClock
 from capture.world import World
 
+WAITING_AT_MOST = 1000  # pictures not made yet; a camera too fast for the computer loses frames
 POLL_S = 0.001  # of a reader that has not taken a frame yet, on a stepped clock
 
 
@@ -67,7 +68,8 @@ class ServedCamera:
         return not self._patient or (not self.busy and self.pictures.has_room())
 
     def _take(self, picture: Picture) -> None:
-        self._finished.append(picture)
+        if len(self._finished) < WAITING_AT_MOST:  # one more is lost: its id is missing
+            self._finished.append(picture)
         self._work.set()
 
     def _run(self) -> None:

@@ -63,6 +63,7 @@ def test_a_capture_lays_the_part_that_it_names(bench: Path) -> None:
     assert recording.start["synchronisation"] == "board-clocked"
     assert recording.start["devices"]["camera"]["serial"] == "VC0001"
     assert len(recording.entries) == 12
+    assert recording.truth_path is not None  # for rig evaluate
     status = json.loads(typed("virtual-rig", "status", "--json", workspace=bench).output)
     assert status["stage"] == "part turned-2"
     assert status["lit"] == []

@@ -129,6 +129,23 @@ class StoreSection(_Section):
     keep_not_good: bool = True
 
 
+class MqttSection(_Section):
+    """The broker that 'rig serve' talks to."""
+
+    host: Annotated[str, Field(min_length=1)]
+    port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    topic: Annotated[str, Field(min_length=1, pattern=r"^[^#+]+$")] = "rig"
+    username: str | None = None
+    password_file: str | None = None
+    tls: bool = False
+
+
+class OpcUaSection(_Section):
+    """Where 'rig serve' offers OPC UA."""
+
+    endpoint: Annotated[str, Field(pattern=r"^opc\.tcp://")] = "opc.tcp://127.0.0.1:4840/rig"
+
+
 class Config(_Section):
     """Everything in ``rig.yaml``."""
 
@@ -140,6 +157,8 @@ class Config(_Section):
     calibration: Calibration = Calibration()
     instrument: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     store: StoreSection = StoreSection()
+    mqtt: MqttSection | None = None
+    opcua: OpcUaSection | None = None
 
     @model_validator(mode="after")
     def _plan_is_possible(self) -> Config:

@@ -53,6 +53,14 @@ def run(offer: Offer, ready: Callable[[str], None]) -> None:
     with contextlib.ExitStack() as stack:
         socket = stack.enter_context(listen(offer.host, offer.port))
         worker = stack.enter_context(Worker(bench))
+        if config.mqtt is not None:
+            from rig.floor.interfaces.mqtt import MqttBridge
+
+            stack.enter_context(MqttBridge(worker, config.mqtt))
+        if config.opcua is not None:
+            from rig.floor.interfaces.opcua import OpcUaServer
+
+            stack.enter_context(OpcUaServer(worker, config.opcua))
         if offer.live:
             worker.hold_live()
         server = serve(worker, access, socket, ready, tls)

@@ -88,6 +88,17 @@ def postgresql() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def finished(worker: Any, number: int) -> dict[str, Any]:
+    """The ticket once it has ended."""
+    seen = -1
+    while True:
+        state = worker.state()
+        for ticket in state["finished"]:
+            if ticket["number"] == number:
+                return ticket
+        seen = worker.wait(seen, 60)
+
+
 LEDS, SIZE = 24, 64
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import lay_result
+from conftest import finished, lay_result
 from fastapi.testclient import TestClient
 
 from rig.capturing import configuration
@@ -33,17 +33,6 @@ def worker(bench: Workspace) -> Iterator[Worker]:
 @pytest.fixture
 def client(worker: Worker) -> TestClient:
     return TestClient(application(worker, Access()), base_url=HERE, follow_redirects=False)
-
-
-def finished(worker: Worker, number: int) -> dict:
-    """The ticket once it has ended."""
-    seen = -1
-    while True:
-        state = worker.state()
-        for ticket in state["finished"]:
-            if ticket["number"] == number:
-                return ticket
-        seen = worker.wait(seen, 60)
 
 
 def test_from_the_button_to_the_verdict(client, worker):

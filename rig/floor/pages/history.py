@@ -192,11 +192,12 @@ def compare_page(request: Request, a: int, b: int) -> Response:
 
 @router.get("/compare/{a}/{b}.svg")
 def compare_map(request: Request, a: int, b: int) -> Response:
-    """Second run minus first, after a rigid alignment."""
+    """Second run minus first: one part is laid onto itself, two parts are only levelled."""
     floor = floor_of(request)
     with floor.store() as store:
         grids = [_grid(store, number) for number in (a, b)]
-    found = compare(grids[1], grids[0], "rigid")
+        same = store.run(a).part == store.run(b).part
+    found = compare(grids[1], grids[0], "rigid" if same else "plane")
     z = 1000 * found.deviation.z_mm
 
     reach = float(np.nanquantile(np.abs(z), 0.995)) or 1.0

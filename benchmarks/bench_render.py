@@ -5,11 +5,10 @@ Two cores, 256×256 pixels and 96 lights unless a name says otherwise.
 
 import numpy as np
 import pytest
-import torch
 
 from calib.camera import Camera
 from calib.lights import Lights
-from reconstruct.optics import differentiable, shadows
+from reconstruct.optics import shadows
 from reconstruct.optics.interreflection import indirect
 from reconstruct.optics.material import Lobe, Material
 from reconstruct.optics.render import render
@@ -75,17 +74,3 @@ def test_interreflection(benchmark) -> None:
         256 * 256 * LIGHTS,
         lambda: indirect(seen.points_mm, seen.normals, camera, lights, material),
     )
-
-
-def test_torch_reflectance_without_gradient(benchmark) -> None:
-    camera, lights, seen = scene(128)
-    points, normals = torch.tensor(seen.points_mm), torch.tensor(seen.normals)
-    centre = torch.tensor(camera.centre_mm, dtype=torch.float32)
-    tensors = differentiable.LightTensors.of(lights)
-    reflectance = differentiable.reflectance_of(Material((Lobe(0.2),)), points)
-
-    def f() -> None:
-        with torch.no_grad():
-            differentiable.render(points, normals, centre, tensors, reflectance)
-
-    timed(benchmark, 128 * 128 * LIGHTS, f)

@@ -13,3 +13,7 @@ class RequestError(ReconstructError):
     """A form, device or setting was asked for that there is not."""
 
     exit_code = 2
+
+
+class Stopped(Exception):
+    """The user does not want to wait any longer; raised by `Options.progress`."""

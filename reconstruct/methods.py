@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reconstruct.errors import ReconstructError, RequestError
+from reconstruct.refine.config import RefineConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,10 +27,16 @@ if TYPE_CHECKING:
     from reconstruct.surface import Surface
 
 MIN_LIGHTS = 4
+# What the compiled kernels of `refine` have room for.
+MAX_LIGHTS = 1024
 
 
 def _quiet(message: str) -> None:
     """Say nothing."""
+
+
+def _unseen(stage: str, fraction: float) -> None:
+    """Show no progress."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +57,11 @@ class Options:
     weights : of the network, another file than the shipped one
     memory_gb : bound for the working memory
     threads : CPU threads; 0 for all
-    say : receives a line of progress now and then
+    say : receives a line that the user should read
+    refine : stages of `refine`
+    progress : receives the stage that begins and the share of the work done, 0 to 1; if it raises
+        `reconstruct.errors.Stopped`, `refine` returns the best surface so far, ``stopped`` in its
+        summary
     """
 
     height_mm: float = 0.0
@@ -65,6 +76,8 @@ class Options:
     memory_gb: float = 4.0
     threads: int = 0
     say: Callable[[str], None] = _quiet
+    refine: RefineConfig = field(default_factory=RefineConfig)
+    progress: Callable[[str, float], None] = _unseen
 
 
 Method = Callable[["Stack", "Camera", "Lights", Options], "Surface"]
@@ -153,6 +166,11 @@ def reconstruct(
     if len(stack) < MIN_LIGHTS:
         raise ReconstructError(
             f"a surface needs pictures under at least {MIN_LIGHTS} lights, got {len(stack)}"
+        )
+    if name == "refine" and len(stack) > MAX_LIGHTS:
+        raise ReconstructError(
+            f"refine takes at most {MAX_LIGHTS} pictures, got {len(stack)}: choose some with "
+            "--leds, or another --method"
         )
     if camera.shape != stack.shape:
         raise ReconstructError(

@@ -24,6 +24,18 @@ class Flag(IntFlag):
 
 
 @dataclass(frozen=True, eq=False)
+class Residual:
+    """One light's picture (h, w), captured and as the method's own model has it, same units.
+
+    Averaged over blocks of pixels; NaN where there is no surface or a pixel clipped.
+    """
+
+    led: int
+    captured: Map
+    rendered: Map
+
+
+@dataclass(frozen=True, eq=False)
 class Surface:
     """A height field over the captured image.
 
@@ -37,6 +49,7 @@ class Surface:
     flags : (H, W) uint8 of `Flag`
     material : fitted reflectance parameters, JSON-able
     summary : method, versions, parameters, timings, figures, JSON-able
+    residuals : the lights that the fit explains worst, worst first; none of methods without a model
     """
 
     camera: Camera
@@ -47,6 +60,7 @@ class Surface:
     flags: NDArray[np.uint8]
     material: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
+    residuals: tuple[Residual, ...] = ()
 
     @property
     def mask(self) -> NDArray[np.bool_]:

@@ -335,7 +335,7 @@ def _reconstructed(request: Request, run: Path, out: Path, say: Callable[[str], 
     from rig.report.result import write_result_report
 
     write_result_report(
-        surface, out, title=run.parent.name, stack=stack, lights=lights, truth=recording.truth_path,
+        surface, out, title=run.parent.name, truth=recording.truth_path,
         provenance={"recording": run.name},
     )  # fmt: skip
     return surface

@@ -126,7 +126,6 @@ def indirect(
     smooth: float = 0.7,
     shown: NDArray[Any] | None = None,
     seen: NDArray[np.float32] | None = None,
-    device: str = "cpu",
 ) -> Map:
     """Radiance of each light that the camera sees after one or more bounces on the part.
 
@@ -140,7 +139,6 @@ def indirect(
     shown : (h, w, 3) other normals of the places that the camera sees, on the coarse grid; what
         they mirror keeps its own, and light is traced only where they are not NaN
     seen : of `lights_seen` on the coarse grid, where it is known already
-    device : where rays are followed; any but "cpu" by torch
 
     Returns
     -------
@@ -151,12 +149,7 @@ def indirect(
         points_mm, normals, camera, lights, material, grid, samples, bounces, seed, shown, seen
     )
     out = np.zeros((*shape, len(lights)), np.float32)
-    if device == "cpu":
-        trace(out, *scene)
-    else:
-        from reconstruct.optics.batched_tracing import BatchedTracer
-
-        BatchedTracer(device).trace(out, *scene)
+    trace(out, *scene)
     images = np.ascontiguousarray(np.moveaxis(out, -1, 0))
     if smooth > 0:
         images = np.stack([cv2.GaussianBlur(image, (0, 0), smooth) for image in images])

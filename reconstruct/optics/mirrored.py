@@ -42,7 +42,6 @@ def by_mirrored_slopes(
     bounces: int = 3,
     seed: int = 0,
     shown: NDArray[Any] | None = None,
-    device: str = "cpu",
 ) -> NDArray[np.float32]:
     """Gradient and Gauss-Newton matrix of a cost by the slopes of what is mirrored.
 
@@ -54,7 +53,7 @@ def by_mirrored_slopes(
     points_mm, normals : (H, W, 3) surface, NaN where there is none
     pull, stiffness : (H, W, N) first and second derivative of the cost by L
     turn : (2, H, W, 3) by what unit normals change with p, and with q, larger by `step` (H, W)
-    samples, bounces, seed, shown, device : as of `interreflection.indirect`
+    samples, bounces, seed, shown : as of `interreflection.indirect`
 
     Returns
     -------
@@ -68,12 +67,7 @@ def by_mirrored_slopes(
     )  # fmt: skip
     out = np.zeros((BANDS, *shape, 5), np.float32)
     arguments = (out, pull, stiffness, turn.astype(np.float32), step.astype(np.float32), *scene)
-    if device == "cpu":
-        by_mirrored(*arguments)
-    else:
-        from reconstruct.optics.batched_tracing import BatchedTracer
-
-        BatchedTracer(device).by_mirrored(*arguments)
+    by_mirrored(*arguments)
     return np.ascontiguousarray(np.moveaxis(out.sum(axis=0), -1, 0))
 
 

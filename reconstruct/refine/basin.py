@@ -20,32 +20,34 @@ from scipy.sparse.linalg import spsolve
 
 from reconstruct.refine.problem import Loss, Problem
 from reconstruct.refine.roughness import roughness
-from reconstruct.refine.solve import State
-from reconstruct.refine.transport import update_indirect, update_shadows
-from reconstruct.refine.turn import turned
+from reconstruct.refine.solve import State, gauss_newton
+from reconstruct.refine.transport import refreshed
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 # Misfit, in medians of the part, from which a place begins again; lowered and raised in turn when
 # that gains nothing, so often at most, and so many times in all.
-MISFIT, LOWERED, RAISED, IDLE, TRIES = 3.0, 0.7, 2.0, 3, 12
+MISFIT, LOWERED, RAISED, IDLE, TRIES = 3.0, 0.7, 2.0, 2, 12
 # Shares of the part: less is not worth it, more leaves nothing to carry on from.
 LEAST, MOST = 0.005, 0.6
 # A try gained something if it leaves this share of the cost.
 GAIN = 0.995
+# Rays and steps of a turn.
+RAYS, ROUNDS = 32, 6
 # Turns of a try at most; it goes on while a turn leaves less than this share of the cost before.
 TURNS, SETTLED = 10, 0.97
 
 
-def misfits(loss: NDArray[Any], mask: Mask, factor: float) -> Mask:
-    """(H, W) where the loss, blurred by a pixel, is `factor` times its median over the part.
+def misfits(loss: NDArray[Any], mask: Mask, factor: float, least: float = 0.0) -> Mask:
+    """(H, W) where the loss, blurred by a pixel, is `factor` times its median over the part, and
+    above `least`.
 
     Specks are left out, patches widened by a pixel.
     """
     inside = mask.astype(np.float64)
     total = cv2.GaussianBlur(np.where(mask, loss, 0.0).astype(np.float64), (0, 0), 1.0)
     mean = total / np.maximum(cv2.GaussianBlur(inside, (0, 0), 1.0), 1e-6)
-    bad = mask & (mean > factor * np.median(loss[mask]))
+    bad = mask & (mean > max(factor * float(np.median(loss[mask])), least))
     bad = ndimage.binary_opening(bad, np.ones((3, 3)))
     return np.asarray(ndimage.binary_dilation(bad) & mask)
 
@@ -85,9 +87,8 @@ def descended(
     """Where a state descends to, with shadows and light between places brought up to date."""
     before = np.inf
     for turn in range(TURNS):
-        state = turned(
-            problem, state, loss, height_mm, turn, by_slopes=by_slopes, firmness=firmness
-        )
+        refreshed(problem, state.u, state.material, RAYS, turn, by_slopes, 0.0)
+        state = gauss_newton(problem, state, loss, height_mm, ROUNDS, firmness=firmness)
         if state.cost > SETTLED * before:
             break
         before = state.cost
@@ -128,8 +129,6 @@ def begun_again(
             factor *= LOWERED if idle % 2 else RAISED
         if idle == IDLE:
             break
-        update_shadows(problem, state.u)
-        update_indirect(problem, state.u, state.material, samples=32, by_slopes=by_slopes)
-    update_shadows(problem, state.u)
-    update_indirect(problem, state.u, state.material, by_slopes=by_slopes)
+        refreshed(problem, state.u, state.material, RAYS, 0, by_slopes, 0.0)
+    refreshed(problem, state.u, state.material, 2 * RAYS, 0, by_slopes, 0.0)
     return state, taken

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reconstruct.refine import kernel
 from reconstruct.refine.problem import MODELS, Loss, Material, Problem
 
 Array = NDArray[np.float64]
@@ -38,7 +39,7 @@ def local_equations(
     brush = np.asarray(material.brush, np.float64)
 
     def rows(band: tuple[int, int]) -> None:
-        problem.kernel.local_rows(
+        kernel.local_rows(
             band[0], band[1], u, problem.xy, problem.jacobians, problem.rotation, problem.centre,
             problem.table, problem.flat, float(problem.flat_step), problem.traced,
             float(problem.indirect_step), problem.pictures.code, problem.pictures.scale,
@@ -46,7 +47,7 @@ def local_equations(
             loss.code, loss.width, problem.doubt, problem.local, terms, per_pixel,
         )  # fmt: skip
 
-    with ThreadPoolExecutor(problem.lanes) as pool:
+    with ThreadPoolExecutor(problem.threads) as pool:
         list(pool.map(rows, problem.bands()))
     return terms, per_pixel
 

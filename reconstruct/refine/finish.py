@@ -15,9 +15,8 @@ from reconstruct.refine.lay import find_lay, narrowed, sampled
 from reconstruct.refine.problem import Loss, Problem
 from reconstruct.refine.solve import State, fit_material, gauss_newton
 
-# Share of the residual that another distribution or width must leave, and that places with a
-# material of their own must.
-RECONSIDER_GAIN, DIRT_GAIN = 0.97, 0.85
+# Share of the residual that another distribution or width must leave.
+RECONSIDER_GAIN = 0.97
 
 
 def reconsidered(problem: Problem, state: State, loss: Loss) -> State:
@@ -53,7 +52,7 @@ def with_lay(problem: Problem, state: State, loss: Loss, height_mm: float) -> St
 
 
 def with_own_places(
-    problem: Problem, state: State, loss: Loss, height_mm: float
+    problem: Problem, state: State, loss: Loss, height_mm: float, gain: float
 ) -> tuple[State, NDArray[np.bool_] | None]:
     """The state, and (H, W) where places have a material of their own (`Problem.local`), if any."""
     where = odd_places(problem, state.u, state.material)
@@ -65,7 +64,7 @@ def with_own_places(
         for _ in range(3 if turn == 0 else 1):
             update_local(problem, state.u, state.material, where)
         state = gauss_newton(problem, state, loss, height_mm, 3)
-        if turn == 0 and state.cost > DIRT_GAIN * before:
+        if turn == 0 and state.cost > gain * before:
             problem.local = np.zeros((2, 1, 1), np.float32)
             return single, None
     return state, where

@@ -2,9 +2,8 @@
 
 For the rows of an image: the pixel's gradient and 3×3 Gauss-Newton matrix with the material's
 products (`system_rows`), rendered pictures (`render_rows`), and normal equations of the lens's blur
-(`lens_rows`) and of a pixel's own material (`local_rows`); `search_rows` comes from
-`reconstruct.refine.search_kernel`. Nothing per pixel-light is kept, so memory does not grow with
-lights. `reconstruct.refine.batched` has the same functions in torch.
+(`lens_rows`) and of a pixel's own material (`local_rows`). Nothing per pixel-light is kept, so
+memory does not grow with lights.
 """
 
 from __future__ import annotations
@@ -31,9 +30,8 @@ from reconstruct.refine.pixel import (
     STRIDE,
     pixel_rows,
 )
-from reconstruct.refine.search_kernel import search_rows
 
-__all__ = ["lens_rows", "local_rows", "render_rows", "search_rows", "system_rows"]
+__all__ = ["lens_rows", "local_rows", "render_rows", "system_rows"]
 
 
 @njit(**JIT)

@@ -30,10 +30,10 @@ SAMPLED_SIDE = 64
 
 
 @contextmanager
-def sampled(problem: Problem) -> Iterator[None]:
-    """Only about 64 × 64 pixels of the problem count meanwhile."""
+def sampled(problem: Problem, side: int = SAMPLED_SIDE) -> Iterator[None]:
+    """Only about side × side pixels of the problem count meanwhile."""
     whole = problem.weight
-    step = max(1, max(problem.shape) // SAMPLED_SIDE)
+    step = max(1, max(problem.shape) // side)
     thin = np.zeros_like(whole)
     thin[step // 2 :: step, step // 2 :: step] = whole[step // 2 :: step, step // 2 :: step]
     try:

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reconstruct.refine import kernel
 from reconstruct.refine.data import lessened
 from reconstruct.refine.pixel import CLIPPED_BIT, N_MATERIAL, SHADOW_BIT
 from reconstruct.refine.problem import MODELS, Loss, Material, Problem
@@ -122,7 +123,7 @@ class Lens:
                 code = lessened(code, pictures.scale, change)
             pictures.code[first:last] = (code & 0xFFFC) | flags
 
-        with ThreadPoolExecutor(self.problem.lanes) as pool:
+        with ThreadPoolExecutor(self.problem.threads) as pool:
             list(pool.map(band, self._bands()))
 
     def restore(self) -> None:
@@ -145,7 +146,7 @@ class Lens:
             images, here, around = self._rendered(u, material, first, last, 6)
             change = 0.5 * _laplacian(_blurred(images, sigma))[here]
             edge = cv2.erode(self.inside[around], np.ones((5, 5)))[here]
-            return problem.kernel.lens_rows(
+            return kernel.lens_rows(
                 first, last, u, problem.xy, problem.jacobians, problem.rotation, problem.centre,
                 problem.table, problem.flat, float(problem.flat_step), problem.traced,
                 float(problem.indirect_step), problem.pictures.code, problem.pictures.scale,
@@ -154,7 +155,7 @@ class Lens:
                 np.ascontiguousarray(change),
             )  # fmt: skip
 
-        with ThreadPoolExecutor(problem.lanes) as pool:
+        with ThreadPoolExecutor(problem.threads) as pool:
             total = np.sum(list(pool.map(band, self._bands())), axis=0)
         matrix, right = total[: size * size].reshape(size, size), total[size * size :]
         if not material.anisotropic:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.methods import Options
 from reconstruct.refine.refinement import FINAL, Refinement
+from reconstruct.refine.residuals import worst_residuals
 from reconstruct.refine.uncertainty import estimate, quality
 from reconstruct.stack import Stack
 from reconstruct.surface import Flag, Surface
@@ -27,7 +29,7 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
     sigma_mm = np.full(problem.shape, np.nan, np.float32)
     sigma_deg = sigma_mm.copy()
     if options.uncertainty:
-        with run.clock.stage("uncertainty"):
+        with run.stage("uncertainty", 0.9):
             sure = estimate(problem, state, FINAL, options.height_mm, options.height_sigma_mm)
         flags = quality(problem, sure.slope)
         mask = mask & ((flags & int(Flag.UNLIT)) == 0)
@@ -37,13 +39,16 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
     height[~mask] = np.nan
     normals[~mask] = np.nan
     m = state.material
-    seconds = {**run.clock.seconds, "solve": time.perf_counter() - started}
+    seconds = {name: stage["seconds"] for name, stage in run.stages.items()}
+    seconds["solve"] = time.perf_counter() - started
     summary = {
         "method": "refine",
         "lights": len(stack),
         "height_mm": options.height_mm,
         "height_sigma_mm": options.height_sigma_mm,
         "residual": state.cost / problem.count,
+        "noise": run.pictures.noise**2,
+        "refine": {"config": asdict(options.refine), "stages": run.stages},
         "seconds": seconds,
         **run.notes,
     }
@@ -51,4 +56,6 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
         "model": m.model, "alpha": m.alpha_x, "alpha_across": m.alpha_y, "ks": m.ks,
         "fresnel_rise": m.g, "kd": m.kd, "offset": m.offset, "brush": list(m.brush),
     }  # fmt: skip
-    return Surface(camera, height, normals, sigma_mm, sigma_deg, flags, material, summary)
+    captured = problem.pictures.code if run.captured is None else run.captured
+    worst = worst_residuals(problem, state, run.ids, captured)
+    return Surface(camera, height, normals, sigma_mm, sigma_deg, flags, material, summary, worst)

@@ -40,8 +40,6 @@ N_COLUMNS = 3 + N_MATERIAL
 # Sums per pixel: gradient (3), matrix (6: uu up uq pp pq qq).
 N_SUMS = 9
 CLIPPED_BIT, SHADOW_BIT = 1, 2
-# Least cosine between a normal and the ray for it to be tried.
-LEAST_FACING = 0.2
 LEVELS = 16383
 # Change of the slopes, over 1 + p² + q², up to which indirect light is taken as linear in them.
 LINEAR = np.float32(0.15)

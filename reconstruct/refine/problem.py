@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,30 +20,6 @@ from reconstruct.refine import kernel, pixel
 from reconstruct.refine.data import Pictures
 
 Array = NDArray[np.float64]
-
-
-class Kernel(Protocol):
-    """The functions of `reconstruct.refine.kernel`, wherever they are computed."""
-
-    @property
-    def system_rows(self) -> Callable[..., Array]: ...
-    @property
-    def render_rows(self) -> Callable[..., None]: ...
-    @property
-    def lens_rows(self) -> Callable[..., Array]: ...
-    @property
-    def local_rows(self) -> Callable[..., None]: ...
-    @property
-    def search_rows(self) -> Callable[..., None]: ...
-
-
-def kernel_on(device: str) -> Kernel:
-    """Numba's kernel on the CPU, torch's on any other device."""
-    if device == "cpu":
-        return kernel
-    from reconstruct.refine.batched import Batched
-
-    return Batched(device)
 
 
 # Traced light is this far off: the tracer's noise, the part beyond the picture, and the surface,
@@ -162,7 +137,6 @@ class Problem:
     hold : (3, H, W) slopes p and q and the weight with which they are held there; see `holding`
     mirrored : (7, H, W) slopes p and q, and the derivatives of the loss of places that mirror a
         place by them: by p, by q, and the matrix pp, pq, qq; see `transport.update_mirrored`
-    device, kernel : where and by what it is evaluated
     """
 
     camera: Camera
@@ -179,11 +153,8 @@ class Problem:
     hold: Array | None = None
     mirrored: Array | None = None
     threads: int = 0
-    device: str = "cpu"
-    kernel: Kernel = field(init=False)
 
     def __post_init__(self) -> None:
-        self.kernel = kernel_on(self.device)
         self.xy, self.jacobians = image_coordinates(self.camera)
         self.table = light_table(self.lights, self.pictures.reference)
         self.traced = np.zeros((1, 1, len(self.pictures)), np.float32)
@@ -211,18 +182,10 @@ class Problem:
         """Pixel-lights that count."""
         return float(self.weight.sum(dtype=np.float64)) * len(self.pictures)
 
-    @property
-    def lanes(self) -> int:
-        """Threads that evaluate bands of rows side by side.
-
-        For a GPU one: all rows are one batch there, and threads would only wait for each other.
-        """
-        return self.threads if self.device == "cpu" else 1
-
     def bands(self) -> list[tuple[int, int]]:
-        """Bands of rows, a few per thread; for a GPU all rows."""
+        """Bands of rows, a few per thread."""
         height = self.shape[0]
-        pieces = min(height, 4 * self.lanes) if self.device == "cpu" else 1
+        pieces = min(height, 4 * self.threads)
         edges = np.linspace(0, height, pieces + 1).astype(int)
         return [(int(a), int(b)) for a, b in pairwise(edges) if b > a]
 
@@ -240,7 +203,7 @@ class Problem:
         brush = np.asarray(material.brush, np.float64)
 
         def rows(band: tuple[int, int]) -> Array:
-            return self.kernel.system_rows(
+            return kernel.system_rows(
                 band[0], band[1], u, self.xy, self.jacobians, self.rotation, self.centre,
                 self.table, self.flat, float(self.flat_step), self.traced,
                 float(self.indirect_step), self.pictures.code, self.pictures.scale,
@@ -250,10 +213,10 @@ class Problem:
             )  # fmt: skip
 
         bands = self.bands()
-        if self.lanes == 1:
+        if self.threads == 1:
             parts = [rows(band) for band in bands]
         else:
-            with ThreadPoolExecutor(self.lanes) as pool:
+            with ThreadPoolExecutor(self.threads) as pool:
                 parts = list(pool.map(rows, bands))
         total = np.sum(parts, axis=0)
         gradient, matrix = total[:k], total[k:].reshape(k, k)
@@ -302,7 +265,7 @@ class Problem:
     ) -> NDArray[np.float32]:
         """(last − first, W, N) radiance of the model, in units of the pictures' reference."""
         out = np.empty((last - first, self.shape[1], len(self.pictures)), np.float32)
-        self.kernel.render_rows(
+        kernel.render_rows(
             first, last, u, self.xy, self.jacobians, self.rotation, self.centre,
             self.table, self.flat, float(self.flat_step), self.traced,
             float(self.indirect_step), self.pictures.code, self.weight,

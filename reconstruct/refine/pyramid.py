@@ -57,7 +57,7 @@ def subdivided(problem: Problem, u: Array, times: int) -> tuple[Problem, Array]:
         problem.camera.subdivided(times), problem.lights, empty,
         problem.weight.repeat(times, 0).repeat(times, 1), problem.flat,
         problem.flat_step * times,
-        threads=problem.threads, device=problem.device,
+        threads=problem.threads,
     )  # fmt: skip
     if problem.local.shape[1] > 1:
         fine.local = problem.local.repeat(times, 1).repeat(times, 2)

@@ -1,9 +1,17 @@
-"""One run of `refine`: from starts on few pixels to the surface on all of them."""
+"""One run of `refine`: from starts on few pixels to the surface on all of them.
+
+Effort follows need. What noise alone would leave is known (`Refinement.noise_cost`); a stage runs
+where more than that is left to explain, and stays where it leaves clearly less.
+"""
 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,50 +19,54 @@ from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.lights import Lights
+from reconstruct.errors import Stopped
 from reconstruct.integrate import at_mean_height
 from reconstruct.methods import Options
 from reconstruct.refine import basin
-from reconstruct.refine.clock import Clock
 from reconstruct.refine.data import binned, encode
 from reconstruct.refine.dirt import update_local
 from reconstruct.refine.finish import reconsidered, with_lay, with_own_places
-from reconstruct.refine.lay import find_lay, sampled
+from reconstruct.refine.lay import find_lay
 from reconstruct.refine.lens import Lens
-from reconstruct.refine.problem import Loss, Problem
+from reconstruct.refine.problem import NOISE_FLOOR, Loss, Problem
 from reconstruct.refine.pyramid import binned_weight, binning_factors, upsampled
 from reconstruct.refine.reflectance import update_reflectance
-from reconstruct.refine.search import searched
 from reconstruct.refine.selfcalibrate import with_lights
 from reconstruct.refine.solve import SETTLED_PIXELS, State, fit_material, gauss_newton, settled
-from reconstruct.refine.starts import first_materials, first_surfaces, learned_surface
-from reconstruct.refine.subpixel import FIRST_ROUNDS, Areas, fineness, released, within_pixels
-from reconstruct.refine.transport import mirrored_share, update_indirect, update_shadows
-from reconstruct.refine.turn import turned
+from reconstruct.refine.starts import first_materials, first_surface, learned_surface
+from reconstruct.refine.subpixel import FIRST_ROUNDS, Areas, Light, fineness, released
+from reconstruct.refine.transport import (
+    mirrored_share,
+    refreshed,
+    update_indirect,
+    update_shadows,
+)
 from reconstruct.stack import Stack
 
 Array = NDArray[np.float64]
 HUBER = Loss("huber", 0.02)
 FINAL = Loss("geman", 0.05)
-# Rounds of taking the lens's blur out; after the trial ones it must leave a share of the cost, and
-# each further one a share of the cost before it.
-LENS_ROUNDS, LENS_TRIAL, LENS_GAIN, LENS_GOES_ON = 8, 1, 0.93, 0.98
-# The least blur in px that is taken out, and the first guess: the surface has followed the blur,
-# so that the first step towards it comes out short.
-MIN_SIGMA_PX, FIRST_SIGMA_PX = 0.2, 0.5
-# Then with pixels so many times finer, so many turns at most; the first must leave less than a
-# share of the cost before it, each further one less than another.
-WITHIN_TIMES, WITHIN_ROUNDS, WITHIN_GAIN, WITHIN_GOES_ON = 2, 8, 0.99, 0.998
+# Rays a pixel in the search for a start, and in each turn of the last level.
+RAYS_FIRST, RAYS = 32, 64
+# A pixel is misfit where its loss is so many times the noise's; patches of misfits of less than
+# this share of the part are edges that few pixels do not show.
+MISFIT, PATCHES = 4.0, 0.01
 # From this share of the part on, lit by its other places, steps follow that light: so many turns at
 # most, each from a surface moved on by a share of the last turn's step, until so many gain nothing.
 FOLLOWED_SHARE, FOLLOWED, AHEAD, FOLLOWED_GAIN, IDLE = 0.02, 32, 0.4, 0.995, 3
-# On all pixels as points, so many turns.
-LAST_TURNS = 4
 # With pixels as areas: so many turns at most, while one leaves less than a share of the last cost.
 AREA_TURNS, AREAS_GO_ON = 48, 0.985
 # There the slopes of walls without light of their own are damped less.
 FIRMNESS = 0.1
-# Of the trace before, so much goes into one of a surface that moved little: speckle averages out.
-KEPT = 0.5
+# Of the traces before, at most so much goes into one of a surface that moved little.
+KEPT = 0.8
+# Turns of the last level at most; it goes on while one leaves less than a share of the last cost.
+TURNS, GOES_ON = 6, 0.985
+# The least blur in px that is taken out, and the first guess: the surface has followed the blur,
+# so that the first step towards it comes out short.
+MIN_SIGMA_PX, FIRST_SIGMA_PX = 0.2, 0.5
+# The part's own light is blurred on pixels so many times finer.
+WITHIN_TIMES = 2
 # Mean loss of a coarse level from which on it explains its pictures poorly, and the share of the
 # cost on all pixels that the network's surface there must leave to go on instead.
 POORLY, BEGUN_LATE = 3e-4, 0.9
@@ -65,50 +77,134 @@ class Refinement:
 
     def __init__(self, stack: Stack, camera: Camera, lights: Lights, options: Options) -> None:
         self.camera, self.lights, self.options = camera, lights, options
+        self.config = options.refine
         self.ids = stack.ids
-        self.clock = Clock()
         self.threads = options.threads or os.cpu_count() or 1
         self.notes: dict[str, Any] = {}
+        self.stages: dict[str, dict[str, float]] = {}
         self.odd: NDArray[np.bool_] | None = None  # places with a material of their own
         self.follows = False  # whether steps take light between places as moving with the surface
+        self.captured: NDArray[np.uint16] | None = (
+            None  # codes as captured, once a lens changed them
+        )
+        self.best: tuple[Problem, State] | None = None  # what a stop leaves
         self.areas: Areas | None = None  # while pixels are areas from the start on
-        with self.clock.stage("encode"):
+        with self.stage("encode", 0.0):
             self.pictures = encode(stack)
 
+    # what was done -----------------------------------------------------------------------------
+    @contextmanager
+    def stage(self, name: str, fraction: float) -> Iterator[Callable[[float, float], None]]:
+        """Time a stage and say that it begins; call what it gives with costs before and after."""
+        self.options.progress(name, fraction)
+        start, worked = time.perf_counter(), time.process_time()
+        entry = self.stages.setdefault(name, {"seconds": 0.0, "processor_s": 0.0})
+
+        def gained(before: float, after: float) -> None:
+            entry["cost_ratio"] = entry.get("cost_ratio", 1.0) * after / max(before, 1e-300)
+
+        yield gained
+        entry["seconds"] += time.perf_counter() - start
+        entry["processor_s"] += time.process_time() - worked
+
+    # what noise leaves -------------------------------------------------------------------------
+    def noise_cost(self, problem: Problem) -> float:
+        """Loss of a pixel-light that noise alone leaves; on averaged pixels models err by more."""
+        coarse = problem.shape != self.pictures.shape
+        return max(problem.pictures.noise, NOISE_FLOOR if coarse else 0.0) ** 2
+
+    def unexplained(self, problem: Problem, state: State) -> bool:
+        """Whether the pictures hold more than noise and what the material leaves everywhere."""
+        return state.cost > self.config.explained * self.noise_cost(problem) * problem.count
+
+    def losses(self, problem: Problem, state: State) -> NDArray[np.float32]:
+        """(H, W) mean loss of a pixel's lights over what noise leaves."""
+        system = problem.evaluate(state.u, state.material, HUBER, with_material=False)
+        return system.loss / np.float32(self.noise_cost(problem) * len(problem.pictures))
+
+    def material_tells(self, problem: Problem, state: State) -> bool:
+        """Whether the typical pixel is explained: then the material is the right one."""
+        inside = problem.weight > 0
+        return bool(np.median(self.losses(problem, state)[inside]) <= self.config.explained)
+
+    def lost(self, problem: Problem, state: State) -> bool:
+        """Whether patches of the part are misfit on a part whose walls light each other.
+
+        Elsewhere patches that few pixels misfit are relief within a pixel, which finer levels show.
+        """
+        inside = problem.weight > 0
+        bad = basin.misfits(self.losses(problem, state), inside, 0.0, least=MISFIT)
+        if bad.sum() < PATCHES * inside.sum():
+            return False
+        return mirrored_share(problem, state.u, state.material) >= FOLLOWED_SHARE
+
+    # starts ------------------------------------------------------------------------------------
     def problem(self, factor: int) -> Problem:
         """The fit at a binning factor."""
         pictures = self.pictures if factor == 1 else binned(self.pictures, factor)
         camera = self.camera if factor == 1 else self.camera.binned(factor)
         flat = self.options.flat
-        count = len(self.pictures)
         step = 1.0
         if flat is None:
-            flat = np.ones((1, 1, count), np.float32)
+            flat = np.ones((1, 1, len(self.pictures)), np.float32)
         else:
             step = self.camera.height / flat.shape[0] / factor
         weight = binned_weight(self.options.mask, self.pictures.shape, factor)
-        return Problem(
-            camera, self.lights, pictures, weight, flat, step, threads=self.threads,
-            device=self.options.device,
-        )  # fmt: skip
+        return Problem(camera, self.lights, pictures, weight, flat, step, threads=self.threads)
 
     def begin(self, problem: Problem) -> State:
-        """Try starts and distributions at the coarsest level; the lowest residual goes on."""
+        """The start on few pixels whose descent explains the pictures best."""
+        wanted = self.options.start
+        starts = [s for s in ("halfvector", "flat", "dpps") if s == wanted]
+        if wanted == "auto":
+            starts = [s for s in ("halfvector", "dpps", "flat") if s in self.config.starts]
         best: State | None = None
         tried: dict[str, float] = {}
-        for name, u in first_surfaces(problem, self.ids, self.lights, self.options):
+        for name in starts:
+            u = first_surface(name, problem, self.ids, self.lights, self.options)
+            if u is None:
+                continue
             update_shadows(problem, u)
             for material in first_materials(problem, u, HUBER):
                 start = f"{name}/{material.model}"
                 best = self.lower(problem, best, State(u, material), start, tried)
+                if self.material_tells(problem, best):
+                    break
+            assert best is not None
+            if self.material_tells(problem, best) and not self.lost(problem, best):
+                break
         assert best is not None
         self.notes["starts"] = tried
-        state = self.directed(problem, best, tried)
+        if self.config.lay and not self.material_tells(problem, best):
+            best = self.directed(problem, best, tried)
+        self.transport(problem, best)  # until now that of the last start
+        if not self.lost(problem, best):
+            return best
+        return self.out_of_the_pit(problem, best)
+
+    def out_of_the_pit(self, problem: Problem, state: State) -> State:
+        """A part whose walls light each other, on few pixels: these are areas, never points.
+
+        As points such a part fits best where it is not: only what is led out of a wrong basin goes
+        on from there.
+        """
+        if not self.config.linearised_transport:
+            return self.begun_again(problem, state)
+        before = Light.of(problem)
+        self.follows = True
+        areas = self.followed_by_areas(problem, state)
+        if not self.config.restarts or not self.lost(problem, areas):
+            return areas
+        after, points = Light.of(problem), self.areas
+        before.restore(problem)
         led = self.begun_again(problem, self.followed(problem, state))
-        if not self.follows:
-            return led
-        # As points such a part fits best where it is not: only what was led out goes on from there.
-        return self.followed_by_areas(problem, led if "begun_again" in self.notes else state)
+        if "restarted" in self.notes:
+            again = self.followed_by_areas(problem, led)
+            if again.cost < areas.cost:
+                return again
+        after.restore(problem)
+        self.areas = points
+        return areas
 
     @property
     def firmness(self) -> float:
@@ -116,11 +212,13 @@ class Refinement:
 
     def begun_again(self, problem: Problem, state: State) -> State:
         """With misfits led out of their basin."""
+        if not self.config.restarts:
+            return state
         state, taken = basin.begun_again(
             problem, state, HUBER, self.options.height_mm, self.follows, self.firmness
         )
         if taken:
-            self.notes["begun_again"] = taken
+            self.notes["restarted"] = taken
         return state
 
     def directed(self, problem: Problem, state: State, tried: dict[str, float]) -> State:
@@ -146,31 +244,40 @@ class Refinement:
         problem.mirroring = learned
         return best
 
+    def transport(
+        self, problem: Problem, state: State, samples: int = RAYS_FIRST, seed: int = 0,
+        kept: float = 0.0, by_slopes: bool | None = None,
+    ) -> None:  # fmt: skip
+        """Cast shadows and light between places of the state's surface."""
+        refreshed(
+            problem, state.u, state.material, samples if self.config.inter_reflection else 0,
+            seed, self.follows if by_slopes is None else by_slopes, kept,
+        )  # fmt: skip
+
     def descend(self, problem: Problem, state: State) -> State:
         """Gauss-Newton with shadows and inter-reflection brought up to date between rounds."""
         for seed, rounds in enumerate((12, 6, 6)):
             # With that light from the first step on: a good start is lost where walls light each
             # other else.
-            state = turned(problem, state, HUBER, self.options.height_mm, seed, rounds)
+            self.transport(problem, state, seed=seed, by_slopes=False)
+            state = gauss_newton(problem, state, HUBER, self.options.height_mm, rounds)
             update_reflectance(problem, state.u, state.material, FINAL)
         return state
 
     def followed(self, problem: Problem, state: State) -> State:
-        """On with light between places that moves with the surface, where much of it does.
+        """On with light between places that moves with the surface.
 
         A wall that only other walls light is told by what it mirrors. With that light held, any
         slope of it fits as well as any other.
         """
-        update_indirect(problem, state.u, state.material, samples=32)  # the last start's until now
-        if mirrored_share(problem, state.u, state.material) < FOLLOWED_SHARE:
-            return state
         best, before, idle = state, state.u, 0
         for turn in range(FOLLOWED):
             ahead = best.u + (AHEAD * (best.u - before) if idle == 0 else 0.0)
-            now = turned(
-                problem, replace(best, u=ahead), HUBER, self.options.height_mm, turn,
-                by_slopes=True, kept=KEPT if idle > 0 else 0.0, firmness=FIRMNESS,
-            )  # fmt: skip
+            now = replace(best, u=ahead)
+            self.transport(problem, now, seed=turn, kept=0.5 if idle > 0 else 0.0)
+            now = gauss_newton(
+                problem, now, HUBER, self.options.height_mm, 6, firmness=self.firmness
+            )
             idle = 0 if now.cost < FOLLOWED_GAIN * best.cost else idle + 1
             if now.cost < best.cost:
                 before, best = best.u, now
@@ -178,7 +285,6 @@ class Refinement:
             if idle > IDLE:
                 break
         self.notes["followed"] = turn + 1
-        self.follows = True
         update_indirect(problem, best.u, best.material, by_slopes=True)
         return best
 
@@ -195,39 +301,58 @@ class Refinement:
         self.notes["followed_by_areas"] = self.areas.turns
         return state
 
-    # levels ----------------------------------------------------------------------------------
+    # levels ------------------------------------------------------------------------------------
     def run(self) -> tuple[Problem, State]:
-        """All levels from coarse to fine."""
+        """All levels from coarse to fine; where `Options.progress` stops it, the best so far."""
+        try:
+            return self.levels()
+        except Stopped:
+            if self.best is None:
+                raise
+        self.notes["stopped"] = True
+        problem, state = self.best
+        if problem.shape == self.pictures.shape:
+            return problem, state
+        factor = self.pictures.shape[0] // problem.shape[0]
+        full = self.problem(1)
+        state = self.brought(problem, state, full, factor)
+        update_shadows(full, state.u)
+        return full, replace(state, cost=full.evaluate(state.u, state.material, FINAL, False).cost)
+
+    def brought(self, coarse: Problem, state: State, fine: Problem, factor: int) -> State:
+        """A state on pixels so many times finer, with the light between places of the coarse."""
+        u = upsampled(state.u, factor, fine.shape)
+        inside = fine.weight > 0
+        u = at_mean_height(u, self.options.height_mm, fine.camera, fine.xy, inside)
+        fine.traced = np.ascontiguousarray(coarse.indirect)
+        fine.mirroring = coarse.mirroring
+        fine.indirect_step = coarse.indirect_step * factor
+        return State(u, state.material)
+
+    def levels(self) -> tuple[Problem, State]:
+        """The surface on all pixels."""
         factors = binning_factors(max(self.pictures.shape))
-        state: State | None = None
-        before, poor = factors[0], False
-        problem: Problem | None = None
-        for factor in factors:
-            last = factor == factors[-1]
-            previous = problem
-            problem = self.problem(factor)
-            if state is None:
-                with self.clock.stage("starts"):
-                    state = self.begin(problem)
-            else:
-                u = upsampled(state.u, before // factor, problem.shape)
-                u = at_mean_height(
-                    u, self.options.height_mm, problem.camera, problem.xy, problem.weight > 0
-                )
-                state = State(u, state.material)
-                if previous is not None:
-                    problem.traced = np.ascontiguousarray(previous.indirect)
-                    problem.mirroring = previous.mirroring
-                    problem.indirect_step = previous.indirect_step * (before / factor)
-                if last and poor:
-                    with self.clock.stage("late start"):
-                        state = self.begun_late(factor, state)
-            before = factor
-            with self.clock.stage(f"level 1/{factor}"):
-                state = self.level(problem, state, last)
+        problem = self.problem(factors[0])
+        with self.stage("start", 0.05):
+            state = self.begin(problem)
+        for before, factor in pairwise(factors):
             poor = state.cost > POORLY * problem.count
-        assert problem is not None
-        assert state is not None
+            if self.areas is not None:
+                self.areas = None  # the next level's pixels are others, and small enough for points
+                state = released(problem, state, HUBER)
+            previous, problem = problem, self.problem(factor)
+            self.best = previous, state
+            state = self.brought(previous, state, problem, before // factor)
+            if factor == 1 and poor and self.config.late_start:
+                with self.stage("late start", 0.25):
+                    state = self.begun_late(factor, state)
+            with self.stage(f"level 1/{factor}", 0.3):
+                state = self.level(problem, state)
+        self.best = problem, state
+        with self.stage("last level", 0.5) as gained:
+            first = state.cost
+            state = self.last_level(problem, state)
+            gained(first, state.cost)
         return problem, state
 
     def begun_late(self, factor: int, state: State) -> State:
@@ -245,10 +370,8 @@ class Refinement:
         tried: dict[str, float] = {}
         came_up = self.lower(problem, None, state, "came up", tried)
         update_shadows(problem, learned)
-        with sampled(problem):
-            materials = first_materials(problem, learned, HUBER)
         best: State | None = None
-        for material in materials:
+        for material in first_materials(problem, learned, HUBER):
             first = State(learned, material)
             best = self.lower(problem, best, first, f"dpps/{material.model}", tried)
         assert best is not None
@@ -258,127 +381,135 @@ class Refinement:
         self.follows = False
         return best
 
-    def level(self, problem: Problem, state: State, last: bool) -> State:
-        """One level: Huber first, the redescending loss last."""
+    def level(self, problem: Problem, state: State) -> State:
+        """A level that comes after another: steps, with what light reaches the surface between."""
         height = self.options.height_mm
+        update_shadows(problem, state.u)
+        state = gauss_newton(problem, state, HUBER, height, 6)
+        if problem.shape == self.pictures.shape:  # the last level goes on from here
+            return state
+        if self.config.lay and not self.material_tells(problem, state):
+            state = with_lay(problem, state, HUBER, height)
+        self.transport(problem, state, RAYS)
+        return gauss_newton(problem, state, HUBER, height, 4)
 
-        def solve(state: State, loss: Loss, rounds: int) -> State:
-            return gauss_newton(problem, state, loss, height, rounds)
-
+    def last_level(self, problem: Problem, state: State) -> State:
+        """All pixels: the redescending loss, and what one sharp material does not explain."""
+        height = self.options.height_mm
         if self.areas is None:
-            with self.clock.stage("shadows"):
-                update_shadows(problem, state.u)
-            state = solve(state, HUBER, 6)
-            with self.clock.stage("lay"):
-                state = with_lay(problem, state, HUBER, height)
-            with self.clock.stage("shadows"):
-                update_shadows(problem, state.u)
-            with self.clock.stage("inter-reflection"):
-                update_indirect(problem, state.u, state.material, by_slopes=self.follows)
-        if not last:
-            if self.areas is None:
-                return solve(state, HUBER, 4)
-            self.areas = None  # the next level's pixels are others, and small enough for points
-            return released(problem, state, HUBER)
-        with self.clock.stage("search"):
-            state = reconsidered(problem, state, HUBER)
-            state, found = searched(problem, state, HUBER, height)
-            if found > 0:
-                self.notes["searched_share"] = found
-        with self.clock.stage("local material"):
-            state, self.odd = with_own_places(problem, state, HUBER, height)
-            if self.odd is not None:
-                self.notes["own_material_share"] = float(self.odd.mean())
-
-        def finish(state: State) -> State:
-            with self.clock.stage("settling"):
-                state = settled(problem, state, FINAL, height)
-            return self.sharpened(problem, state)
-
-        if self.areas is None:
-            state = solve(state, FINAL, 6)
-            for turn in range(LAST_TURNS if self.follows else 1):
-                with self.clock.stage("inter-reflection"):
-                    if self.follows:
-                        update_reflectance(problem, state.u, state.material, FINAL, turn)
-                    update_indirect(
-                        problem, state.u, state.material, samples=128, seed=1 + turn,
-                        by_slopes=self.follows, kept=turn / (turn + 1),
-                    )  # fmt: skip
-                state = solve(state, FINAL, 6)
-            with self.clock.stage("points or areas"):
-                state = within_pixels(
-                    problem, state, FINAL, height, self.follows, self.firmness, finish
-                )
+            if not self.material_tells(problem, state):
+                if self.config.lay:
+                    state = with_lay(problem, state, HUBER, height)
+                self.transport(problem, state, RAYS)
+                state = reconsidered(problem, state, HUBER)
+            state = self.own_material(problem, state)
+            state = self.alternated(problem, gauss_newton(problem, state, FINAL, height, 6))
+            if self.unexplained(problem, state):
+                state = self.responded(problem, state)
         else:
-            with self.clock.stage("areas"):
-                state = released(problem, finish(self.areas.finished(state, FINAL)), FINAL)
+            state = self.own_material(problem, state)
+            state = released(problem, self.areas.finished(state, FINAL), FINAL)
+            if self.unexplained(problem, state):
+                state = self.sharpened(problem, state)
         if state.lens_blur_px > 0:
             self.notes["lens_blur_px"] = state.lens_blur_px
+        if self.unexplained(problem, state):
+            with self.stage("settling", 0.8) as gained:
+                before, state = state.cost, settled(problem, state, FINAL, height)
+                gained(before, state.cost)
         if self.options.self_calibrate:
-            with self.clock.stage("self-calibration"):
+            with self.stage("self-calibration", 0.85):
                 state, self.notes["self_calibration"] = with_lights(
-                    problem, state, FINAL, self.lights, self.options.height_mm
+                    problem, state, FINAL, self.lights, height
                 )
         return state
 
-    def sharpened(self, problem: Problem, state: State) -> State:
-        """The last level again without the lens's blur, where that explains the pictures better."""
-        if 3 * problem.pictures.code.nbytes > self.options.memory_gb * 1e9:
+    def own_material(self, problem: Problem, state: State) -> State:
+        """The state with a material of their own for odd places, if there are any."""
+        if not self.config.material_map or not self.unexplained(problem, state):
             return state
-        with self.clock.stage("lens"):
-            lens = Lens(problem)
-            blurred, before = state, state.cost
-            for turn in range(LENS_ROUNDS):
-                sigma = lens.update(state.u, state.material, FINAL)
-                if sigma < MIN_SIGMA_PX:
-                    break
-                if turn == 0:
-                    lens.sigma_px = max(sigma, FIRST_SIGMA_PX)
-                self.through(lens, state)
-                if turn == 1:
-                    state = reconsidered(problem, state, HUBER)
-                if turn == 2:
-                    update_indirect(
-                        problem, state.u, state.material, samples=128, seed=1 + LAST_TURNS,
-                        by_slopes=self.follows, kept=KEPT,
-                    )  # fmt: skip
-                state = gauss_newton(problem, state, FINAL, self.options.height_mm, 3)
-                if turn >= LENS_TRIAL and (
-                    state.cost > LENS_GAIN * blurred.cost or state.cost > LENS_GOES_ON * before
-                ):
-                    break
-                before = state.cost
-            if sigma >= MIN_SIGMA_PX and state.cost <= LENS_GAIN * blurred.cost:
-                state = self.sharpened_within(problem, lens, state)
-                return replace(state, lens_blur_px=lens.sigma_px)
-            lens.restore()
+        with self.stage("material map", 0.55) as gained:
+            before = state.cost
+            state, self.odd = with_own_places(
+                problem, state, HUBER, self.options.height_mm, self.config.material_gain
+            )
+            if self.odd is not None:
+                self.notes["own_material_share"] = float(self.odd.mean())
+                gained(before, state.cost)
+        return state
+
+    def alternated(
+        self, problem: Problem, state: State, refresh: Callable[[State], None] | None = None
+    ) -> State:
+        """The outer loop: what light reaches the surface, then steps, while that gains."""
+        pixels = problem.weight.size
+        for turn in range(TURNS):
+            before = state.cost
+            if self.follows:
+                update_reflectance(problem, state.u, state.material, FINAL, turn)
+            self.transport(problem, state, RAYS, seed=turn, kept=min(turn / (turn + 1), KEPT))
+            if refresh is not None:
+                refresh(state)
+            state = gauss_newton(
+                problem, state, FINAL, self.options.height_mm, 4, stop=1e-3, pcg_iterations=60,
+                firmness=self.firmness,
+            )  # fmt: skip
+            self.best = problem, state
+            self.options.progress("last level", 0.5 + 0.3 * (turn + 1) / TURNS)
+            if turn > 0 and (state.cost > GOES_ON * before or pixels > SETTLED_PIXELS):
+                break
+            if refresh is None and not self.unexplained(problem, state):
+                break
+        return state
+
+    def responded(self, problem: Problem, state: State) -> State:
+        """With the pixels' response, if it explains the pictures better: blur, or area."""
+        if not self.config.response:
+            return state
+        before = Light.of(problem)
+        blurred = self.sharpened(problem, state)
+        if fineness(problem.shape) == 1 or not self.unexplained(problem, blurred):
+            return blurred
+        after = Light.of(problem)
+        before.restore(problem)
+        with self.stage("pixel areas", 0.75) as gained:
+            areas = Areas(problem, self.options.height_mm, self.follows, self.firmness)
+            found = released(problem, areas.finished(state, FINAL, state.cost), FINAL)
+            if found.cost < self.config.response_gain * state.cost:
+                found = self.sharpened(problem, found)
+                if found.cost < blurred.cost:
+                    gained(state.cost, found.cost)
+                    return found
+        after.restore(problem)
         return blurred
 
+    def sharpened(self, problem: Problem, state: State) -> State:
+        """The last level again with the lens's blur, where that explains the pictures better."""
+        with self.stage("lens", 0.65) as gained:
+            light = Light.of(problem)
+            lens = Lens(problem)
+            height = self.options.height_mm
+            sigma = lens.update(state.u, state.material, FINAL)
+            if sigma < MIN_SIGMA_PX:
+                return state
+            lens.sigma_px = max(sigma, FIRST_SIGMA_PX)
+            self.through(lens, state)
+            now = gauss_newton(problem, state, FINAL, height, 4)
+            sigma = lens.update(now.u, now.material, FINAL)
+            if sigma < MIN_SIGMA_PX or now.cost > self.config.response_gain * state.cost:
+                light.restore(problem)
+                return state
+            # Small pictures have their pixels as areas; of large ones the finer ones are too many.
+            fine = fineness(problem.shape) == 1 and problem.weight.size <= SETTLED_PIXELS
+            if self.unexplained(problem, now):
+                times = WITHIN_TIMES if fine else 1
+                now = self.alternated(problem, now, lambda s: self.through(lens, s, times))
+            gained(state.cost, now.cost)
+            self.captured = light.code
+            return replace(now, lens_blur_px=lens.sigma_px)
+
     def through(self, lens: Lens, state: State, times: int = 1) -> None:
-        """Take the blur at a state from the pictures, on pixels so many times finer."""
+        """The response of lens and pixels at a state, on pixels so many times finer."""
         lens.sharpen(state.u, state.material, times)
         if self.odd is not None:
             update_local(lens.problem, state.u, state.material, self.odd)
-
-    def sharpened_within(self, problem: Problem, lens: Lens, state: State) -> State:
-        """On with what lies within pixels blurred too, where that explains the pictures better.
-
-        Small pictures have their pixels as areas, and of large ones the finer ones are too many.
-        """
-        if fineness(problem.shape) > 1 or problem.weight.size > SETTLED_PIXELS:
-            return state
-        # three copies of pictures of floats, which take twice what their codes take
-        if 6 * WITHIN_TIMES**2 * problem.pictures.code.nbytes > self.options.memory_gb * 1e9:
-            return state
-        middles = problem.pictures.code.copy()
-        for turn in range(WITHIN_ROUNDS):
-            self.through(lens, state, WITHIN_TIMES)
-            now = gauss_newton(problem, state, FINAL, self.options.height_mm, 6)
-            if now.cost > (WITHIN_GAIN if turn == 0 else WITHIN_GOES_ON) * state.cost:
-                if turn == 0:
-                    problem.pictures.code[:] = middles
-                break
-            state = now
-            self.notes["lens_within"] = turn + 1
-        return state

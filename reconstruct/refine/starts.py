@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -13,41 +12,38 @@ from reconstruct.classic import half_vector
 from reconstruct.integrate import integrate_normals, log_depth_at
 from reconstruct.methods import Options, available, find
 from reconstruct.refine.data import Pictures
+from reconstruct.refine.lay import sampled
 from reconstruct.refine.problem import Loss, Material, Problem
 from reconstruct.refine.solve import fit_material
 from reconstruct.stack import Stack
 
 Array = NDArray[np.float64]
 ALPHAS = (0.08, 0.15, 0.25, 0.4)
+# About so many pixels along a side tell materials apart.
+SAMPLED_SIDE = 32
 
 
-def first_surfaces(
-    problem: Problem, ids: NDArray[np.int64], lights: Lights, options: Options
-) -> Iterator[tuple[str, Array]]:
-    """Name and log-depth at corners of each start that the options want.
+def first_surface(
+    name: str, problem: Problem, ids: NDArray[np.int64], lights: Lights, options: Options
+) -> Array | None:
+    """Log-depth at corners of a start: "halfvector", "flat" or "dpps".
 
-    `ids` are the lights' of the problem's pictures.
+    `ids` are the lights' of the problem's pictures; None if there is no network here.
     """
+    if name == "flat":
+        return log_depth_at(options.height_mm, problem.camera)
+    if name == "dpps":
+        return learned_surface(problem, ids, lights, options)
+    stack, small = _as_given(problem, ids, options)
+    surface = half_vector(stack, problem.camera, lights, small)
     mask = problem.weight > 0
-    wanted = options.start
-    if wanted in ("auto", "halfvector"):
-        stack, small = _as_given(problem, ids, options)
-        surface = half_vector(stack, problem.camera, lights, small)
-        yield (
-            "halfvector",
-            integrate_normals(surface.normals, problem.camera, options.height_mm, mask),
-        )
-    if wanted in ("auto", "flat"):
-        yield "flat", log_depth_at(options.height_mm, problem.camera)
-    learned = learned_surface(problem, ids, lights, options)
-    if learned is not None:
-        yield "dpps", learned
+    return integrate_normals(surface.normals, problem.camera, options.height_mm, mask)
 
 
 def _as_given(problem: Problem, ids: NDArray[np.int64], options: Options) -> tuple[Stack, Options]:
     """A level's pictures, and the options for a method that reads them."""
     mask = problem.weight > 0 if options.mask is not None else None
-    small = replace(options, mask=mask, flat=None, uncertainty=False)
+    small = replace(options, mask=mask, uncertainty=False)
     return as_stack(problem.pictures, ids), small
 
 
@@ -76,11 +72,13 @@ def learned_surface(
 def first_materials(problem: Problem, u: Array, loss: Loss) -> list[Material]:
     """The best material of each distribution on a surface, the better one first."""
     ranked = []
-    for model in ("ggx", "beckmann"):
-        for alpha in ALPHAS:
-            ks = _specular_level(problem, u, model, alpha, loss)
-            material, cost = fit_material(problem, u, Material(model, alpha, alpha, ks=ks), loss)
-            ranked.append((cost, material))
+    with sampled(problem, SAMPLED_SIDE):
+        for model in ("ggx", "beckmann"):
+            for alpha in ALPHAS:
+                ks = _specular_level(problem, u, model, alpha, loss)
+                first = Material(model, alpha, alpha, ks=ks)
+                material, cost = fit_material(problem, u, first, loss)
+                ranked.append((cost, material))
     ranked.sort(key=lambda pair: pair[0])
     best: dict[str, Material] = {}
     for _, material in ranked:

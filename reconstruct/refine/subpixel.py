@@ -141,27 +141,3 @@ def released(problem: Problem, state: State, loss: Loss) -> State:
     """The state with the cost of its own places alone, at the end of the descent."""
     problem.mirrored = None
     return replace(state, cost=problem.evaluate(state.u, state.material, loss, False).cost)
-
-
-def within_pixels(
-    problem: Problem, state: State, loss: Loss, height_mm: float, follow: bool, firmness: float,
-    finish: Callable[[State], State],
-) -> State:  # fmt: skip
-    """The state finished, with pixels as points or, where pictures are small, as areas.
-
-    Whichever explains the pictures better: a lens's blur, which `finish` takes out, and a pixel's
-    area look alike at first.
-    """
-    if fineness(problem.shape) == 1:
-        return finish(state)
-    before = Light.of(problem)
-    points = finish(state)
-    after = Light.of(problem)
-    before.restore(problem)
-    areas = Areas(problem, height_mm, follow, firmness).finished(state, loss, state.cost)
-    if areas.cost < GAIN * state.cost:
-        areas = released(problem, finish(areas), loss)
-        if areas.cost < points.cost:
-            return areas
-    after.restore(problem)
-    return points

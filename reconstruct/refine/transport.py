@@ -106,6 +106,16 @@ def update_indirect(
     problem.indirect_step = float(step)
 
 
+def refreshed(
+    problem: Problem, u: Array, material: Material, samples: int, seed: int, by_slopes: bool,
+    kept: float,
+) -> None:  # fmt: skip
+    """Cast shadows and light between places, of the surface as it is; no such light of 0 rays."""
+    update_shadows(problem, u)
+    if samples > 0:
+        update_indirect(problem, u, material, samples, seed, by_slopes, kept)
+
+
 def indirect_light(
     problem: Problem,
     u: Array,
@@ -138,7 +148,7 @@ def indirect_light(
         images = indirect(
             around.points, around.normals, around.camera, lights, traced,
             grid=max(around.camera.shape), samples=max(1, samples // shared**2), seed=seed,
-            smooth=0.0, shown=around.within(shown), seen=seen, device=problem.device,
+            smooth=0.0, shown=around.within(shown), seen=seen,
         )  # fmt: skip
         return np.nan_to_num(around.inner(images)) * np.float32(scale)
 
@@ -211,7 +221,7 @@ def update_mirrored(
         around.points, around.normals, around.camera, lights, traced,
         fine(weight * residual * by_light / finer**2), fine(weight * by_light**2 / finer**2),
         change, step, samples=max(1, samples // finer**2), seed=seed,
-        shown=around.within(around.normals), device=problem.device,
+        shown=around.within(around.normals),
     )  # fmt: skip
     sums = np.nan_to_num(around.inner(sums))
     sums[2:] *= STIFFNESS

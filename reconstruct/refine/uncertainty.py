@@ -21,6 +21,7 @@ residuals; it was set on simulated parts and is tested on others.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,14 +30,20 @@ from numpy.typing import NDArray
 from calib.lights import Lights
 from reconstruct.integrate import at_mean_height
 from reconstruct.refine.beyond import goes_on
+from reconstruct.refine.data import binned
 from reconstruct.refine.pixel import SHADOW_BIT
 from reconstruct.refine.problem import Loss, Problem, System, light_table
+from reconstruct.refine.pyramid import binned_weight
 from reconstruct.refine.solve import Linearised, State, linearise
-from reconstruct.refine.transport import update_indirect
+from reconstruct.refine.transport import update_indirect, update_shadows
 from reconstruct.surface import Flag
 
 Array = NDArray[np.float64]
-DRAWS, LIGHT_DRAWS, BEYOND_DRAWS = 12, 6, 6
+DRAWS, LIGHT_DRAWS, BEYOND_DRAWS = 8, 4, 3
+# Rays a pixel of the traces that tell what beyond leaves unsure: all along the same.
+BEYOND_RAYS = 6
+# Longer side up to which errors are drawn at full size; of larger pictures on coarser pixels.
+DRAWN_PX = 512
 # Standard deviations in pixels of the patches over which errors are shared; 0 is independent.
 PATCHES_PX = (0.0, 1.5, 6.0, 24.0)
 PATCH_VARIANCES = (6.5, 0.8, 0.16, 0.03)
@@ -65,6 +72,7 @@ class Uncertainty:
     slope : (H, W) float32 sigma of the slopes as far as a pixel and its nearest neighbours tell
     shares : mean variance of height that each cause brings, mm²
     mean_height_bend_mm : RMS bend of the surface if the mean height given is off by its sigma
+    level : (H, W) float32 variance of a residual of unit information
     """
 
     height_mm: NDArray[np.float32]
@@ -72,6 +80,7 @@ class Uncertainty:
     slope: NDArray[np.float32]
     shares: dict[str, float]
     mean_height_bend_mm: float
+    level: NDArray[np.float32]
 
 
 def matrices(system: System) -> Array:
@@ -144,9 +153,9 @@ def _noise_step(lin: Linearised, factors: Array, level: Array, rng: np.random.Ge
     return lin.solve(-lin.problem.gradient(sums), iterations=PCG_ITERATIONS)
 
 
-def _slope_sigma(m: Array, level: Array, weight: Array) -> Array:
+def _slope_sigma(pp: Any, pq: Any, qq: Any, level: Any, weight: Any) -> Any:
     """Sigma of the worse of the two slopes, from the matrices of a pixel and its neighbours."""
-    pp, pq, qq = (_smooth(m[..., i, j], weight, 1.0) for i, j in ((1, 1), (1, 2), (2, 2)))
+    pp, pq, qq = (_smooth(entry, weight, 1.0) for entry in (pp, pq, qq))
     least = 0.5 * (pp + qq) - np.sqrt(0.25 * np.square(pp - qq) + np.square(pq))
     return np.sqrt(level / np.maximum(least, 1e-12))
 
@@ -187,7 +196,7 @@ def beyond_steps(problem: Problem, state: State, rng: np.random.Generator) -> li
 
     def system(drawn: np.random.Generator | None) -> System:
         # Of the same rays each time, so that they differ by what they hit.
-        update_indirect(problem, state.u, state.material, drawn=drawn)
+        update_indirect(problem, state.u, state.material, samples=BEYOND_RAYS, drawn=drawn)
         return problem.evaluate(state.u, state.material, SQUARES, False)
 
     likeliest = system(None)
@@ -197,10 +206,61 @@ def beyond_steps(problem: Problem, state: State, rng: np.random.Generator) -> li
     return [lin.solve(right, iterations=PCG_ITERATIONS) for right in rights]
 
 
+def coarser(problem: Problem, state: State, factor: int) -> tuple[Problem, State]:
+    """The same fit on pixels so many times larger."""
+    weight = binned_weight(problem.weight > 0, problem.shape, factor)
+    coarse = Problem(
+        problem.camera.binned(factor), problem.lights, binned(problem.pictures, factor), weight,
+        problem.flat, problem.flat_step / factor, threads=problem.threads,
+    )  # fmt: skip
+    height, width = coarse.shape
+    if problem.local.shape[1] > 1:
+        coarse.local = np.stack(
+            [cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA) for p in problem.local]
+        )
+    coarse.traced = np.ascontiguousarray(problem.indirect)
+    coarse.indirect_step = problem.indirect_step / factor
+    coarse.mirroring = problem.mirroring
+    u = np.ascontiguousarray(state.u[::factor, ::factor][: height + 1, : width + 1])
+    update_shadows(coarse, u)
+    return coarse, replace(state, u=u)
+
+
 def estimate(
     problem: Problem, state: State, loss: Loss, height_mm: float, height_sigma_mm: float
 ) -> Uncertainty:
     """One-sigma maps at a solution; the problem is left as it was.
+
+    Errors that reach far are the same on coarser pixels, where large pictures have them drawn. What
+    a single pixel's noise does to its own normal is added there from the pixel's own matrix.
+    """
+    factor = max(1, -(-max(problem.shape) // DRAWN_PX))
+    if factor == 1:
+        return _drawn_estimate(problem, state, loss, height_mm, height_sigma_mm)
+    coarse = _drawn_estimate(*coarser(problem, state, factor), loss, height_mm, height_sigma_mm)
+    size = problem.shape[::-1]
+
+    def whole(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.float32)
+
+    sums = problem.evaluate(state.u, state.material, loss, with_material=False).sums
+    level = whole(coarse.level)
+    own = sums[6] * sums[8] - sums[7] * sums[7]
+    own = 0.5 * level * (sums[6] + sums[8]) / np.maximum(own, 1e-12)
+    own = np.minimum(own * (1 - factor**-2), 1.0)
+    return replace(
+        coarse,
+        height_mm=whole(coarse.height_mm),
+        normal_deg=np.hypot(whole(coarse.normal_deg), np.degrees(np.sqrt(own))).astype(np.float32),
+        slope=_slope_sigma(sums[6], sums[7], sums[8], level, problem.weight).astype(np.float32),
+        level=level,
+    )
+
+
+def _drawn_estimate(
+    problem: Problem, state: State, loss: Loss, height_mm: float, height_sigma_mm: float
+) -> Uncertainty:
+    """One-sigma maps by draws at the problem's own size.
 
     Parameters
     ----------
@@ -267,7 +327,8 @@ def estimate(
     return Uncertainty(
         np.sqrt(variance).astype(np.float32),
         np.degrees(np.sqrt(turned)).astype(np.float32),
-        _slope_sigma(m, level, weight).astype(np.float32),
+        _slope_sigma(m[..., 1, 1], m[..., 1, 2], m[..., 2, 2], level, weight).astype(np.float32),
         {name: float(values[inside].mean()) for name, values in heights.items()},
         bend,
+        level.astype(np.float32),
     )

@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from calib.lights import Lights
 from reconstruct.metrology.accuracy import Accuracy, Truth, evaluate
-from reconstruct.stack import Stack
 from reconstruct.surface import Surface
-from rig.report.residuals import worst_residuals
 from rig.report.surface import Figure, write_surface_report
 
 REPORT = "report.html"
@@ -38,8 +35,6 @@ def write_result_report(
     folder: Path,
     *,
     title: str,
-    stack: Stack | None = None,
-    lights: Lights | None = None,
     truth: Path | None = None,
     provenance: dict[str, Any] | None = None,
 ) -> Path:
@@ -47,17 +42,18 @@ def write_result_report(
 
     Parameters
     ----------
-    stack, lights : what the surface was made from, for the residuals
     truth : truth.npz of the part, for its true errors
     """
     figures: list[Figure] = []
     if truth is not None and surface.mask.any():
         figures = true_errors(evaluate(surface, Truth.read(truth), border_px=0, cutoff_mm=None))
-    residuals = []
-    if stack is not None and lights is not None:
-        residuals = worst_residuals(surface, stack, lights)
     path = folder / REPORT
     write_surface_report(
-        surface, path, title=title, figures=figures, residuals=residuals, provenance=provenance
+        surface,
+        path,
+        title=title,
+        figures=figures,
+        residuals=surface.residuals,
+        provenance=provenance,
     )
     return path

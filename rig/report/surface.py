@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reconstruct.surface import Flag, Surface
+from reconstruct.surface import Flag, Residual, Surface
 from rig.report.page import asset, floats, write_page
 
 MAP_SIZE = 640  # longest side of the maps in the page, px
@@ -34,15 +34,6 @@ class Figure:
     value: float
     unit: str
     sigma: float | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Residual:
-    """One light's picture (H, W), captured and as rendered from the result, same units."""
-
-    led: int
-    captured: NDArray[np.float32]
-    rendered: NDArray[np.float32]
 
 
 def shrink(values: NDArray[Any], longest: int) -> NDArray[np.float32]:

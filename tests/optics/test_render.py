@@ -1,14 +1,13 @@
-"""Rendering: closed forms, two backends, shadows, chunks."""
+"""Rendering: closed forms, shadows, chunks."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from calib.camera import Camera
 from calib.lights import Lights
-from reconstruct.optics import differentiable, geometry, shadows
+from reconstruct.optics import shadows
 from reconstruct.optics.interreflection import indirect, upsampled
 from reconstruct.optics.material import Lobe, Material, circular_lay
 from reconstruct.optics.render import render, render_chunks
@@ -60,24 +59,6 @@ def test_a_matt_plane_has_its_analytic_radiance(lobe: float) -> None:
     np.testing.assert_allclose(got, expected, rtol=2e-5)
 
 
-@pytest.mark.parametrize("name", MATERIALS)
-def test_kernel_and_torch_agree(name: str) -> None:
-    view, lights = camera(), dome(lobe=1.3)
-    seen = sample(shape("field", 4, slope_deg=20.0), view)
-    fast = render(seen.points_mm, seen.normals, view, lights, MATERIALS[name])
-    points = torch.tensor(seen.points_mm)
-    slow = differentiable.render(
-        points,
-        torch.tensor(seen.normals),
-        torch.tensor(view.centre_mm, dtype=torch.float32),
-        differentiable.LightTensors.of(lights),
-        differentiable.reflectance_of(MATERIALS[name], points),
-        differentiable.visibility(points, view, lights.position_mm),
-    )
-    assert fast.max() > 0
-    np.testing.assert_allclose(fast, slow.detach().numpy(), rtol=2e-4, atol=1e-5 * fast.max())
-
-
 def test_serial_and_parallel_kernels_agree() -> None:
     view, lights = camera(), dome()
     seen = sample(shape("metaballs", 4), view)
@@ -101,30 +82,6 @@ def test_chunks_and_factors_give_the_same_pictures() -> None:
     assert len(parts) > 3
     joined = np.concatenate([image for _, image in parts])
     np.testing.assert_allclose(joined, whole * led[:, None, None] * pixel, rtol=1e-5)
-
-
-def test_chunked_torch_gradients_do_not_depend_on_the_memory_bound() -> None:
-    view, lights = camera(12, 10), dome(6)
-    centre, rays = geometry.camera_rays(view, corners=True)
-    tensors = differentiable.LightTensors.of(lights)
-    gradients = []
-    for memory in (1e9, 1e4):
-        drop = torch.full((11, 13), 6.03).requires_grad_()
-        corners = geometry.points_at_drop(centre, rays, drop)
-        points = geometry.cell_points(corners)
-        image = differentiable.render(
-            points,
-            geometry.cell_normals(corners),
-            centre,
-            tensors,
-            differentiable.reflectance_of(MATERIALS["ggx over paint"], points),
-            memory_bytes=memory,
-        )
-        image.square().sum().backward()
-        assert drop.grad is not None
-        gradients.append(drop.grad)
-    assert gradients[0].abs().max() > 0
-    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4 * float(gradients[0].abs().max()))
 
 
 def test_pixels_without_surface_stay_dark_and_cast_no_shadow() -> None:

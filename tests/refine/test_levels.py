@@ -15,12 +15,8 @@ from reconstruct.optics.interreflection import indirect
 from reconstruct.optics.material import Material as Metal
 from reconstruct.optics.render import render
 from reconstruct.refine.beyond import continued
-from reconstruct.refine.data import lessened
 from reconstruct.refine.problem import Material
 from reconstruct.refine.pyramid import binning_factors
-from reconstruct.refine.refinement import FINAL
-from reconstruct.refine.reflectance import update_reflectance
-from reconstruct.refine.transport import update_indirect
 from reconstruct.stack import Stack
 
 METAL = Material("ggx", 0.25, 0.25, ks=0.8)
@@ -33,22 +29,6 @@ def test_the_first_level_is_neither_large_nor_small(size: int) -> None:
     assert all(1 < coarse / fine <= 8 for coarse, fine in pairwise(factors))
     assert size / factors[0] <= 96
     assert size / factors[0] > 48 or factors == [1]
-
-
-@pytest.mark.parametrize("samples", [24, 96])
-def test_a_metal_that_mirrors_more_is_known_by_the_light_between_its_places(samples: int) -> None:
-    """However much speckle the light that was traced for the fit has."""
-    _, problem, u = pit()
-    update_indirect(problem, u, METAL, samples=512, by_slopes=True)
-    own = problem.own_light(u, METAL)
-    true = problem.render_rows(u, METAL, 0, problem.shape[0]) - own
-    seen = own + np.float32(1.1) * true + np.float32(problem.pictures.epsilon)
-    problem.pictures.code[:] = lessened(0 * problem.pictures.code, problem.pictures.scale, -seen)
-    update_indirect(problem, u, METAL, samples=samples, by_slopes=True, seed=1)
-    traced = problem.traced.copy()
-    update_reflectance(problem, u, METAL, FINAL, seed=0)
-    assert abs(problem.mirroring - 1.1) < 0.02
-    np.testing.assert_array_equal(problem.traced, traced)
 
 
 @pytest.mark.slow

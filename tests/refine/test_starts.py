@@ -1,31 +1,19 @@
-"""Where refinement starts from, and its way out of wrong valleys."""
+"""Where refinement starts from, and where the search for a start ends."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from simulated_parts import at_the_truth, part, pictures, pit
+from simulated_parts import part, pictures
 
 from reconstruct.dpps.captured import read_captured
 from reconstruct.errors import ReconstructError
-from reconstruct.integrate import log_depth_at, slopes
 from reconstruct.methods import Options, reconstruct
-from reconstruct.optics.interreflection import indirect
-from reconstruct.refine import refinement
-from reconstruct.refine.beyond import BEYOND_TRACED, continued
-from reconstruct.refine.problem import Material
-from reconstruct.refine.refinement import HUBER, Refinement
-from reconstruct.refine.search import best_normals
-from reconstruct.refine.solve import State, fit_material
-from reconstruct.refine.starts import first_materials
-from reconstruct.refine.transport import (
-    SLOPE_STEP,
-    optics_material,
-    table_lights,
-    update_indirect,
-)
+from reconstruct.refine.config import RefineConfig
+from reconstruct.stack import Stack
 
 CAPTURES = Path(__file__).resolve().parents[2].parent / "shared" / "captures"
 
@@ -37,8 +25,9 @@ def test_a_learned_start_without_weights_is_refused_only_where_it_is_asked_for()
     said: list[str] = []
     for start in ("dpps", "auto"):
         options = Options(
-            height_mm=height_mm, start=start, weights=nowhere, uncertainty=False, say=said.append
-        )
+            height_mm=height_mm, start=start, weights=nowhere, uncertainty=False, say=said.append,
+            refine=RefineConfig(explained=0.0),
+        )  # fmt: skip
         if start == "dpps":
             with pytest.raises(ReconstructError, match="no weights at"):
                 reconstruct("refine", pictures(scene), scene.rig.camera, scene.rig.lights, options)
@@ -47,55 +36,56 @@ def test_a_learned_start_without_weights_is_refused_only_where_it_is_asked_for()
             assert any("no learned start" in line for line in said)
 
 
-def test_light_between_places_is_known_at_other_slopes() -> None:
-    _, problem, u = pit()
-    metal = Material("ggx", 0.3, 0.3, ks=0.8)
-    update_indirect(problem, u, metal, samples=256, by_slopes=True)
-    n = len(problem.pictures)
-    assert problem.traced.shape == (64, 64, 3 * n + 2)
-    assert problem.indirect.max() > 0
-    p, q = slopes(u, problem.jacobians)
-    for place, slope in enumerate((p, q)):  # the tracer's are differences over two pixels
-        assert np.median(np.abs(problem.traced[..., 3 * n + place] - slope)) < 0.06
-    # Half a step of the slopes ahead the light is what its derivative says, noise aside.
-    around = continued(problem, u, 1, BEYOND_TRACED)
-    along, across, turned = around.slopes()
-    np.testing.assert_allclose(turned(0.0, 0.0), around.normals, atol=1e-9)
-    step = 0.5 * SLOPE_STEP * (1 + along**2 + across**2)
-    lights = table_lights(problem)
-    traced, scale = optics_material(problem, metal)
-    ahead = scale * around.inner(
-        indirect(
-            around.points, around.normals, around.camera, lights, traced, grid=256, samples=256,
-            smooth=0.7, shown=turned(step, 0.0),
+def test_the_order_of_starts_changes_nothing() -> None:
+    scene = part("field-3", 48)
+    truth = float(scene.points_mm[..., 2].mean())
+    heights = []
+    for starts in (("halfvector", "flat"), ("flat", "halfvector")):
+        options = Options(
+            height_mm=truth, uncertainty=False, threads=1,
+            refine=RefineConfig(starts=starts, explained=0.0),
+        )  # fmt: skip
+        surface = reconstruct(
+            "refine", pictures(scene), scene.rig.camera, scene.rig.lights, options
         )
+        assert len(surface.summary["starts"]) == 4
+        heights.append(surface.height_mm)
+    np.testing.assert_array_equal(*heights)
+
+
+def test_the_search_ends_with_a_start_that_explains_its_pictures() -> None:
+    scene = part("field-1", 112, blur_px=0.0)
+    truth = float(scene.points_mm[..., 2].mean())
+    options = Options(height_mm=truth, uncertainty=False)
+    surface = reconstruct("refine", pictures(scene), scene.rig.camera, scene.rig.lights, options)
+    assert list(surface.summary["starts"]) == ["halfvector/ggx"]
+    assert surface.summary["refine"]["config"]["starts"] == ("halfvector", "dpps")
+    assert surface.summary["refine"]["stages"]["start"]["seconds"] > 0
+
+
+def test_more_pictures_than_the_kernels_hold_are_refused() -> None:
+    scene = part("field-3", 16, leds=16)
+    stack = pictures(scene)
+    many = np.tile(np.arange(16), 65)
+    stack = Stack(
+        np.arange(1, 1041), stack.radiance[many], stack.clipped[many], stack.noise_floor,
+        stack.noise_gain,
     )  # fmt: skip
-    ahead = np.moveaxis(ahead, 0, -1)
-    change = around.inner(step[None])[0][..., None] * problem.traced[..., n : 2 * n]
-    lit = problem.indirect > 0.2 * problem.indirect.max()
-    assert lit.sum() > 100
-    known = np.abs(problem.indirect + change - ahead)[lit].mean()
-    assert known < 0.7 * np.abs(problem.indirect - ahead)[lit].mean()
+    lights = replace(scene.rig.lights.select(many), ids=np.arange(1, 1041))
+    with pytest.raises(ReconstructError, match="at most 1024 pictures, got 1040"):
+        reconstruct("refine", stack, scene.rig.camera, lights)
 
 
-def test_speckle_of_traced_light_averages_out_as_the_surface_moves() -> None:
-    _, problem, u = pit()
-    metal = Material("ggx", 0.3, 0.3, ks=0.8)
-    update_indirect(problem, u, metal, samples=512)
-    clean = problem.indirect.copy()
-
-    def speckle() -> float:
-        return float(np.linalg.norm(problem.indirect - clean))
-
-    update_indirect(problem, u, metal, samples=16, by_slopes=True)
-    alone = speckle()
-    # A little elsewhere at first: slopes 3 % larger, as in a step of the fit.
-    update_indirect(problem, u + 0.03 * (u - u.mean()), metal, samples=16, by_slopes=True)
-    for turn in range(1, 5):
-        update_indirect(
-            problem, u, metal, samples=16, seed=turn, by_slopes=True, kept=turn / (turn + 1)
-        )
-    assert speckle() < 0.6 * alone
+@pytest.mark.parametrize("method", ["halfvector", "lambert"])
+def test_a_baseline_heeds_the_flat_field(method: str) -> None:
+    scene = part("field-3", 32, leds=24)
+    stack = pictures(scene)
+    flat = np.repeat(np.linspace(0.6, 1.0, 32 * 32).reshape(32, 32, 1), 24, -1).astype(np.float32)
+    darker = replace(stack, radiance=stack.radiance * np.moveaxis(flat, -1, 0))
+    rig = scene.rig
+    plain = reconstruct(method, stack, rig.camera, rig.lights)
+    given = reconstruct(method, darker, rig.camera, rig.lights, Options(flat=flat))
+    np.testing.assert_allclose(given.height_mm, plain.height_mm, atol=1e-3)
 
 
 @pytest.mark.slow
@@ -114,41 +104,3 @@ def test_a_steep_part_ends_in_one_place_from_either_start() -> None:
         assert degrees < 0.10
         heights.append(surface.height_mm[capture.mask])
     assert (heights[1] - heights[0]).std() < 0.002
-
-
-def test_the_search_finds_slopes_that_descent_would_not() -> None:
-    scene, problem, u = at_the_truth()
-    material, _ = fit_material(problem, u, first_materials(problem, u, HUBER)[0], HUBER)
-    # A bump that is not there: slopes off by up to 30°.
-    rows, columns = np.mgrid[0:65, 0:65] - 32.0
-    bump = 0.012 * np.exp(-(rows**2 + columns**2) / (2 * 6.0**2))
-    wanted = bump[:64, :64] > 0.001
-    normals, _ = best_normals(problem, u - bump, material, HUBER, wanted)
-    world = np.einsum("iyx,ji->yxj", normals, problem.rotation)
-    cosine = np.clip((world * scene.normals).sum(-1)[wanted], -1, 1)
-    assert np.degrees(np.median(np.arccos(cosine))) < 2.0
-
-
-def test_a_poor_coarse_level_begins_again_at_the_networks_surface(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The better one goes on, whichever it is."""
-    scene, problem, truth = at_the_truth(48)
-    height_mm = float(scene.points_mm[..., 2].mean())
-    run = Refinement(
-        pictures(scene), scene.rig.camera, scene.rig.lights, Options(height_mm=height_mm)
-    )
-    flat = log_depth_at(height_mm, problem.camera)
-    lost = truth.mean() - 3 * (truth - truth.mean())
-    metal = Material("ggx", 0.3, 0.3, ks=0.5)
-    fit = first_materials(problem, truth, HUBER)[0]
-    monkeypatch.setattr(refinement, "learned_surface", lambda *_: truth)
-    found = run.begun_late(1, State(lost, metal))
-    heights = problem.height_mm(found.u) - scene.points_mm[..., 2]
-    assert heights.std() < 0.1
-    assert set(run.notes["late_starts"]) == {"came up", "dpps/ggx", "dpps/beckmann"}
-    monkeypatch.setattr(refinement, "learned_surface", lambda *_: flat)
-    kept = State(truth, fit)
-    assert run.begun_late(1, kept) is kept
-    monkeypatch.setattr(refinement, "learned_surface", lambda *_: None)
-    assert run.begun_late(1, kept) is kept

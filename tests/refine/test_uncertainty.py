@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from simulated_parts import at_the_truth, errors, part, pictures, pit
+from simulated_parts import errors, part, pictures, pit
 
 from reconstruct.methods import Options, reconstruct
 from reconstruct.refine.problem import Material
@@ -85,35 +85,6 @@ def test_pixels_outside_the_mask_are_flagged_and_empty() -> None:
     assert (surface.flags[~mask] == int(Flag.OUTSIDE)).all()
     assert np.isnan(surface.sigma_mm[~surface.mask]).all()
     assert np.isfinite(surface.sigma_mm[surface.mask]).all()
-
-
-def test_doubt_about_light_between_places_leaves_the_slopes_where_it_holds() -> None:
-    """Traced light comes with its derivatives by slopes and with those slopes: no light, they."""
-    scene, problem, u = at_the_truth(32)
-    height_mm = float(scene.points_mm[..., 2].mean())
-    metal = Material("ggx", 0.3, 0.3, ks=0.8)
-    update_indirect(problem, u, metal, by_slopes=True)
-    lights = len(problem.pictures)
-    given = problem.traced.copy()
-    seen = []
-    evaluate = problem.evaluate
-
-    def spy(*arguments):
-        seen.append(problem.traced.copy())
-        return evaluate(*arguments)
-
-    problem.evaluate = spy
-    state = State(u, metal, evaluate(u, metal, HUBER, False).cost)
-    estimate(problem, state, HUBER, height_mm, 0.0)
-    drawn = [
-        t for t in seen
-        if t.shape == given.shape
-        and np.abs(t[..., : 3 * lights] - given[..., : 3 * lights]).max() > 0
-    ]  # fmt: skip
-    assert len(drawn) > 3
-    for traced in drawn:
-        np.testing.assert_array_equal(traced[..., 3 * lights :], given[..., 3 * lights :])
-    np.testing.assert_array_equal(problem.traced, given)
 
 
 def test_what_may_lie_beyond_the_picture_is_a_cause_where_the_part_goes_on_there() -> None:

@@ -1,0 +1,121 @@
+"""Accuracy through the public call: parts × what can be asked of it, in small pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from simulated_parts import errors, part, pictures
+
+from calib.light_files import read_powers
+from calib.photometric import calibrate_plate
+from reconstruct.dpps.captured import read_captured
+from reconstruct.errors import Stopped
+from reconstruct.methods import Options, reconstruct
+from reconstruct.surface import Surface
+from rig.reconstructing import vignetting_field
+from rig.simulate import RenderedScene
+
+CAPTURES = Path(__file__).resolve().parents[2].parent / "shared" / "captures"
+
+
+def refined(scene: RenderedScene, **options: object) -> Surface:
+    height_mm = float(np.nanmean(scene.points_mm[..., 2]))
+    chosen = {"start": "halfvector", "uncertainty": False, "threads": 1, **options}
+    given = Options(height_mm=height_mm, **chosen)  # type: ignore[arg-type]
+    return reconstruct("refine", pictures(scene), scene.rig.camera, scene.rig.lights, given)
+
+
+# Part, its finish, and the height RMSE (mm) and mean angle (degrees) that it must end within.
+PARTS = [
+    pytest.param("field-3", {}, 0.02, 0.13, id="smooth"),
+    pytest.param("field-4", {"metal": "Cu", "alpha": 0.3}, 0.03, 0.15, id="rough copper"),
+    pytest.param("stamped-2", {}, 0.12, 1.2, id="stamped"),
+    pytest.param("turned-3", {}, 0.12, 1.0, id="turned"),
+]
+
+
+@pytest.mark.parametrize(("name", "finish", "height_mm", "degrees"), PARTS)
+def test_a_part_is_found(name: str, finish: dict, height_mm: float, degrees: float) -> None:
+    scene = part(name, 80, **finish)
+    height, normal, mask = errors(refined(scene), scene)
+    print(name, height.std(), normal.mean())
+    assert mask.mean() > 0.7
+    assert height.std() < height_mm
+    assert normal.mean() < degrees
+
+
+@pytest.mark.parametrize("start", ["halfvector", "flat", "dpps", "auto"])
+def test_every_start_ends_in_the_same_place(start: str) -> None:
+    scene = part("field-3", 64)
+    height, normal, _ = errors(refined(scene, start=start), scene)
+    assert height.std() < 0.02
+    assert normal.mean() < 0.15
+
+
+def test_only_the_masked_part_is_fitted() -> None:
+    scene = part("field-3", 64)
+    mask = np.zeros((64, 64), bool)
+    mask[8:50, 12:60] = True
+    surface = refined(scene, mask=mask)
+    height, _, seen = errors(surface, scene)
+    assert np.array_equal(np.isfinite(surface.height_mm), mask)
+    assert seen.sum() > 1000
+    assert height.std() < 0.04
+
+
+def test_few_lights_find_a_smooth_part() -> None:
+    scene = part("field-3", 64, leds=16)
+    height, _, _ = errors(refined(scene), scene)
+    assert height.std() < 0.05
+
+
+def test_threads_change_nothing_that_is_seen() -> None:
+    scene = part("field-3", 64)
+    one, two = (refined(scene, threads=threads) for threads in (1, 2))
+    np.testing.assert_allclose(one.height_mm, two.height_mm, atol=1e-5)
+
+
+def test_a_stop_keeps_the_best_surface_so_far() -> None:
+    scene = part("field-3", 112)
+    seen: list[tuple[str, float]] = []
+
+    def stop(stage: str, fraction: float) -> None:
+        seen.append((stage, fraction))
+        if stage.startswith("level"):
+            raise Stopped
+
+    surface = refined(scene, progress=stop)
+    height, _, _ = errors(surface, scene)
+    assert surface.summary["stopped"]
+    assert height.std() < 0.2
+    fractions = [fraction for _, fraction in seen]
+    assert fractions == sorted(fractions)
+
+
+# Height RMSE (mm), mean removed, 8 px border left out; true lights, powers and axes by the plate.
+CAPTURED = [("blob", 0.0031), ("stamped", 0.0055), ("steep", 0.0180)]
+
+
+@pytest.mark.slow
+@pytest.mark.captures
+@pytest.mark.skipif(not CAPTURES.is_dir(), reason="no captures beside the repository")
+@pytest.mark.parametrize(("name", "bound_mm"), CAPTURED)
+def test_path_traced_captures(name: str, bound_mm: float) -> None:
+    capture = read_captured(CAPTURES / name)
+    powers = read_powers(CAPTURES / name / "power.csv", len(capture.lights))
+    plate = calibrate_plate(
+        CAPTURES / "white", replace(capture.lights, power=powers), capture.camera, reflectance=0.8
+    )
+    options = Options(
+        height_mm=capture.mean_height_mm, start="dpps", uncertainty=False,
+        flat=vignetting_field(capture.camera, plate.vignetting, len(capture.lights)),
+    )  # fmt: skip
+    surface = reconstruct("refine", capture.stack, capture.camera, plate.lights, options)
+    inner = np.s_[8:-8, 8:-8]
+    error = (surface.height_mm - capture.height_mm)[inner]
+    print(name, np.nanstd(error))
+    assert np.isfinite(error).mean() > 0.99
+    assert np.nanstd(error) <= bound_mm

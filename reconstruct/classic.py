@@ -10,6 +10,7 @@ import math
 import time
 from typing import Any
 
+import cv2
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -148,6 +149,20 @@ def _table(lights: Lights) -> NDArray[np.float64]:
     return np.ascontiguousarray(np.column_stack(columns).T)
 
 
+def flattened(
+    radiance: NDArray[np.float32], flat: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """(N, H, W) radiance divided by the flat field (`Options.flat`), brought to its pixels."""
+    if flat is None:
+        return radiance
+    height, width = radiance.shape[1:]
+    out = np.empty_like(radiance)
+    for k, image in enumerate(radiance):
+        factor = cv2.resize(flat[..., k], (width, height), interpolation=cv2.INTER_LINEAR)
+        out[k] = image / np.maximum(factor, 1e-3)
+    return out
+
+
 def _iterate(
     kind: str, stack: Stack, camera: Camera, lights: Lights, options: Options, rounds: int
 ) -> Surface:
@@ -159,17 +174,18 @@ def _iterate(
     normals = np.empty((height, width, 3), np.float32)
     weights = np.empty((height, width), np.float32)
     table = _table(lights)
+    radiance = flattened(stack.radiance, options.flat)
     dark = 3.0 * math.sqrt(max(stack.noise_floor, 0.0))
     for _ in range(rounds):
         points = camera.points_at_height(height_of(u, camera, xy)).astype(np.float32)
         if kind == "lambert":
             _lambert(
-                stack.radiance, stack.clipped, points, camera.centre_mm, table, dark, 6,
+                radiance, stack.clipped, points, camera.centre_mm, table, dark, 6,
                 normals, weights,
             )  # fmt: skip
         else:
             _half_vector(
-                stack.radiance, stack.clipped, points, camera.centre_mm, table, 1.5,
+                radiance, stack.clipped, points, camera.centre_mm, table, 1.5,
                 normals, weights,
             )  # fmt: skip
         u = integrate_normals(normals, camera, options.height_mm, mask, weights)

@@ -21,6 +21,7 @@ class Flag(IntFlag):
     CLIPPED = 2  # most of its signal is clipped
     SHADOWED = 4  # too few lights reach it
     UNLIT = 8  # no usable signal: its height is a guess, NaN in the files
+    EDGE = 16  # an edge or a wall narrower than a pixel: no height is claimed
 
 
 @dataclass(frozen=True, eq=False)

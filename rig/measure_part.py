@@ -330,7 +330,8 @@ def judge(
     surface: Surface, result: Path, tolerance: Tolerance | None, workspace: Workspace
 ) -> Judgement:
     """Judge a measured surface by one tolerance."""
-    part = (surface.flags & int(Flag.OUTSIDE)) == 0
+    # Edges are no surface that could be measured: they count neither for nor against.
+    part = (surface.flags & int(Flag.OUTSIDE | Flag.EDGE)) == 0
     covered = float(surface.mask.sum() / max(part.sum(), 1))
     if tolerance is None:
         return Judgement("measured", GOOD)

@@ -289,13 +289,23 @@ def _reconstructed(request: Request, run: Path, out: Path, say: Callable[[str], 
             f"a mean height of {height:g} mm ({told}) lies above the camera, which is at "
             f"{camera.centre_mm[2]:.0f} mm"
         )
-    if told == "assumed":
+    from reconstruct.on_stage import find_on_stage, reconstruct_on_stage
+
+    found = find_on_stage(stack, camera, lights, mask)
+    if told == "assumed" and found is None:
         say("note: no height was given: the mean of the surface is taken to lie on the stage")
     self_calibrate = request.self_calibrate
     if self_calibrate is None:
         self_calibrate = lights.covariance is not None
     method, judged = method_for(
-        request.method, stack, camera, lights, str(origin["lights"]), height, mask, say
+        request.method,
+        stack,
+        camera,
+        lights,
+        str(origin["lights"]),
+        height,
+        mask if found is None else found.mask,
+        say,
     )
     options = Options(
         height_mm=height, height_sigma_mm=sigma, mask=mask, flat=flat, start=request.start,
@@ -303,7 +313,15 @@ def _reconstructed(request: Request, run: Path, out: Path, say: Callable[[str], 
         weights=request.weights, say=say,
     )  # fmt: skip
     gathered = time.perf_counter()
-    surface = reconstruct(method, stack, camera, lights, options)
+    if found is None:
+        surface = reconstruct(method, stack, camera, lights, options)
+    else:
+        surface = reconstruct_on_stage(
+            method, stack, camera, lights, options, found,
+            height_given=request.height_mm is not None,
+        )  # fmt: skip
+        if (shadow := surface.summary.get("height_told")) is not None:
+            height, sigma, told = shadow["mm"], shadow["sigma_mm"], "shadow"
     solved = time.perf_counter()
     from reconstruct.export.results import write_results
 

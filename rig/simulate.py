@@ -27,6 +27,7 @@ from reconstruct.optics.render import render
 from reconstruct.shapes.base import Shape
 from reconstruct.shapes.catalogue import SHAPES, shape
 from reconstruct.shapes.sampling import Sampled, sample
+from reconstruct.shapes.staged import STAGED, staged_shape
 
 Map = NDArray[np.float32]
 
@@ -272,17 +273,21 @@ _FINISHES: dict[str, dict[str, Any]] = {
     "sphere_cap": {"metal": "Cr", "alpha": 0.09},
     "stamped": {"metal": "Cu", "alpha": 0.25, "distribution": "beckmann"},
     "coin": {"metal": "Cu", "alpha": 0.2},
+    "block": {"metal": "Al", "alpha": 0.2},
+    "flange": {"metal": "Cr", "alpha": 0.2},
+    "bracket": {"metal": "Ni", "alpha": 0.24},
+    "stepgauge": {"metal": "Cr", "alpha": 0.17},
 }
 
 
 def named_part(name: str) -> tuple[str, int]:
     """Catalogue name and seed behind a part's name.
 
-    ``turned``, ``turned-7`` and ``coin_3`` name a kind and a seed; any other name stands for some
-    part of its own, always the same.
+    ``turned``, ``turned-7``, ``coin_3`` and, on the stage, ``block-2`` name a kind and a seed; any
+    other name stands for some part of its own that fills the picture, always the same.
     """
     match = re.fullmatch(r"([a-z_]+?)[-_]?(\d*)", name.lower())
-    if match and match[1] in SHAPES:
+    if match and (match[1] in SHAPES or match[1] in STAGED):
         return match[1], int(match[2] or 0)
     number = zlib.crc32(name.encode())
     return list(SHAPES)[number % len(SHAPES)], number // len(SHAPES) % 10_000
@@ -320,6 +325,10 @@ def scene_of(
             finish["alpha_across"] = alpha * ratio
     if rig is None:
         rig = virtual_rig(led_count, shape_px, seed)
+    if kind in STAGED:
+        from rig.staged_scene import StagedScene
+
+        return StagedScene(rig, staged_shape(kind, number), Material.metal(**finish), **options)
     return part_scene(
         rig,
         shape(kind, number),

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from calib.camera import Camera
@@ -15,7 +16,7 @@ from intake.trees import read_object
 from reconstruct.errors import ReconstructError
 from reconstruct.export.maps import read_tiff, write_tiff
 from reconstruct.export.mesh import mesh_of, write_mesh
-from reconstruct.surface import Surface
+from reconstruct.surface import Flag, Surface
 
 FORMAT = "rig-result/1"
 FARTHEST_MM = 1e9
@@ -26,7 +27,7 @@ def write_results(surface: Surface, folder: Path, overwrite: bool = False) -> Pa
 
     ``height.tif`` (mm, NaN where there is no surface), ``normals.tif`` (world frame),
     ``uncertainty.tif`` (mm, one sigma), ``normal_uncertainty.tif`` (degrees), ``flags.tif``,
-    ``surface.ply``, ``camera.json``, ``summary.json``.
+    ``mask.png`` (bright on the part), ``surface.ply``, ``camera.json``, ``summary.json``.
 
     Parameters
     ----------
@@ -55,6 +56,8 @@ def write_results(surface: Surface, folder: Path, overwrite: bool = False) -> Pa
             "one sigma of the normal, degrees",
         )
         write_tiff(part / "flags.tif", surface.flags.astype(np.uint8), "flags")
+        outside = (surface.flags & int(Flag.OUTSIDE)) != 0
+        cv2.imwrite(str(part / "mask.png"), np.where(outside, 0, 255).astype(np.uint8))
         if surface.mask.any():
             write_mesh(part / "surface.ply", mesh_of(surface))
         surface.camera.write(part / "camera.json")

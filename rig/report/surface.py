@@ -21,6 +21,7 @@ MESH_SIZE = 360  # longest side of the mesh in the page, vertices
 FLAGS = (
     (Flag.UNLIT, (124, 58, 237), "no usable signal; nothing is claimed"),
     (Flag.OUTSIDE, (120, 128, 140), "not part of the surface"),
+    (Flag.EDGE, (217, 119, 6), "an edge or a wall narrower than a pixel; nothing is claimed"),
     (Flag.CLIPPED, (220, 38, 38), "most of its signal is clipped; a shorter exposure helps"),
     (Flag.SHADOWED, (30, 64, 175), "too few lights reach it"),
 )

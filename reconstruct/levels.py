@@ -1,0 +1,436 @@
+"""Levels told by cast shadows: how far one piece of a part rises over what its shadow falls on.
+
+A point light above an edge at height h casts the edge onto a plane: a receiver's point x lies in
+shadow where its ray to the light meets the occluder's region before it rises above h. With the
+region's signed distance d there (mm, positive inside), the lit share is Φ(−(d + δ) / s): s holds
+the LED's penumbra, the lens and the pixel; δ says how far the true casting edge lies beside the
+outline (a chamfer, half a pixel). δ moves every shadow alike, the rise moves each by the tangent
+of its light's angle, so that both can be told apart. Each light has its own contrast and its own
+offset (light from walls), fitted in closed form.
+"""
+
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,misc"
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from calib.camera import Camera
+from calib.lights import Lights
+
+Map = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Array = NDArray[np.float64]
+
+_JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
+LEAST_CONTRAST = 0.4  # of the radiance expected, taken away by a shadow
+LEAST_LIGHTS = 4  # that must tell a rise
+LEAST_EXPLAINED = 0.35  # of a light's misfit near the edge, for the light to tell
+_BAND_MM = 2.5  # on either side of a shadow's edge that tells where the edge is
+_SECTORS = 8  # of azimuth, left out in turn for the scatter of a rise
+_CHAMFER_SIGMA_MM = 1.0
+# How much more than a sharp edge a chamfer must explain to be sure, or else how far towards it the
+# rise is taken and its sigma, as shares of what the two differ by (simulated parts, decision 0131).
+UNSURE_GAIN, SURE_GAIN = 0.006, 0.016
+UNSURE_SHARE, UNSURE_SIGMA = 0.7, 0.3
+
+
+@njit(**_JIT)
+def _inside(x, y, z, projection, dist, field):
+    """Signed distance (px) of a field at the image of a world point."""
+    height, width = field.shape
+    u = projection[0, 0] * x + projection[0, 1] * y + projection[0, 2] * z + projection[0, 3]
+    v = projection[1, 0] * x + projection[1, 1] * y + projection[1, 2] * z + projection[1, 3]
+    w = projection[2, 0] * x + projection[2, 1] * y + projection[2, 2] * z + projection[2, 3]
+    a, b = u / w, v / w
+    r2 = a * a + b * b
+    radial = 1.0 + r2 * (dist[0] + r2 * (dist[1] + r2 * dist[4]))
+    c = a * radial + 2.0 * dist[2] * a * b + dist[3] * (r2 + 2.0 * a * a)
+    d = b * radial + 2.0 * dist[3] * a * b + dist[2] * (r2 + 2.0 * b * b)
+    column = min(max(dist[5] * c + dist[7] * d + dist[8], 0.0), width - 1.001)
+    row = min(max(dist[6] * d + dist[9], 0.0), height - 1.001)
+    i, j = int(row), int(column)
+    f, g = row - i, column - j
+    return (1.0 - f) * ((1.0 - g) * field[i, j] + g * field[i, j + 1]) + f * (
+        (1.0 - g) * field[i + 1, j] + g * field[i + 1, j + 1]
+    )
+
+
+@njit(**_JIT)
+def _reach(point, light, top, projection, dist, field, pixel_mm):
+    """Greatest signed distance (mm) along a ray from a receiver up to the occluder's top."""
+    rise = top - point[2]
+    if rise <= 0.0:
+        return -1e3
+    share = rise / (light[2] - point[2])
+    dx, dy = (light[0] - point[0]) * share, (light[1] - point[1]) * share
+    best = _inside(point[0] + dx, point[1] + dy, top, projection, dist, field)
+    if best < 4.0:
+        # A wall thinner than the ray's path may be passed on the way. The field's slope is 1.
+        length = math.sqrt(dx * dx + dy * dy) / pixel_mm
+        at = length
+        value = best
+        for _ in range(24):
+            at -= max(0.7, 0.8 * abs(value))
+            if at <= 0.5:
+                break
+            f = at / length
+            value = _inside(point[0] + f * dx, point[1] + f * dy, top, projection, dist, field)
+            best = max(best, value)
+    return best * pixel_mm
+
+
+@njit(**_JIT)
+def _reaches(points, lights, top, projection, dist, field, pixel_mm, out):
+    for k in range(len(lights)):
+        for i in range(len(points)):
+            out[k, i] = _reach(points[i], lights[k], top, projection, dist, field, pixel_mm)
+
+
+@njit(**_JIT)
+def _lit_share(reach, softness):
+    return 0.5 * math.erfc(reach / (1.4142135623730951 * softness))
+
+
+@njit(**_JIT)
+def _gain(s, sx, sy, sxx, sxy):
+    """Misfit of a constant less that of ``a + c × share``; 0 where c is that of no shadow."""
+    if s <= 0.0:
+        return 0.0
+    cxx, cxy = sxx - sx * sx / s, sxy - sx * sy / s
+    if cxx < 1e-5 * s or cxy <= 0.0:
+        return 0.0
+    c = cxy / cxx
+    if c < LEAST_CONTRAST:  # a shadow takes most of the light: less is a stain or a reflection
+        return cxy * c * (c / LEAST_CONTRAST)
+    return cxy * c
+
+
+@njit(**_JIT)
+def _explained(points, lights, top, projection, dist, field, pixel_mm, observed, weight, soft, out):
+    """What the shadow of an edge at height `top` explains of each light's misfit, in `out` (N,)."""
+    for k in range(len(lights)):
+        s = sx = sy = sxx = sxy = 0.0
+        for i in range(len(points)):
+            w = weight[k, i]
+            if w > 0.0:
+                reach = _reach(points[i], lights[k], top, projection, dist, field, pixel_mm)
+                x = _lit_share(reach, soft)
+                s += w
+                sx += w * x
+                sy += w * observed[k, i]
+                sxx += w * x * x
+                sxy += w * x * observed[k, i]
+        out[k] = _gain(s, sx, sy, sxx, sxy)
+
+
+@njit(**_JIT)
+def _edge_gains(light, reaches, span, observed, weight, off, chamfer, lateral, soft, out):
+    """The same for edges with a chamfer, reaches interpolated between three heights of the edge.
+
+    The upper edge lies `chamfer` higher and further in than the lower one; whichever reaches
+    further casts the shadow. `off` is the upper edge's height less the middle height, mm.
+    """
+    s = np.zeros(len(out))
+    sx, sy, sxx, sxy = np.zeros_like(s), np.zeros_like(s), np.zeros_like(s), np.zeros_like(s)
+    for i in range(len(light)):
+        a, b, c = reaches[0, i], reaches[1, i], reaches[2, i]
+        linear, bent = 0.5 * (c - a) / span, 0.5 * (a - 2.0 * b + c) / (span * span)
+        t = off
+        upper = b + t * (linear + t * bent) - chamfer
+        t = off - chamfer
+        lower = b + t * (linear + t * bent)
+        x = _lit_share(max(upper, lower) + lateral, soft)
+        k, w = light[i], weight[i]
+        s[k] += w
+        sx[k] += w * x
+        sy[k] += w * observed[i]
+        sxx[k] += w * x * x
+        sxy[k] += w * x * observed[i]
+    for k in range(len(out)):
+        out[k] = _gain(s[k], sx[k], sy[k], sxx[k], sxy[k])
+
+
+def signed_distance(region: Mask) -> Map:
+    """(H, W) distance to the border of a region in px, positive inside, smoothed over a pixel."""
+    kernel = cv2.DIST_MASK_PRECISE
+    within = cv2.distanceTransform(np.pad(region, 1).astype(np.uint8), cv2.DIST_L2, kernel)
+    beyond = cv2.distanceTransform(np.pad(~region, 1, constant_values=True).astype(np.uint8),
+                                   cv2.DIST_L2, kernel)  # fmt: skip
+    field = np.where(np.pad(region, 1), within - 0.5, 0.5 - beyond).astype(np.float32)
+    return np.ascontiguousarray(cv2.GaussianBlur(field, (0, 0), 0.8)[1:-1, 1:-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Receiver:
+    """Places that shadows fall on.
+
+    Attributes
+    ----------
+    points_mm : (n, 3) world points
+    observed : (N, n) radiance over the radiance expected without shadow
+    weight : (N, n) inverse variance of `observed`, 0 where it tells nothing
+    """
+
+    points_mm: Array
+    observed: Map
+    weight: Map
+
+    def thinned(self, count: int) -> Receiver:
+        step = max(1, len(self.points_mm) // count)
+        return Receiver(self.points_mm[::step], self.observed[:, ::step], self.weight[:, ::step])
+
+    def raised(self, by_mm: float) -> Receiver:
+        return Receiver(self.points_mm + np.array([0.0, 0.0, by_mm]), self.observed, self.weight)
+
+
+@dataclass(frozen=True)
+class Rise:
+    """How far an occluder's edge lies above its receiver.
+
+    Attributes
+    ----------
+    mm, sigma_mm : the rise and its standard error
+    lateral_mm : where the casting edge lies, outside the outline if positive
+    chamfer_mm : of that edge
+    gain : misfit explained by the shadow, in units of the noise
+    lights : how many lights tell it
+    at_least : the shadow leaves the receiver: the rise is a lower bound
+    """
+
+    mm: float
+    sigma_mm: float
+    lateral_mm: float
+    chamfer_mm: float
+    gain: float
+    lights: int
+    at_least: bool = False
+
+
+class ShadowFit:
+    """The misfit of one occluder's shadows on one receiver as a function of its rise."""
+
+    def __init__(
+        self, camera: Camera, lights: Lights, region: Mask, receiver: Receiver, base_mm: float
+    ) -> None:
+        self.camera, self.receiver, self.base_mm = camera, receiver, base_mm
+        self.position = np.ascontiguousarray(lights.position_mm)
+        self.field = signed_distance(region)
+        K = camera.K
+        self.view = (
+            np.column_stack([camera.R, camera.t]),
+            np.array([*camera.dist, K[0, 0], K[1, 1], K[0, 1], K[0, 2], K[1, 2]]),
+            self.field,
+        )
+
+    def reach(self, rise_mm: float, points_mm: Array) -> Map:
+        """(N, n) signed distance in mm of receivers' points in the shadow of an edge that high."""
+        out = np.empty((len(self.position), len(points_mm)), np.float32)
+        top = self.base_mm + rise_mm
+        _reaches(points_mm, self.position, top, *self.view, self.camera.pixel_mm(top), out)
+        return out
+
+    def scan(self, rises: Array, softness_mm: float, count: int = 600) -> Array:
+        """Misfit explained per rise and light (R, N), pixels thinned out to `count`."""
+        thin = self.receiver.thinned(count)
+        each = np.zeros((len(rises), len(self.position)))
+        for i, rise in enumerate(rises):
+            top = self.base_mm + float(rise)
+            _explained(
+                thin.points_mm, self.position, top, *self.view, self.camera.pixel_mm(top),
+                thin.observed, thin.weight, softness_mm, each[i],
+            )  # fmt: skip
+        return each
+
+    def edges(self, rise_mm: float, softness_mm: float, most: int = 60_000) -> Edges | None:
+        """The pixel-lights near the edges of shadow that a rise casts; None where there are none.
+
+        A light counts only if its shadow and its lit side both show.
+        """
+        count = max(300, most // 8)
+        thin = self.receiver.thinned(count)
+        reach = self.reach(rise_mm, thin.points_mm)
+        near = (np.abs(reach) < _BAND_MM + 2.0 * softness_mm) & (thin.weight > 0)
+        shadow = (near & (reach > softness_mm)).sum(axis=1)
+        lit = (near & (reach < -softness_mm)).sum(axis=1)
+        near &= ((shadow > 4) & (lit > 4))[:, None]
+        keep = near.any(axis=0)
+        if not keep.any():
+            return None
+        near, points = near[:, keep], thin.points_mm[keep]
+        span = min(1.0, 0.4 * rise_mm)
+        light, at = np.nonzero(near)
+        reaches = np.stack(
+            [self.reach(rise_mm + by, points)[light, at] for by in (-span, 0.0, span)]
+        )
+        return Edges(
+            light, reaches, span, rise_mm, thin.observed[:, keep][light, at],
+            thin.weight[:, keep][light, at],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """Pixel-lights near an edge of shadow: reaches (3, m) at the rise less, at and above `rise`."""
+
+    light: NDArray[np.int64]
+    reaches: Map
+    span_mm: float
+    rise_mm: float
+    observed: Map
+    weight: Map
+
+    def misfit(self, count: int) -> Array:
+        """(N,) misfit of a constant."""
+        w = np.bincount(self.light, self.weight, count)
+        first = np.bincount(self.light, self.weight * self.observed, count)
+        second = np.bincount(self.light, self.weight * self.observed**2, count)
+        return np.asarray(np.maximum(second - first**2 / np.maximum(w, 1e-12), 1e-12))
+
+    def gains(self, x: Array, count: int) -> Array:
+        """(N,) misfit explained at x = (rise, lateral, log softness, chamfer)."""
+        out = np.zeros(count)
+        _edge_gains(
+            self.light, self.reaches, self.span_mm, self.observed, self.weight,
+            float(x[0]) - self.rise_mm, abs(float(x[3])), float(x[1]), float(np.exp(x[2])), out,
+        )  # fmt: skip
+        return out
+
+
+def _minimum(cost: Callable[[Array], float], start: Array, step: Array, rounds: int) -> Array:
+    """Where a smooth cost of few parameters is least, by quadratic models of shrinking step."""
+    x, n = start.copy(), len(start)
+    centre = cost(x)
+    for turn in range(rounds):
+        width = step / (1.0 + turn)
+        gradient, hessian = np.zeros(n), np.zeros((n, n))
+        up, down = np.zeros(n), np.zeros(n)
+        for i in range(n):
+            e = np.zeros(n)
+            e[i] = width[i]
+            up[i], down[i] = cost(x + e), cost(x - e)
+            gradient[i] = (up[i] - down[i]) / (2 * width[i])
+            hessian[i, i] = (up[i] - 2 * centre + down[i]) / width[i] ** 2
+        for i in range(n):
+            for j in range(i):
+                e = np.zeros(n)
+                e[i], e[j] = width[i], width[j]
+                both = (cost(x + e) - up[i] - up[j] + centre) / (width[i] * width[j])
+                hessian[i, j] = hessian[j, i] = both
+        scale = np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-12))
+        values, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
+        values = np.maximum(np.abs(values), 0.02)
+        move = -(vectors @ ((vectors.T @ (gradient / scale)) / values)) / scale
+        move = np.clip(move, -5.0 * step, 5.0 * step)
+        for _ in range(4):
+            now = cost(x + move)
+            if now <= centre:
+                break
+            move *= 0.3
+        if now > centre:
+            continue
+        x, centre = x + move, now
+        if np.all(np.abs(move) < 0.02 * step):
+            break
+    return x
+
+
+def _descended(cost: Callable[[Array], float], start: Array, step: Array, free: int) -> Array:
+    """Downhill over the first `free` parameters, the others held."""
+
+    def shortened(y: Array) -> float:
+        return cost(np.concatenate([y, start[free:]]))
+
+    simplex = np.vstack([start[:free], start[:free] + np.diag(3.0 * step[:free])])
+    options = {"initial_simplex": simplex, "maxfev": 160, "xatol": 2e-3, "fatol": 1.0}
+    found = minimize(shortened, start[:free], method="Nelder-Mead", options=options)
+    return np.concatenate([found.x, start[free:]])
+
+
+def _edge_shape(cost: Callable[[Array], float], x: Array, step: Array) -> tuple[Array, float]:
+    """The best edge, and how far its rise depends on the edge's shape, mm (one sigma).
+
+    A sharp edge and one with a chamfer explain nearly the same shadows at rises that differ. Where
+    the chamfer explains clearly more it is there; where it does not, the truth lies between.
+    """
+    sharp = _descended(cost, np.array([x[0], x[1], x[2], 0.0]), step, 3)
+    broken = [
+        _descended(cost, np.array([sharp[0] + 0.5 * c, sharp[1], sharp[2], c]), step, 4)
+        for c in (0.3, 0.9)
+    ]
+    best = min(broken, key=cost)
+    more = (cost(sharp) - cost(best)) / max(abs(cost(sharp)), 1e-9)
+    sure = float(np.clip((more - UNSURE_GAIN) / (SURE_GAIN - UNSURE_GAIN), 0.0, 1.0))
+    share = 1.0 if cost(best) < cost(sharp) else 0.0
+    share *= UNSURE_SHARE + (1.0 - UNSURE_SHARE) * sure
+    apart = abs(float(best[0] - sharp[0]))
+    return sharp + share * (best - sharp), (UNSURE_SIGMA * (1.0 - 0.7 * sure)) * apart
+
+
+def measure_rise(
+    fit: ShadowFit, rises: Array, softness_mm: float, lateral_sigma_mm: float
+) -> Rise | None:
+    """The rise that explains the shadows best; None where no shadow tells any.
+
+    Parameters
+    ----------
+    rises : to begin with; softness_mm : width (one sigma) of the shadow's edge
+    lateral_sigma_mm : how far the casting edge may lie beside the region's border
+
+    Notes
+    -----
+    The standard error is the scatter over sectors of lights left out in turn (jackknife): it holds
+    what the curvature cannot know, such as light from walls and an outline that is off.
+    """
+    totals = fit.scan(rises, softness_mm).sum(axis=1)
+    best = int(totals.argmax())
+    if totals[best] <= 0:
+        return None
+    count = len(fit.position)
+    x = np.array([rises[best], 0.0, np.log(softness_mm), 0.3])
+    step = np.array([max(0.03, 0.01 * rises[best]), 0.05, 0.1, 0.1])
+    edges: Edges | None = None
+
+    def cost_of(edges: Edges, keep: Array) -> Callable[[Array], float]:
+        def cost(x: Array) -> float:
+            prior = (x[1] / lateral_sigma_mm) ** 2 + ((x[2] - np.log(softness_mm)) / 0.4) ** 2
+            prior += (x[3] / _CHAMFER_SIGMA_MM) ** 2
+            return float(prior - (edges.gains(x, count) * keep).sum())
+
+        return cost
+
+    every, shape_sigma = np.ones(count), 0.0
+    for most in (20_000, 60_000):
+        edges = fit.edges(float(x[0]), softness_mm, most)
+        if edges is None:
+            return None
+        cost = cost_of(edges, every)
+        x, shape_sigma = _edge_shape(cost, x, step)
+        if not 0.05 < x[0] < 1.3 * rises[-1] + 0.2:
+            return None
+    assert edges is not None
+    tells = edges.gains(x, count)
+    lights = int(((tells > 12.0) & (tells > LEAST_EXPLAINED * edges.misfit(count))).sum())
+    if lights < LEAST_LIGHTS:
+        return None
+    azimuth = np.arctan2(fit.position[:, 1], fit.position[:, 0])
+    sector = np.floor((azimuth + np.pi) / (2 * np.pi) * _SECTORS).astype(int) % _SECTORS
+    found = []
+    for left_out in range(_SECTORS):
+        keep = (sector != left_out).astype(float)
+        if (tells * (1 - keep)).sum() > 1.0:
+            found.append(_minimum(cost_of(edges, keep), x, step, rounds=2)[0])
+    sigma = 0.5 * float(x[0])
+    if len(found) >= 2:
+        n = len(found)
+        sigma = float(np.sqrt((n - 1) / n * np.square(np.array(found) - np.mean(found)).sum()))
+    sigma = float(np.hypot(sigma, shape_sigma))
+    return Rise(float(x[0]), sigma, float(x[1]), abs(float(x[3])), float(tells.sum()), lights)

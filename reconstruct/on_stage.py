@@ -1,0 +1,283 @@
+"""A part on the stage: found in the pictures, fitted alone, cut into pieces, levels by shadows.
+
+    outline → height by the part's shadow → fit of the part alone → pieces → levels by shadows
+
+The fit itself is any method of `reconstruct.methods`; it sees a window of the pictures with the
+part as its mask. Its normals hold; its heights hold within a piece only. Each piece is then moved
+as a whole to the level that the shadows tell.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.camera import Camera
+from calib.lights import Lights
+from reconstruct.levels import signed_distance
+from reconstruct.methods import Options, reconstruct
+from reconstruct.outline import find_outline
+from reconstruct.piece_levels import Level, OnStage, find_levels, part_height
+from reconstruct.pieces import Pieces, change, find_pieces
+from reconstruct.stack import Stack
+from reconstruct.surface import Flag, Surface
+
+Map = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Array = NDArray[np.float64]
+
+MOST_PIXELS = 450_000  # of the pictures in which outline and shadows are looked for
+MARGIN_PX = 4  # about the part in the window that is fitted
+WINDOW_STEP_PX = 8
+
+
+def binned(stack: Stack, factor: int) -> Stack:
+    """Means of factor × factor pixels; rows and columns that do not fill one are dropped."""
+    height, width = (size // factor for size in stack.shape)
+    radiance = np.empty((len(stack), height, width), np.float32)
+    clipped = np.empty((len(stack), height, width), bool)
+    for row in range(height):
+        values, over = stack.band(slice(row * factor, (row + 1) * factor))
+        shape = (len(stack), factor, width, factor)
+        radiance[:, row] = values[..., : width * factor].reshape(shape).mean(axis=(1, 3))
+        clipped[:, row] = over[..., : width * factor].reshape(shape).any(axis=(1, 3))
+    n = factor * factor
+    return Stack(stack.ids, radiance, clipped, stack.noise_floor / n, stack.noise_gain / n)
+
+
+def find_on_stage(
+    stack: Stack, camera: Camera, lights: Lights, mask: Mask | None = None
+) -> OnStage | None:
+    """Find the part on the stage; None where no stage is seen.
+
+    Parameters
+    ----------
+    mask : (H, W) bool, the part where the user drew it; the stage is still looked for
+    """
+    place = {int(led): k for k, led in enumerate(lights.ids)}
+    if camera.shape != stack.shape or any(int(led) not in place for led in stack.ids):
+        return None  # refused by `reconstruct`, in its words
+    lights = lights.select(np.array([place[int(led)] for led in stack.ids]))
+    pixels = stack.shape[0] * stack.shape[1]
+    factor = int(np.ceil(np.sqrt(pixels / MOST_PIXELS)))
+    if factor > 1:
+        seen, view = binned(stack, factor), camera.binned(factor)
+    else:
+        seen, view = stack, camera
+    outline = find_outline(seen, view, lights)
+    if outline is None:
+        return None
+    height, width = stack.shape
+    if mask is not None:
+        drawn = mask
+        if factor > 1:
+            small = cv2.resize(mask.astype(np.float32), view.shape[::-1],
+                               interpolation=cv2.INTER_AREA)  # fmt: skip
+            drawn = small > 0.5
+        outline = replace(outline, mask=drawn, stage=outline.stage & ~drawn)
+        return OnStage(seen, view, lights, outline, mask)
+    whole = outline.mask
+    if factor > 1:
+        large = cv2.resize(signed_distance(outline.mask), None, fx=factor, fy=factor)
+        whole = np.zeros(stack.shape, bool)
+        rows, columns = min(height, large.shape[0]), min(width, large.shape[1])
+        whole[:rows, :columns] = large[:rows, :columns] > 0
+    return OnStage(seen, view, lights, outline, whole)
+
+
+# the window that is fitted -----------------------------------------------------------------------
+def window_about(mask: Mask) -> tuple[slice, slice]:
+    """Rows and columns about a mask, a multiple of `WINDOW_STEP_PX` long where there is room."""
+    out = []
+    for axis, size in ((1, mask.shape[0]), (0, mask.shape[1])):
+        used = np.flatnonzero(mask.any(axis=axis))
+        first, last = max(0, used[0] - MARGIN_PX), min(size, used[-1] + 1 + MARGIN_PX)
+        length = min(size, -(-(last - first) // WINDOW_STEP_PX) * WINDOW_STEP_PX)
+        first = min(first, size - length)
+        out.append(slice(int(first), int(first + length)))
+    return out[0], out[1]
+
+
+def _windowed_flat(flat: Map | None, shape: tuple[int, int], rows: slice, columns: slice) -> Any:
+    if flat is None or flat.shape[0] == 1:
+        return flat
+    cells = flat.shape[:2]
+    r = np.linspace(rows.start, rows.stop, cells[0], endpoint=False)
+    c = np.linspace(columns.start, columns.stop, cells[1], endpoint=False)
+    half = (
+        0.5 * (rows.stop - rows.start) / cells[0],
+        0.5 * (columns.stop - columns.start) / cells[1],
+    )
+    y = (r + half[0]) / shape[0] * cells[0] - 0.5
+    x = (c + half[1]) / shape[1] * cells[1] - 0.5
+    grid_x, grid_y = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
+    planes = [
+        cv2.remap(np.ascontiguousarray(flat[..., k]), grid_x, grid_y, cv2.INTER_LINEAR,
+                  borderMode=cv2.BORDER_REPLICATE)
+        for k in range(flat.shape[2])
+    ]  # fmt: skip
+    return np.ascontiguousarray(np.stack(planes, axis=-1))
+
+
+def windowed(stack: Stack, rows: slice, columns: slice) -> Stack:
+    """The pictures' window."""
+    radiance, clipped = stack.band(rows)
+    return Stack(
+        stack.ids,
+        np.ascontiguousarray(radiance[..., columns]),
+        np.ascontiguousarray(clipped[..., columns]),
+        stack.noise_floor,
+        stack.noise_gain,
+    )
+
+
+def fit_window(
+    method: str, part: Stack, camera: Camera, lights: Lights, options: Options, mask: Mask
+) -> Surface:
+    """The method's surface of the part alone (`part` is its window), on the whole picture."""
+    rows, columns = window_about(mask)
+    width, height = columns.stop - columns.start, rows.stop - rows.start
+    seen = camera.cropped(columns.start, rows.start, width, height)
+    flat = _windowed_flat(options.flat, camera.shape, rows, columns)
+    found = reconstruct(
+        method, part, seen, lights, replace(options, mask=mask[rows, columns], flat=flat)
+    )
+
+    def whole(values: NDArray[Any], empty: Any) -> NDArray[Any]:
+        out = np.full((*camera.shape, *values.shape[2:]), empty, values.dtype)
+        out[rows, columns] = values
+        return out
+
+    return replace(
+        found,
+        camera=camera,
+        height_mm=whole(found.height_mm, np.nan),
+        normals=whole(found.normals, np.nan),
+        sigma_mm=whole(found.sigma_mm, np.nan),
+        normal_sigma_deg=whole(found.normal_sigma_deg, np.nan),
+        flags=whole(found.flags, int(Flag.OUTSIDE)),
+    )
+
+
+def _moved(surface: Surface, pieces: Pieces, levels: dict[int, Level], mask: Mask) -> Surface:
+    """Each piece at its level; edges between pieces are holes."""
+    height = np.full(surface.height_mm.shape, np.nan, np.float32)
+    sigma = height.copy()
+    flags = surface.flags.copy()
+    for piece, level in levels.items():
+        own = pieces.region(piece) & np.isfinite(surface.height_mm)
+        values = surface.height_mm[own]
+        within = surface.sigma_mm[own]
+        height[own] = values - values.mean() + level.mm
+        sigma[own] = np.hypot(np.where(np.isfinite(within), within, 0.0), level.sigma_mm)
+    flags[mask & ~np.isfinite(height)] |= np.uint8(Flag.EDGE)
+    flags[~mask] = np.uint8(Flag.OUTSIDE)
+    gone = ~np.isfinite(height)
+    normals, degrees = surface.normals.copy(), surface.normal_sigma_deg.copy()
+    normals[gone], degrees[gone] = np.nan, np.nan
+    return replace(
+        surface, height_mm=height, sigma_mm=sigma, flags=flags, normals=normals,
+        normal_sigma_deg=degrees,
+    )  # fmt: skip
+
+
+def _listed(surface: Surface, pieces: Pieces, levels: dict[int, Level]) -> list[dict[str, Any]]:
+    points = surface.points_mm()
+    out = []
+    for piece, level in levels.items():
+        own = pieces.region(piece) & surface.mask
+        if not own.any():
+            continue
+        rows, columns = np.nonzero(own)
+        x, y, _ = points[own].mean(axis=0)
+        out.append({
+            "piece": piece,
+            "level_mm": level.mm,
+            "sigma_mm": level.sigma_mm,
+            "told_by": level.told_by,
+            "lights": level.lights,
+            "centre_mm": [float(x), float(y)],
+            "pixels": int(own.sum()),
+            "area_mm2": float(own.sum() * surface.camera.pixel_mm(level.mm) ** 2),
+            "box_px": [int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max())],
+        })  # fmt: skip
+    return out
+
+
+def reconstruct_on_stage(
+    method: str, stack: Stack, camera: Camera, lights: Lights, options: Options, found: OnStage,
+    height_given: bool = False,
+) -> Surface:  # fmt: skip
+    """Reconstruct a part that was found on the stage.
+
+    Parameters
+    ----------
+    method, stack, camera, lights, options : as in `reconstruct.methods.reconstruct`
+    found : from `find_on_stage`
+    height_given : `options.height_mm` and its sigma are known of the part; they count then too
+
+    Returns
+    -------
+    Surface with absolute heights: sigma holds the level of each piece. ``summary["pieces"]`` and
+    ``summary["steps"]`` list levels and what told them.
+    """
+    started = time.perf_counter()
+    prior = (options.height_mm, options.height_sigma_mm) if height_given else None
+    first = part_height(found)
+    if first is not None:
+        options = replace(options, height_mm=first.mm, height_sigma_mm=max(first.sigma_mm, 0.05))
+    height_seconds = time.perf_counter() - started
+    window = window_about(found.mask)
+    part = windowed(stack, *window)
+    surface = fit_window(method, part, camera, lights, options, found.mask)
+    begun = time.perf_counter()
+    changed = np.zeros(stack.shape, np.float32)
+    changed[window] = change(part)
+    pieces = find_pieces(surface.normals, found.mask, changed)
+    if pieces.count == 0:
+        return surface
+    coarse, seen = _as_seen(surface, pieces, found)
+    levels, steps = find_levels(found, coarse, seen, first, options.height_mm, prior)
+    surface = _moved(surface, pieces, levels, found.mask)
+    seconds = {
+        **surface.summary.get("seconds", {}),
+        "height": height_seconds,
+        "levels": time.perf_counter() - begun,
+    }
+    summary = {
+        **surface.summary,
+        "seconds": seconds,
+        "pieces": _listed(surface, pieces, levels),
+        "steps": steps,
+        "outline": {"pixels": int(found.mask.sum()), "share": float(found.mask.mean())},
+    }
+    if first is not None:
+        summary["height_told"] = {
+            "mm": first.mm, "sigma_mm": first.sigma_mm, "chamfer_mm": first.chamfer_mm,
+            "lights": first.lights,
+        }  # fmt: skip
+    return replace(surface, summary=summary)
+
+
+def _as_seen(surface: Surface, pieces: Pieces, found: OnStage) -> tuple[Surface, Pieces]:
+    """Surface and pieces at the pixels of the binned pictures."""
+    factor = surface.camera.height // found.camera.height
+    if factor == 1:
+        return surface, pieces
+    height, width = found.camera.shape
+    half = factor // 2
+    places = (
+        slice(half, half + factor * (height - 1) + 1, factor),
+        slice(half, half + factor * (width - 1) + 1, factor),
+    )
+    small = replace(
+        surface, camera=found.camera, height_mm=surface.height_mm[places],
+        normals=surface.normals[places], sigma_mm=surface.sigma_mm[places],
+        normal_sigma_deg=surface.normal_sigma_deg[places], flags=surface.flags[places],
+    )  # fmt: skip
+    return small, Pieces(pieces.labels[places], pieces.nearest[places], pieces.count)

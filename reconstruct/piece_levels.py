@@ -1,0 +1,376 @@
+"""Levels of a part's pieces: which shadows fall on what, and the levels that agree with them all.
+
+`reconstruct.levels` measures one rise by one shadow. Here each pair of pieces with a wall in
+common, and each piece that stands on the stage, gives such a rise; the levels follow by least
+squares from the stage up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.camera import Camera
+from calib.lights import Lights
+from reconstruct.levels import Receiver, Rise, ShadowFit, measure_rise
+from reconstruct.outline import Outline
+from reconstruct.pieces import NEIGHBOUR_PX, Pieces
+from reconstruct.stack import Stack
+from reconstruct.surface import Surface
+
+Map = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Array = NDArray[np.float64]
+
+LEAST_MM, MOST_MM = 0.15, 40.0  # rises that are tried
+STAGE_GAP_PX, PIECE_GAP_PX = 4.0, 1.5  # light from a wall spoils what lies closer to it
+SHADE_MISFIT = 0.08  # of the radiance expected without shadow, relative
+LATERAL_PX = 0.8  # how far (one sigma) an edge may lie beside the border of its region
+ROUNDS = 2  # of the pieces that stand on the stage, each without the others' shadows
+SHADOW_MARGIN_MM = 1.2  # about another piece's shadow
+OUTLIER = 3.5  # sigmas by which a step may miss the levels
+# Of every rise, what the scatter over lights does not show: mm, and share of the rise. On the part
+# itself light from the walls fills the shadow of a step (simulated parts, decision 0131).
+STAGE_FLOOR, PART_FLOOR = (0.025, 0.005), (0.03, 0.035)
+UNTOLD_MM = 2.0  # sigma of a level that nothing tells
+
+
+@dataclass(frozen=True, eq=False)
+class OnStage:
+    """A part found on the stage, in pictures binned to at most `MOST_PIXELS`.
+
+    Attributes
+    ----------
+    stack, camera, lights : binned pictures, their camera, lights in their order
+    outline : of the part in them
+    mask : (H, W) bool, the part in the pictures as they were taken
+    """
+
+    stack: Stack
+    camera: Camera
+    lights: Lights
+    outline: Outline
+    mask: Mask
+
+
+@dataclass(frozen=True)
+class Level:
+    """Where a piece lies.
+
+    Attributes
+    ----------
+    mm, sigma_mm : mean height of the piece above the stage
+    told_by : "shadow", "prior" (the height given) or "nothing"
+    """
+
+    mm: float
+    sigma_mm: float
+    told_by: str
+    lights: int = 0
+    chamfer_mm: float = 0.0
+
+
+def softness_mm(camera: Camera) -> float:
+    """Width (one sigma) of a shadow's edge: lens and pixel, and the disc of a usual LED."""
+    return float(np.hypot(0.68 * camera.pixel_mm(0.0), 0.08))
+
+
+def rises_to_try(camera: Camera, most_mm: float) -> Array:
+    least = max(LEAST_MM, 0.35 * camera.pixel_mm(0.0))
+    most = max(most_mm, 2.0 * least)
+    return np.geomspace(least, most, max(4, int(np.ceil(np.log(most / least) / 0.14))))
+
+
+# the part's shadow on the stage ----------------------------------------------------------------
+def stage_receiver(
+    stack: Stack, camera: Camera, outline: Outline, reach_mm: float = 45.0, most: int = 8000
+) -> Receiver:
+    """The stage about the part and through its holes."""
+    distance = cv2.distanceTransform((~outline.mask).astype(np.uint8), cv2.DIST_L2, 5)
+    reach = reach_mm / camera.pixel_mm(0.0)
+    rows, columns = np.nonzero(outline.stage & (distance > STAGE_GAP_PX) & (distance < reach))
+    step = max(1, len(rows) // most)
+    rows, columns = rows[::step], columns[::step]
+    points = camera.points_at_height(0.0)[rows, columns]
+    return _receiver(stack, points, outline.lit[:, rows, columns], rows, columns, 1.6)
+
+
+def _receiver(
+    stack: Stack, points: Array, lit: Map, rows: Any, columns: Any, clip: float
+) -> Receiver:
+    seen = stack.radiance[:, rows, columns]
+    lit = np.maximum(lit, 1e-9)
+    observed = np.clip(seen / lit, -0.5, clip).astype(np.float32)
+    noise = stack.noise_floor + stack.noise_gain * np.maximum(seen, 0.3 * lit)
+    weight = 1.0 / (noise / lit**2 + SHADE_MISFIT**2)
+    weight[stack.clipped[:, rows, columns]] = 0.0
+    return Receiver(np.ascontiguousarray(points), observed, weight.astype(np.float32))
+
+
+def part_height(found: OnStage) -> Rise | None:
+    """Height of the part's upper edge above the stage, told by its shadow; None if none falls."""
+    receiver = stage_receiver(found.stack, found.camera, found.outline)
+    if len(receiver.points_mm) < 50:
+        return None
+    fit = ShadowFit(found.camera, found.lights, found.outline.mask, receiver, 0.0)
+    return _measured(fit, found.camera, MOST_MM)
+
+
+def _measured(fit: ShadowFit, camera: Camera, most_mm: float) -> Rise | None:
+    lateral = LATERAL_PX * camera.pixel_mm(0.0)
+    return measure_rise(fit, rises_to_try(camera, most_mm), softness_mm(camera), lateral)
+
+
+# levels of the pieces --------------------------------------------------------------------------
+class _Shadows:
+    """What the pieces' shadows on each other and on the stage tell."""
+
+    def __init__(self, found: OnStage, surface: Surface, pieces: Pieces) -> None:
+        self.stack, self.camera, self.lights = found.stack, found.camera, found.lights
+        self.outline, self.surface, self.pieces = found.outline, surface, pieces
+        heights = (surface.height_mm[pieces.region(p)] for p in range(1, pieces.count + 1))
+        self.mean = {p: float(np.nanmean(z)) for p, z in enumerate(heights, 1)}
+        self.shade = self._shading()
+
+    def _half_vectors(self, rows: Any, columns: Any) -> tuple[Array, Array]:
+        """Squared tangent of the angle of normal and half vector, and irradiance: (N, n) each."""
+        z = self.surface.height_mm[rows, columns].astype(float)
+        rays = self.camera.rays(np.stack([columns, rows], axis=-1))
+        centre = self.camera.centre_mm
+        points = centre + rays * ((z - centre[2]) / rays[:, 2])[:, None]
+        normals = self.surface.normals[rows, columns].astype(float)
+        to_light = self.lights.position_mm[:, None] - points
+        distance = np.linalg.norm(to_light, axis=-1)
+        light = to_light / distance[..., None]
+        half = light - rays
+        half /= np.linalg.norm(half, axis=-1, keepdims=True)
+        cosine = np.clip(np.sum(half * normals, axis=-1), 0.05, 1.0)
+        psi = np.clip(-np.einsum("kni,ki->kn", light, self.lights.axis), 0.02, 1.0)
+        power = self.lights.power[:, None] * psi ** self.lights.lobe[:, None]
+        return 1.0 / cosine**2 - 1.0, power / distance**2
+
+    def _shading(self) -> tuple[Array, Array]:
+        """Radiance over irradiance as a function of the half vector, pooled over the part."""
+        rows, columns = np.nonzero(self.pieces.labels > 0)
+        step = max(1, len(rows) // 4000)
+        rows, columns = rows[::step], columns[::step]
+        tangent2, irradiance = self._half_vectors(rows, columns)
+        value = self.stack.radiance[:, rows, columns] / irradiance
+        edges = np.quantile(tangent2, np.linspace(0, 1, 41))
+        bins = np.clip(np.searchsorted(edges, tangent2) - 1, 0, 39)
+        at = np.array([tangent2[bins == b].mean() for b in range(40)])
+        level = np.array([np.median(value[bins == b]) for b in range(40)])
+        return at, np.log(np.maximum(level, 1e-6 * level.max()))
+
+    def receiver(self, piece: int, level_mm: float, most: int = 4000) -> Receiver:
+        """A piece (or the stage, 0) as what shadows fall on."""
+        if piece == 0:
+            return stage_receiver(self.stack, self.camera, self.outline)
+        own = self.pieces.region(piece)
+        distance = cv2.distanceTransform(own.astype(np.uint8), cv2.DIST_L2, 5)
+        rows, columns = np.nonzero(own & (distance > PIECE_GAP_PX))
+        step = max(1, len(rows) // most)
+        rows, columns = rows[::step], columns[::step]
+        tangent2, irradiance = self._half_vectors(rows, columns)
+        lit = np.asarray(np.exp(np.interp(tangent2, *self.shade)) * irradiance, np.float32)
+        z = self.surface.height_mm[rows, columns] - self.mean[piece] + level_mm
+        rays = self.camera.rays(np.stack([columns, rows], axis=-1))
+        centre = self.camera.centre_mm
+        points = centre + rays * ((z - centre[2]) / rays[:, 2])[:, None]
+        return _receiver(self.stack, points, lit, rows, columns, 3.0)
+
+    def neighbours(self) -> list[tuple[int, int]]:
+        """Pairs of pieces with a wall in common; 0 is the stage."""
+        pairs = [(p, 0) for p in self.pieces.touching(self.outline.stage)]
+        for p in range(1, self.pieces.count + 1):
+            pairs += [(q, p) for q in self.pieces.touching(self.pieces.region(p)) if q > p]
+        return pairs
+
+    def occluder(self, upper: int, lower: int, touching: set[int]) -> Mask:
+        """The region that casts the shadow of `upper` on `lower`.
+
+        With it go the pieces that lie behind it, seen from the lower one; pieces that touch the
+        lower one themselves cast shadows of their own.
+        """
+        nearest = self.pieces.nearest
+        own = (nearest > 0) & ~np.isin(nearest, [q for q in touching | {lower} if q != upper])
+        return np.asarray(own)
+
+    def near_wall(self, piece: int, other: int) -> float:
+        """Height of a piece near another one, less its mean height, mm."""
+        region = self.outline.stage if other == 0 else self.pieces.region(other)
+        distance = cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 5)
+        near = self.pieces.region(piece) & (distance < NEIGHBOUR_PX + 2)
+        if not near.any():
+            return 0.0
+        return float(np.nanmean(self.surface.height_mm[near])) - self.mean[piece]
+
+    def rise(
+        self, upper: int, lower: int, level_mm: float, touching: set[int], most_mm: float,
+        others: dict[int, float],
+    ) -> Rise | None:  # fmt: skip
+        """The rise of `upper` over `lower` at its level, if the lower one bears its shadow.
+
+        Parameters
+        ----------
+        others : heights of further pieces over `lower`, whose shadows are left out
+        """
+        receiver = self.receiver(lower, level_mm)
+        if len(receiver.points_mm) < 12:
+            return None
+        for piece, mm in others.items():
+            region = self.occluder(piece, lower, touching)
+            fit = ShadowFit(self.camera, self.lights, region, receiver, level_mm)
+            free = fit.reach(mm, receiver.points_mm) < -SHADOW_MARGIN_MM
+            receiver = Receiver(receiver.points_mm, receiver.observed, receiver.weight * free)
+        region = self.occluder(upper, lower, touching)
+        fit = ShadowFit(self.camera, self.lights, region, receiver, level_mm)
+        return _measured(fit, self.camera, most_mm)
+
+
+@dataclass(frozen=True)
+class Step:
+    """The rise of one piece over another (0: the stage), between their mean heights."""
+
+    upper: int
+    lower: int
+    mm: float
+    sigma_mm: float
+    rise: Rise
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "upper": self.upper, "lower": self.lower, "mm": self.mm, "sigma_mm": self.sigma_mm,
+            "told_by": "shadow", "chamfer_mm": self.rise.chamfer_mm, "lights": self.rise.lights,
+        }  # fmt: skip
+
+
+def _solved(
+    count: int,
+    steps: list[Step],
+    weak: dict[int, float],
+    mean: tuple[Array, float, float] | None = None,
+) -> tuple[Array, Array]:
+    """Levels of the stage (0, held at 0) and pieces, and their sigmas.
+
+    Parameters
+    ----------
+    weak : a guess of each piece, good to `UNTOLD_MM`
+    mean : shares of the pieces, the mean height they give, and its sigma
+    """
+    normal = np.zeros((count + 1, count + 1))
+    right = np.zeros(count + 1)
+    normal[0, 0] = 1e12
+    for step in steps:
+        sign = np.zeros(count + 1)
+        sign[step.upper], sign[step.lower] = 1.0, -1.0
+        normal += np.outer(sign, sign) / step.sigma_mm**2
+        right += sign * step.mm / step.sigma_mm**2
+    for piece, mm in weak.items():
+        normal[piece, piece] += 1.0 / UNTOLD_MM**2
+        right[piece] += mm / UNTOLD_MM**2
+    if mean is not None:
+        share, mm, sigma = mean
+        normal += np.outer(share, share) / sigma**2
+        right += share * mm / sigma**2
+    covariance = np.linalg.inv(normal)
+    return covariance @ right, np.sqrt(np.diag(covariance))
+
+
+def _consistent(
+    count: int, steps: list[Step], weak: dict[int, float], mean: Any
+) -> tuple[Array, Array, list[Step]]:
+    """Levels by the steps that agree; of those that do not, the one told by fewest lights goes."""
+    kept = list(steps)
+    while True:
+        values, sigmas = _solved(count, kept, weak, mean)
+        misses = [
+            abs(values[s.upper] - values[s.lower] - s.mm) / s.sigma_mm for s in kept
+        ]
+        if not misses or max(misses) < OUTLIER:
+            break
+        doubtful = [i for i, miss in enumerate(misses) if miss > 0.3 * max(misses)]
+        gone = min(doubtful, key=lambda i: kept[i].rise.lights / (1.0 + misses[i]))
+        del kept[gone]
+    spread = np.sqrt(np.mean(np.square(misses))) if misses else 0.0
+    return values, sigmas * max(1.0, float(spread)), kept
+
+
+def find_levels(
+    found: OnStage, surface: Surface, pieces: Pieces, first: Rise | None, height_mm: float,
+    prior: tuple[float, float] | None,
+) -> tuple[dict[int, Level], list[dict[str, Any]]]:  # fmt: skip
+    """The level of each piece, and the steps between pieces that told it.
+
+    Parameters
+    ----------
+    first : the part's height by its shadow; height_mm : the mean height it was fitted at
+    prior : mean height of the part and its sigma where they are known
+    """
+    shadows = _Shadows(found, surface, pieces)
+    pairs = shadows.neighbours()
+    touching: dict[int, set[int]] = {p: set() for p in range(pieces.count + 1)}
+    for a, b in pairs:
+        touching[b].add(a)
+        touching[a].add(b)
+    ground = first.mm if first is not None else height_mm
+    steps: list[Step] = []
+
+    def step(rise: Rise, upper: int, lower: int) -> Step:
+        least, share = STAGE_FLOOR if lower == 0 else PART_FLOOR
+        sigma = float(np.hypot(rise.sigma_mm, least + share * rise.mm))
+        # What is told is the rise where the two meet.
+        mm = rise.mm - shadows.near_wall(upper, lower)
+        if lower > 0:
+            mm += shadows.near_wall(lower, upper)
+        return Step(upper, lower, mm, sigma, rise)
+
+    standing = sorted(touching[0])
+    known: dict[int, Rise] = {}
+    if len(standing) == 1 and first is not None:
+        known[standing[0]] = first  # the whole part's shadow is this piece's
+    elif first is not None:
+        heights = dict.fromkeys(standing, ground)
+        for _ in range(ROUNDS):
+            told = {}
+            for piece in standing:
+                others = {q: heights[q] for q in standing if q != piece}
+                seen = shadows.rise(piece, 0, 0.0, touching[0], 2.0 * ground, others)
+                if seen is not None:
+                    told[piece] = seen
+            known = told
+            heights |= {piece: rise.mm for piece, rise in told.items()}
+    steps = [step(rise, piece, 0) for piece, rise in known.items()]
+    for a, b in pairs:
+        if b == 0:
+            continue
+        best: Step | None = None
+        for upper, lower in ((a, b), (b, a)):
+            base = known[lower].mm if lower in known else ground
+            most = known[upper].mm if upper in known else 1.5 * ground
+            if lower in known and upper in known:
+                most = max(known[upper].mm - known[lower].mm, 0.3) * 1.5
+            seen = shadows.rise(upper, lower, base, touching[lower], most, {})
+            if seen is not None and (best is None or seen.gain > best.rise.gain):
+                best = step(seen, upper, lower)
+        if best is not None:
+            steps.append(best)
+    numbers = range(1, pieces.count + 1)
+    weak = {p: ground + shadows.mean[p] - height_mm for p in numbers}
+    mean = None
+    if prior is not None:
+        share = np.array([0.0, *(pieces.region(p).sum() for p in numbers)])
+        mean = (share / share.sum(), *prior)
+    values, sigmas, kept = _consistent(pieces.count, steps, weak, mean)
+    levels = {}
+    for p in numbers:
+        lights = [s.rise.lights for s in kept if p in (s.upper, s.lower)]
+        told_by = "shadow" if lights and sigmas[p] < 0.5 * UNTOLD_MM else "nothing"
+        if told_by == "nothing" and prior is not None and sigmas[p] < 0.7 * UNTOLD_MM:
+            told_by = "prior"
+        levels[p] = Level(float(values[p]), float(sigmas[p]), told_by, max(lights, default=0))
+    return levels, [s.to_json() for s in kept]

@@ -1,0 +1,126 @@
+"""Machined parts on a stage: outline, height, pieces and their levels, with nothing else given."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from reconstruct.methods import Options
+from reconstruct.on_stage import find_on_stage, reconstruct_on_stage
+from reconstruct.optics.material import Material
+from reconstruct.piece_levels import OnStage
+from reconstruct.shapes.catalogue import shape
+from reconstruct.shapes.staged import Feature, stacked
+from reconstruct.stack import Stack
+from reconstruct.surface import Flag, Surface
+from rig.simulate import RenderedScene, VirtualRig, dome, part_scene, virtual_camera
+from rig.staged_scene import StagedScene
+
+CHROMIUM = Material.metal("Cr", 0.2)
+BLOCK = stacked(
+    "block",
+    [
+        Feature("box", (1.0, -2.0), (24.0, 18.0), 6.0, 0.1, 0.5),
+        Feature("box", (10.0, -2.0), (8.0, 9.0), 3.5, 0.1),
+        Feature("disc", (-13.0, -11.0), (4.5, 4.5), 0.0),
+        Feature("disc", (-10.0, 6.5), (8.0, 8.0), 7.5),
+    ],
+    {},
+)
+
+
+@cache
+def rig() -> VirtualRig:
+    lights, nominal = dome(48)
+    return VirtualRig(virtual_camera((160, 160)), lights, nominal)
+
+
+def pictures(scene: RenderedScene) -> Stack:
+    lights = scene.rig.lights
+    images = np.stack([scene.irradiance(int(led)) for led in lights.ids])
+    images *= 12_000.0 / np.quantile(images, 0.998)
+    random = np.random.default_rng(1)
+    seen = random.poisson(images) + random.normal(0, 3.0, images.shape)
+    radiance = (np.minimum(seen, 12_000.0) / 12_000.0).astype(np.float32)
+    return Stack(lights.ids, radiance, radiance >= 1.0, 9.0 / 12_000**2, 1.0 / 12_000)
+
+
+@cache
+def block() -> tuple[StagedScene, Stack]:
+    scene = StagedScene(rig(), BLOCK, CHROMIUM, disc_points=3)
+    return scene, pictures(scene)
+
+
+@cache
+def found() -> OnStage:
+    _, stack = block()
+    part = find_on_stage(stack, rig().camera, rig().lights)
+    assert part is not None
+    return part
+
+
+@cache
+def surface() -> Surface:
+    _, stack = block()
+    options = Options(uncertainty=False)
+    return reconstruct_on_stage("halfvector", stack, rig().camera, rig().lights, options, found())
+
+
+def test_part_is_found_and_its_hole_shows_the_stage() -> None:
+    scene, _ = block()
+    both, either = (found().mask & scene.mask).sum(), (found().mask | scene.mask).sum()
+    assert both / either > 0.97
+    hole = np.hypot(scene.points_mm[..., 0] + 13, scene.points_mm[..., 1] + 11) < 2.5
+    assert not found().mask[hole].any()
+
+
+def test_part_that_fills_the_picture_has_no_outline() -> None:
+    scene = part_scene(rig(), shape("field", 1), bounce=False)
+    assert find_on_stage(pictures(scene), rig().camera, rig().lights) is None
+
+
+def test_empty_stage_has_no_part() -> None:
+    scene = StagedScene(rig(), None, CHROMIUM, bounce=False)
+    assert find_on_stage(pictures(scene), rig().camera, rig().lights) is None
+
+
+def test_drawn_mask_overrides_the_outline() -> None:
+    _, stack = block()
+    drawn = np.zeros(stack.shape, bool)
+    drawn[50:110, 50:110] = True
+    part = find_on_stage(stack, rig().camera, rig().lights, drawn)
+    assert part is not None
+    np.testing.assert_array_equal(part.mask, drawn)
+
+
+@pytest.mark.parametrize("level", [6.0, 3.5, 7.5])
+def test_level_lies_within_three_sigma_and_is_told_by_shadows(level: float) -> None:
+    scene, _ = block()
+    true = scene.points_mm[..., 2]
+    flat = np.abs(true - level) < 0.02
+    pieces = surface().summary["pieces"]
+    at = [p for p in pieces if abs(p["level_mm"] - level) < 0.7]
+    assert len(at) == 1
+    assert at[0]["told_by"] == "shadow"
+    assert abs(at[0]["level_mm"] - level) < min(0.25, 3.0 * at[0]["sigma_mm"])
+    error = (surface().height_mm - true)[flat & surface().mask]
+    assert np.abs(np.median(error)) < 0.25
+
+
+def test_walls_are_holes() -> None:
+    scene, _ = block()
+    x, y, z = np.moveaxis(scene.points_mm, -1, 0)
+    wall = scene.mask & (z > 3.8) & (z < 5.2) & (np.hypot(x - 10, y + 2) < 15)
+    assert wall.any()
+    assert np.isnan(surface().height_mm[wall]).all()
+    assert (surface().flags[wall] & int(Flag.EDGE)).all()
+
+
+def test_lights_in_another_order_are_matched() -> None:
+    _, stack = block()
+    turned = rig().lights.select(np.arange(48)[::-1])
+    part = find_on_stage(stack, rig().camera, turned)
+    assert part is not None
+    np.testing.assert_array_equal(part.mask, found().mask)

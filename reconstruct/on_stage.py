@@ -51,13 +51,18 @@ def binned(stack: Stack, factor: int) -> Stack:
 
 
 def find_on_stage(
-    stack: Stack, camera: Camera, lights: Lights, mask: Mask | None = None
+    stack: Stack,
+    camera: Camera,
+    lights: Lights,
+    mask: Mask | None = None,
+    empty: Stack | None = None,
 ) -> OnStage | None:
     """Find the part on the stage; None where no stage is seen.
 
     Parameters
     ----------
     mask : (H, W) bool, the part where the user drew it; the stage is still looked for
+    empty : pictures of the stage alone under the same lights, in the same units of radiance
     """
     place = {int(led): k for k, led in enumerate(lights.ids)}
     if camera.shape != stack.shape or any(int(led) not in place for led in stack.ids):
@@ -69,7 +74,11 @@ def find_on_stage(
         seen, view = binned(stack, factor), camera.binned(factor)
     else:
         seen, view = stack, camera
-    outline = find_outline(seen, view, lights)
+    alone = None
+    if empty is not None:
+        bare = binned(empty, factor) if factor > 1 else empty
+        alone = np.stack([cv2.GaussianBlur(image, (0, 0), 1.5) for image in bare.radiance])
+    outline = find_outline(seen, view, lights, alone)
     if outline is None:
         return None
     height, width = stack.shape

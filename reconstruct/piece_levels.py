@@ -288,9 +288,7 @@ def _consistent(
     kept = list(steps)
     while True:
         values, sigmas = _solved(count, kept, weak, mean)
-        misses = [
-            abs(values[s.upper] - values[s.lower] - s.mm) / s.sigma_mm for s in kept
-        ]
+        misses = [abs(values[s.upper] - values[s.lower] - s.mm) / s.sigma_mm for s in kept]
         if not misses or max(misses) < OUTLIER:
             break
         doubtful = [i for i, miss in enumerate(misses) if miss > 0.3 * max(misses)]

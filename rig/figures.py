@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from capture.claim import claim, is_there
+from intake.trees import read_json
 from reconstruct.export.maps import write_tiff
 from reconstruct.export.results import is_result
 from reconstruct.metrology.accuracy import Accuracy
@@ -211,6 +212,32 @@ def measurement_table(found: Measurement) -> str:
         unit = f" {parameter.unit}" if parameter.unit else ""
         rows.append((parameter.name, f"{with_sigma(parameter.value, parameter.sigma)}{unit}"))
     return table(rows)
+
+
+def levels_of(name: str, workspace: Path | None) -> list[dict[str, Any]]:
+    """Levels of the pieces of a result, as its summary lists them; none for other surfaces."""
+    path = Path(name)
+    if path.is_file():
+        return []
+    path = path if path.suffix and not path.exists() else find_result(name, workspace)
+    summary = path / "summary.json" if path.is_dir() else path.parent / "summary.json"
+    if not summary.is_file():
+        return []
+    data = read_json(summary)
+    pieces = data.get("pieces", []) if isinstance(data, dict) else []
+    return [piece for piece in pieces if isinstance(piece, dict)]
+
+
+def levels_table(levels: list[dict[str, Any]]) -> str:
+    """Levels of pieces for people: where each lies, and what told it."""
+    rows = []
+    for piece in levels:
+        x, y = piece["centre_mm"]
+        rows.append((
+            f"piece {piece['piece']} at ({x:.1f}, {y:.1f}) mm",
+            f"{with_sigma(piece['level_mm'], piece['sigma_mm'])} mm, told by {piece['told_by']}",
+        ))  # fmt: skip
+    return table([("levels above the stage", ""), *rows])
 
 
 def with_sigma(value: float, sigma: float | None) -> str:

@@ -33,7 +33,7 @@ from rig.datum import DATUMS, apply_datum
 from rig.exits import UsageError
 from rig.lights_of_pictures import read_lights_of
 from rig.plausible import AUTO, method_for, simple_camera
-from rig.workspace import Workspace
+from rig.workspace import EMPTY_STAGE, Workspace
 
 FLAT_CELLS = 24
 STARTS = ("auto", "halfvector", "flat", "dpps")
@@ -177,6 +177,26 @@ def vignetting_field(
     return np.repeat(factor[..., None], count, axis=-1).astype(np.float32)
 
 
+def empty_stage_of(
+    recording: Recording, request: Request, leds: tuple[int, ...]
+) -> RecordedStack | None:
+    """Pictures of the stage alone, if the workspace has them for this rig; None else.
+
+    They count only if brightness can be compared and every LED and the size of the picture agree.
+    """
+    folder = Workspace.at(request.workspace).parts / EMPTY_STAGE
+    if not folder.is_dir() or not recording.radiometric or recording.folder.parent == folder:
+        return None
+    try:
+        empty = Recording.open(Workspace.at(request.workspace).latest_run(EMPTY_STAGE))
+    except UsageError:
+        return None
+    devices = ((r.start.get("devices") or {}).get("camera") for r in (recording, empty))
+    same = len({str(device) for device in devices}) == 1
+    known = set(leds) <= set(empty.leds) and empty.shape == recording.shape
+    return RecordedStack(empty, leds) if same and known and empty.radiometric else None
+
+
 def read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """(H, W) True where a mask picture is bright."""
     picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
@@ -291,7 +311,7 @@ def _reconstructed(request: Request, run: Path, out: Path, say: Callable[[str], 
         )
     from reconstruct.on_stage import find_on_stage, reconstruct_on_stage
 
-    found = find_on_stage(stack, camera, lights, mask)
+    found = find_on_stage(stack, camera, lights, mask, empty_stage_of(recording, request, leds))
     if told == "assumed" and found is None:
         say("note: no height was given: the mean of the surface is taken to lie on the stage")
     self_calibrate = request.self_calibrate

@@ -28,6 +28,7 @@ from reconstruct.shapes.base import Shape
 from reconstruct.shapes.catalogue import SHAPES, shape
 from reconstruct.shapes.sampling import Sampled, sample
 from reconstruct.shapes.staged import STAGED, staged_shape
+from rig.workspace import EMPTY_STAGE
 
 Map = NDArray[np.float32]
 
@@ -312,6 +313,11 @@ def scene_of(
     metal, alpha : instead of the part's usual finish
     dirt : default on coins
     """
+    if name == EMPTY_STAGE:
+        from rig.staged_scene import StagedScene
+
+        rig = virtual_rig(led_count, shape_px, seed) if rig is None else rig
+        return StagedScene(rig, None, Material.metal("Cr"), **options)
     kind, number = named_part(name)
     finish = dict(_FINISHES[kind])
     if metal is not None:

@@ -13,6 +13,7 @@ from rig.config import NAME
 from rig.exits import UsageError
 
 MAX_PART_NAME = 100
+EMPTY_STAGE = "empty-stage"  # the part's name in recordings of the stage alone
 PART_SUFFIX = ".part"  # a run that is not finished
 # Windows refuses these as file names, with any extension.
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}

@@ -13,7 +13,15 @@ from rig.commands import options
 def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: rig capture --part A12 --simulate --exposures 2,8,32")
     def capture(
-        part: Annotated[str, typer.Option(help="Name of the part: becomes a folder's name.")],
+        part: Annotated[
+            str | None, typer.Option(help="Name of the part: becomes a folder's name.")
+        ] = None,
+        empty_stage: Annotated[
+            bool,
+            typer.Option(
+                "--empty-stage", help="Record the stage alone, a reference to find parts by."
+            ),
+        ] = False,
         simulate: options.Simulate = False,
         plan: Annotated[
             Path | None, typer.Option(help="Plan file (.yaml as in rig.yaml, or .json).")
@@ -38,10 +46,14 @@ def register(app: typer.Typer) -> None:
         (pictures that stay bad after all retries count as such), 4 data, 130 interrupted.
         """
         from rig.capturing import Order, run
+        from rig.exits import UsageError
+        from rig.workspace import EMPTY_STAGE
 
+        if (part is None) != empty_stage:
+            raise UsageError("say what to capture: --part A12, or --empty-stage")
         code = run(
             Order(
-                part=part,
+                part=part if part is not None else EMPTY_STAGE,
                 simulate=simulate,
                 plan_file=plan,
                 leds=leds,

@@ -126,7 +126,7 @@ def register(app: typer.Typer) -> None:
         from reconstruct.metrology.measure import Recipe
         from reconstruct.metrology.measure import measure as measure_grid
         from rig.exits import UsageError
-        from rig.figures import measurement_table, numbers, shape_of
+        from rig.figures import levels_of, levels_table, measurement_table, numbers, shape_of
 
         if step and line is None:
             raise UsageError("a step height needs a line: --line x0,y0,x1,y1 (mm)")
@@ -142,7 +142,11 @@ def register(app: typer.Typer) -> None:
             draws=draws,
         )
         found = measure_grid(shape_of(result, workspace, pitch, border), recipe)
+        levels = levels_of(result, workspace)
         if json:
-            typer.echo(json_module.dumps(found.to_json(), indent=1))
+            report = {**found.to_json(), **({"levels": levels} if levels else {})}
+            typer.echo(json_module.dumps(report, indent=1))
         else:
             typer.echo(measurement_table(found))
+            if levels:
+                typer.echo(levels_table(levels))

@@ -77,6 +77,8 @@ def register(app: typer.Typer) -> None:
 
         An existing result is never overwritten.
         """
+        from reconstruct.surface import Flag
+        from rig.figures import levels_table
         from rig.floor.store.remember import remember
         from rig.reconstructing import Request, run_reconstruction
         from rig.workspace import Workspace
@@ -91,13 +93,18 @@ def register(app: typer.Typer) -> None:
         surface, folder = run_reconstruction(request, lambda line: typer.echo(line, err=True))
         z = surface.height_mm[surface.mask]
         seconds = surface.summary["seconds"]["reconstruct"]
+        outside = (surface.flags & int(Flag.OUTSIDE)) != 0
+        of_what = "the part" if outside.any() else "the picture"
+        share = surface.mask.sum() / max(1, (~outside).sum())
         if len(z):
             typer.echo(
-                f"{100 * surface.mask.mean():.1f} % of the picture measured, heights "
+                f"{100 * share:.1f} % of {of_what} measured, heights "
                 f"{z.min():.3f} to {z.max():.3f} mm, in {seconds:.1f} s"
             )
         else:
             typer.echo("No part of the picture could be measured: see the flags.")
+        if levels := surface.summary.get("pieces"):
+            typer.echo(levels_table(levels))
         typer.echo(f"Wrote {folder}")
         space = Workspace.at(workspace)
         if folder.resolve().is_relative_to(space.parts):

@@ -127,6 +127,13 @@ def _mesh_data(surface: Surface, points: NDArray[Any]) -> dict[str, Any]:
     }
 
 
+def _level(piece: Mapping[str, Any]) -> Figure:
+    """The level of one piece, with what told it."""
+    x, y = piece["centre_mm"]
+    name = f"level of piece {piece['piece']} at ({x:.1f}, {y:.1f}) mm, told by {piece['told_by']}"
+    return Figure(name, round(float(piece["level_mm"]), 6), "mm", float(piece["sigma_mm"]))
+
+
 def write_surface_report(
     surface: Surface,
     path: Path,
@@ -148,8 +155,12 @@ def write_surface_report(
     points = surface.points_mm()
     mask = surface.mask
     sigma_um = 1000 * np.where(mask, surface.sigma_mm, np.nan)
-    own = [Figure("surface measured", 100 * float(mask.mean()), "% of the picture")]
-    tiles = [{"name": "of the picture measured", "value": f"{100 * mask.mean():.1f} %"}]
+    part = (surface.flags & int(Flag.OUTSIDE)) == 0
+    whole = bool(part.all() or not part.any())
+    share = 100 * float(mask.mean() if whole else mask[part].mean())
+    of_what = "the picture" if whole else "the part"
+    own = [Figure("surface measured", share, f"% of {of_what}")]
+    tiles = [{"name": f"of {of_what} measured", "value": f"{share:.1f} %"}]
     if mask.any():
         z = surface.height_mm[mask]
         height_sigma = _median(sigma_um[mask])
@@ -168,6 +179,7 @@ def write_surface_report(
         if np.isfinite(normal_sigma):
             own.append(Figure("normal sigma, median", normal_sigma, "°"))
             tiles.append({"name": "median normal sigma", "value": f"{normal_sigma:.3f}°"})
+    own += [_level(piece) for piece in surface.summary.get("pieces", [])]
     height = shrink(np.where(mask, surface.height_mm, np.nan), MAP_SIZE)
     step = max(1, -(-max(surface.height_mm.shape) // MAP_SIZE))
     data = {

@@ -124,3 +124,17 @@ def test_lights_in_another_order_are_matched() -> None:
     part = find_on_stage(stack, rig().camera, turned)
     assert part is not None
     np.testing.assert_array_equal(part.mask, found().mask)
+
+
+def test_recorded_empty_stage_gives_the_same_outline() -> None:
+    scene, stack = block()
+    bare = StagedScene(rig(), None, CHROMIUM, bounce=False)
+    lights = rig().lights
+    images = np.stack([scene.irradiance(int(led)) for led in lights.ids])
+    stage = np.stack([bare.irradiance(int(led)) for led in lights.ids])
+    stage = (stage / np.quantile(images, 0.998)).astype(np.float32)
+    empty = Stack(lights.ids, stage, stage >= 1.0, stack.noise_floor, stack.noise_gain)
+    part = find_on_stage(stack, rig().camera, lights, empty=empty)
+    assert part is not None
+    both, either = (part.mask & scene.mask).sum(), (part.mask | scene.mask).sum()
+    assert both / either > 0.97

@@ -83,11 +83,16 @@ def _between_cells(pixels: NDArray[np.int64], size: int, cells: int) -> NDArray[
     return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(cells))).astype(np.float32)
 
 
+# Recordings of up to so many values (5 bytes each) are kept in memory once read.
+KEPT_VALUES = 1 << 25
+
+
 class RecordedStack(Stack):
     """A stack that stays on disk; bands are read when asked for.
 
     `radiance` and `clipped` of all pictures are read at their first use, which for 96 pictures of
-    five megapixels takes 2.4 GB: methods that care for memory ask for bands.
+    five megapixels takes 2.4 GB: methods that care for memory ask for bands. Small recordings are
+    kept once read: several look at them, and decoding a picture takes longer than looking.
     """
 
     def __init__(self, recording: Recording, leds: Sequence[int] | None = None) -> None:
@@ -106,12 +111,18 @@ class RecordedStack(Stack):
         return int(height), int(width)
 
     def band(self, rows: slice) -> Band:
+        if self.shape[0] * self.shape[1] * len(self) <= KEPT_VALUES:
+            radiance, clipped = self._all
+            return radiance[:, rows], clipped[:, rows]
+        return self._read(rows)
+
+    def _read(self, rows: slice) -> Band:
         band: Band = self._recording.radiance(self._leds, rows)  # type: ignore[attr-defined]
         return band
 
     @cached_property
     def _all(self) -> Band:
-        return self.band(slice(None))
+        return self._read(slice(None))
 
     @property
     def radiance(self) -> NDArray[np.float32]:  # type: ignore[override]

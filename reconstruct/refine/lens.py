@@ -30,6 +30,8 @@ from reconstruct.refine.subpixel import excess
 Array = NDArray[np.float64]
 MAX_SIGMA_PX = 1.5
 BAND_ROWS = 48
+# Of large pictures, bands of about so many rows in all tell the blur.
+UPDATE_ROWS = 384
 # OpenCV filters that many channels at once.
 CHANNELS = 512
 
@@ -71,9 +73,11 @@ class Lens:
     sigma_px : standard deviation of the point-spread function
     """
 
-    def __init__(self, problem: Problem, sigma_px: float = 0.0) -> None:
+    def __init__(
+        self, problem: Problem, captured: NDArray[np.uint16] | None = None, sigma_px: float = 0.0
+    ) -> None:
         self.problem = problem
-        self.captured = problem.pictures.code.copy()
+        self.captured = problem.pictures.code.copy() if captured is None else captured
         self.sigma_px = sigma_px
         # Beyond the mask nothing is known: there the part goes on as it is.
         self.inside = np.asarray(problem.weight > 0, np.float32)
@@ -107,7 +111,7 @@ class Lens:
         """
         pictures = self.problem.pictures
         sigma = self.sigma_px
-        between = excess(self.problem, u, material, times, self._seen) if times > 1 else None
+        between = excess(self.problem, u, material, times, self._seen, False) if times > 1 else None
 
         def band(rows: tuple[int, int]) -> None:
             first, last = rows
@@ -156,7 +160,8 @@ class Lens:
             )  # fmt: skip
 
         with ThreadPoolExecutor(problem.threads) as pool:
-            total = np.sum(list(pool.map(band, self._bands())), axis=0)
+            some = self._bands()[:: max(1, problem.shape[0] // UPDATE_ROWS)]
+            total = np.sum(list(pool.map(band, some)), axis=0)
         matrix, right = total[: size * size].reshape(size, size), total[size * size :]
         if not material.anisotropic:
             tie = np.eye(size)

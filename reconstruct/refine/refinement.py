@@ -385,7 +385,8 @@ class Refinement:
         """A level that comes after another: steps, with what light reaches the surface between."""
         height = self.options.height_mm
         update_shadows(problem, state.u)
-        state = gauss_newton(problem, state, HUBER, height, 6)
+        rounds = 6 if problem.weight.size <= SETTLED_PIXELS else 3
+        state = gauss_newton(problem, state, HUBER, height, rounds)
         if problem.shape == self.pictures.shape:  # the last level goes on from here
             return state
         if self.config.lay and not self.material_tells(problem, state):
@@ -403,7 +404,9 @@ class Refinement:
                 self.transport(problem, state, RAYS)
                 state = reconsidered(problem, state, HUBER)
             state = self.own_material(problem, state)
-            state = self.alternated(problem, gauss_newton(problem, state, FINAL, height, 6))
+            rounds = 6 if problem.weight.size <= SETTLED_PIXELS else 2
+            state = gauss_newton(problem, state, FINAL, height, rounds)
+            state = self.alternated(problem, state)
             if self.unexplained(problem, state):
                 state = self.responded(problem, state)
         else:
@@ -442,7 +445,7 @@ class Refinement:
         self, problem: Problem, state: State, refresh: Callable[[State], None] | None = None
     ) -> State:
         """The outer loop: what light reaches the surface, then steps, while that gains."""
-        pixels = problem.weight.size
+        large = problem.weight.size > SETTLED_PIXELS
         for turn in range(TURNS):
             before = state.cost
             if self.follows:
@@ -456,7 +459,7 @@ class Refinement:
             )  # fmt: skip
             self.best = problem, state
             self.options.progress("last level", 0.5 + 0.3 * (turn + 1) / TURNS)
-            if turn > 0 and (state.cost > GOES_ON * before or pixels > SETTLED_PIXELS):
+            if state.cost > GOES_ON * before and (turn > 0 or large):
                 break
             if refresh is None and not self.unexplained(problem, state):
                 break
@@ -487,7 +490,7 @@ class Refinement:
         """The last level again with the lens's blur, where that explains the pictures better."""
         with self.stage("lens", 0.65) as gained:
             light = Light.of(problem)
-            lens = Lens(problem)
+            lens = Lens(problem, light.code)
             height = self.options.height_mm
             sigma = lens.update(state.u, state.material, FINAL)
             if sigma < MIN_SIGMA_PX:

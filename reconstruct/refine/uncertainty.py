@@ -42,8 +42,10 @@ Array = NDArray[np.float64]
 DRAWS, LIGHT_DRAWS, BEYOND_DRAWS = 8, 4, 3
 # Rays a pixel of the traces that tell what beyond leaves unsure: all along the same.
 BEYOND_RAYS = 6
+# Rows whose matrices are looked at together.
+BAND_ROWS = 64
 # Longer side up to which errors are drawn at full size; of larger pictures on coarser pixels.
-DRAWN_PX = 512
+DRAWN_PX = 128
 # Standard deviations in pixels of the patches over which errors are shared; 0 is independent.
 PATCHES_PX = (0.0, 1.5, 6.0, 24.0)
 PATCH_VARIANCES = (6.5, 0.8, 0.16, 0.03)
@@ -72,7 +74,6 @@ class Uncertainty:
     slope : (H, W) float32 sigma of the slopes as far as a pixel and its nearest neighbours tell
     shares : mean variance of height that each cause brings, mm²
     mean_height_bend_mm : RMS bend of the surface if the mean height given is off by its sigma
-    level : (H, W) float32 variance of a residual of unit information
     """
 
     height_mm: NDArray[np.float32]
@@ -80,12 +81,11 @@ class Uncertainty:
     slope: NDArray[np.float32]
     shares: dict[str, float]
     mean_height_bend_mm: float
-    level: NDArray[np.float32]
 
 
-def matrices(system: System) -> Array:
-    """(H, W, 3, 3) Gauss-Newton matrix of (log-depth, two slopes) of each pixel."""
-    s = system.sums
+def matrices(system: System, rows: slice = slice(None)) -> Array:
+    """(h, W, 3, 3) Gauss-Newton matrix of (log-depth, two slopes) of each pixel of some rows."""
+    s = system.sums[:, rows]
     full = np.stack([s[3], s[4], s[5], s[4], s[6], s[7], s[5], s[7], s[8]], axis=-1)
     return full.reshape(*s.shape[1:], 3, 3).astype(np.float64)
 
@@ -103,12 +103,14 @@ def scatter(system: System, weight: Array) -> Array:
 
     Three numbers a pixel are seen and about one is fitted, so two remain.
     """
-    m = matrices(system)
-    g = np.moveaxis(system.sums[:3], 0, -1).astype(np.float64)
-    trace = np.einsum("...ii", m)
-    m += (1e-9 + 1e-6 * trace)[..., None, None] * np.eye(3)
-    whitened = np.linalg.solve(np.linalg.cholesky(m), g[..., None])[..., 0]
-    value = np.square(whitened).sum(-1) / 2.0
+    value = np.empty(weight.shape)
+    for first in range(0, len(value), BAND_ROWS):
+        rows = slice(first, first + BAND_ROWS)
+        m = matrices(system, rows)
+        g = np.moveaxis(system.sums[:3, rows], 0, -1).astype(np.float64)
+        trace = np.einsum("...ii", m)
+        m += (1e-9 + 1e-6 * trace)[..., None, None] * np.eye(3)
+        value[rows] = (g * np.linalg.solve(m, g[..., None])[..., 0]).sum(-1) / 2.0
     # Outliers are what the robust loss lets through; a patch's level is what matters.
     top = np.quantile(value[weight > 0], 0.98) if (weight > 0).any() else 0.0
     return _smooth(np.minimum(value, top), weight, SMOOTH_PX)
@@ -235,36 +237,38 @@ def estimate(
     a single pixel's noise does to its own normal is added there from the pixel's own matrix.
     """
     factor = max(1, -(-max(problem.shape) // DRAWN_PX))
+    system = problem.evaluate(state.u, state.material, loss, with_material=False)
+    level = scatter(system, problem.weight.astype(np.float64))
+    prior = height_mm, height_sigma_mm
     if factor == 1:
-        return _drawn_estimate(problem, state, loss, height_mm, height_sigma_mm)
-    coarse = _drawn_estimate(*coarser(problem, state, factor), loss, height_mm, height_sigma_mm)
+        return _drawn_estimate(problem, state, loss, level, prior)
+    small, there = coarser(problem, state, factor)
+    # Averaged pixels leave misfits of their own at edges: the level is that of the fit itself.
+    own_level = cv2.resize(level, small.shape[::-1], interpolation=cv2.INTER_AREA)
+    coarse = _drawn_estimate(small, there, loss, own_level, prior)
     size = problem.shape[::-1]
 
     def whole(image: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
-    sums = problem.evaluate(state.u, state.material, loss, with_material=False).sums
-    level = whole(coarse.level)
+    sums = system.sums
     own = sums[6] * sums[8] - sums[7] * sums[7]
     own = 0.5 * level * (sums[6] + sums[8]) / np.maximum(own, 1e-12)
-    own = np.minimum(own * (1 - factor**-2), 1.0)
+    own = np.clip(own * (1 - factor**-2), 0.0, 1.0)
     return replace(
         coarse,
         height_mm=whole(coarse.height_mm),
         normal_deg=np.hypot(whole(coarse.normal_deg), np.degrees(np.sqrt(own))).astype(np.float32),
         slope=_slope_sigma(sums[6], sums[7], sums[8], level, problem.weight).astype(np.float32),
-        level=level,
     )
 
 
 def _drawn_estimate(
-    problem: Problem, state: State, loss: Loss, height_mm: float, height_sigma_mm: float
+    problem: Problem, state: State, loss: Loss, level: Array, prior: tuple[float, float]
 ) -> Uncertainty:
     """One-sigma maps by draws at the problem's own size.
 
-    Parameters
-    ----------
-    height_mm, height_sigma_mm : the mean height that was given, and how sure it is
+    `level` is the variance of a residual of unit information, `prior` mean height and its sigma.
     """
     rng = np.random.default_rng(0)
     weight = problem.weight.astype(np.float64)
@@ -273,7 +277,7 @@ def _drawn_estimate(
     m = matrices(system)
     trace = np.einsum("...ii", m)
     factors = np.linalg.cholesky(m + (1e-9 + 1e-6 * trace)[..., None, None] * np.eye(3))
-    level = scatter(system, weight)
+    height_mm, height_sigma_mm = prior
     spread = Spread(problem, state)
     heights: dict[str, Array] = {}
     turns: dict[str, Array] = {}
@@ -330,5 +334,4 @@ def _drawn_estimate(
         _slope_sigma(m[..., 1, 1], m[..., 1, 2], m[..., 2, 2], level, weight).astype(np.float32),
         {name: float(values[inside].mean()) for name, values in heights.items()},
         bend,
-        level.astype(np.float32),
     )

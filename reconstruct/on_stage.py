@@ -23,7 +23,7 @@ from reconstruct.levels import signed_distance
 from reconstruct.methods import Options, reconstruct
 from reconstruct.outline import find_outline
 from reconstruct.piece_levels import Level, OnStage, find_levels, part_height
-from reconstruct.pieces import Pieces, change, find_pieces
+from reconstruct.pieces import Pieces, change, edges_by_change, find_pieces
 from reconstruct.stack import Stack
 from reconstruct.surface import Flag, Surface
 
@@ -146,10 +146,16 @@ def windowed(stack: Stack, rows: slice, columns: slice) -> Stack:
 
 
 def fit_window(
-    method: str, part: Stack, camera: Camera, lights: Lights, options: Options, mask: Mask
+    method: str,
+    part: Stack,
+    camera: Camera,
+    lights: Lights,
+    options: Options,
+    mask: Mask,
+    window: tuple[slice, slice],
 ) -> Surface:
-    """The method's surface of the part alone (`part` is its window), on the whole picture."""
-    rows, columns = window_about(mask)
+    """The method's surface of a window of the pictures (`part`), on the whole picture."""
+    rows, columns = window
     width, height = columns.stop - columns.start, rows.stop - rows.start
     seen = camera.cropped(columns.start, rows.start, width, height)
     flat = _windowed_flat(options.flat, camera.shape, rows, columns)
@@ -184,6 +190,7 @@ def _moved(surface: Surface, pieces: Pieces, levels: dict[int, Level], mask: Mas
         within = surface.sigma_mm[own]
         height[own] = values - values.mean() + level.mm
         sigma[own] = np.hypot(np.where(np.isfinite(within), within, 0.0), level.sigma_mm)
+    flags[mask] &= np.uint8(~int(Flag.OUTSIDE) & 0xFF)
     flags[mask & ~np.isfinite(height)] |= np.uint8(Flag.EDGE)
     flags[~mask] = np.uint8(Flag.OUTSIDE)
     gone = ~np.isfinite(height)
@@ -218,6 +225,13 @@ def _listed(surface: Surface, pieces: Pieces, levels: dict[int, Level]) -> list[
     return out
 
 
+def _without_edges(mask: Mask, changed: Map) -> Mask:
+    """What of the part is fitted: pixels that mix wall, stage and floor explain nothing."""
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
+    kept = inner & ~edges_by_change(changed, mask)
+    return np.asarray(kept if kept.sum() > 0.5 * mask.sum() else mask)
+
+
 def reconstruct_on_stage(
     method: str, stack: Stack, camera: Camera, lights: Lights, options: Options, found: OnStage,
     height_given: bool = False,
@@ -243,10 +257,11 @@ def reconstruct_on_stage(
     height_seconds = time.perf_counter() - started
     window = window_about(found.mask)
     part = windowed(stack, *window)
-    surface = fit_window(method, part, camera, lights, options, found.mask)
-    begun = time.perf_counter()
     changed = np.zeros(stack.shape, np.float32)
     changed[window] = change(part)
+    fitted = _without_edges(found.mask, changed)
+    surface = fit_window(method, part, camera, lights, options, fitted, window)
+    begun = time.perf_counter()
     pieces = find_pieces(surface.normals, found.mask, changed)
     if pieces.count == 0:
         return surface

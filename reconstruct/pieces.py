@@ -64,6 +64,7 @@ def turning(normals: Map) -> Map:
         cosine = np.sum(np.take(n, range(1, n.shape[axis]), axis) *
                         np.take(n, range(n.shape[axis] - 1), axis), axis=-1)  # fmt: skip
         angle = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))).astype(np.float32)
+        angle = np.where(cosine == 0.0, np.float32(0.0), angle)  # a neighbour that is not known
         before, after = [slice(None)] * 2, [slice(None)] * 2
         before[axis], after[axis] = slice(None, -1), slice(1, None)
         for place in (tuple(before), tuple(after)):

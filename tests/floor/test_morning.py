@@ -52,6 +52,7 @@ def address(worker: Worker) -> Iterator[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.skipif(not CHROMIUM.is_file(), reason="no Chromium on this machine")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 def test_an_operators_morning(worker, address, tmp_path):

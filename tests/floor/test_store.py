@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -21,7 +23,7 @@ from rig.exits import UsageError
 from rig.floor.store.database import bring_up_to_date, engine_of
 from rig.floor.store.prune import prune
 from rig.floor.store.remember import remember
-from rig.floor.store.store import Filter, Store
+from rig.floor.store.store import Filter, Store, open_store
 from rig.floor.store.tables import Run
 from rig.floor.store.words import run_to_json
 from rig.workspace import Workspace
@@ -208,3 +210,70 @@ def test_a_hundred_thousand_runs_are_looked_through_in_an_instant(store):
         print(f"{store.engine.dialect.name} {wanted} {page.total}: {1000 * wall:.0f} ms")
     print(f"{store.engine.dialect.name}: slowest {1000 * slowest:.0f} ms")
     assert len(store.series("type-0", "f1")) == 500
+
+
+def test_a_program_killed_while_it_writes_loses_nothing(workspace):
+    """kill -9 in the middle: the database is whole, and made anew it holds every result."""
+    results = [lay_result(workspace.folder, f"A{k % 7}", k, features=[STEP]) for k in range(60)]
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom rig.floor.store.store import open_store\n"
+        "from rig.workspace import Workspace\n"
+        "with open_store(Workspace.at(Path(sys.argv[1]))) as store:\n"
+        "    for path in sys.argv[2:]:\n        print(store.put(Path(path)), flush=True)\n"
+    )
+    command = [sys.executable, "-c", script, str(workspace.folder), *map(str, results)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(5):
+            process.stdout.readline()
+        process.kill()
+    with open_store(workspace) as store:
+        assert 5 <= store.history(limit=1).total < 60
+        assert store.rebuild() == 60
+        rebuilt = everything(store)
+        assert store.rebuild() == 60
+        assert everything(store) == rebuilt
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size")
+def test_a_full_disk_costs_a_sentence_and_no_measurement(workspace):
+    """A limit of the size of files stands for the full disk."""
+    result = lay_result(workspace.folder, "A1", 0)
+    script = (
+        "import resource, signal, sys\nfrom pathlib import Path\n"
+        "from rig.floor.store.remember import remember\nfrom rig.workspace import Workspace\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))\n"
+        "print(remember(Workspace.at(Path(sys.argv[1])), Path(sys.argv[2])))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(workspace.folder), str(result)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "safe in its folder but not in the store" in done.stdout
+    assert (result / "verdict.json").is_file()
+    for left in workspace.folder.glob("store.sqlite*"):
+        left.unlink()
+    with open_store(workspace) as store:
+        assert store.rebuild() == 1
+
+
+def test_a_database_killed_between_two_runs_is_told_and_filled_again(tmp_path, request):
+    url = request.getfixturevalue("postgresql")
+    engine = engine_of(url, tmp_path)
+    workspace = Workspace.at(tmp_path)
+    bring_up_to_date(engine)
+    store = Store(engine, workspace, "rig-killed")
+    store.put(lay_result(tmp_path, "A1", 0))
+    with engine.connect() as other:  # its connections die as they do with the server
+        other.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+            "AND datname = current_database()"
+        )
+    store.put(lay_result(tmp_path, "A1", 1))
+    assert store.rebuild() == 2
+    with Session(engine) as session, session.begin():
+        session.execute(delete(Run))
+    engine.dispose()

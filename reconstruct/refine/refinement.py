@@ -48,6 +48,8 @@ HUBER = Loss("huber", 0.02)
 FINAL = Loss("geman", 0.05)
 # Rays a pixel in the search for a start, and in each turn of the last level.
 RAYS_FIRST, RAYS = 32, 64
+# A wrong distribution or lay leaves the typical pixel five times what noise leaves, and more.
+TYPICAL = 2.0
 # A pixel is misfit where its loss is so many times the noise's; patches of misfits of less than
 # this share of the part are edges that few pixels do not show.
 MISFIT, PATCHES = 4.0, 0.01
@@ -125,7 +127,7 @@ class Refinement:
     def material_tells(self, problem: Problem, state: State) -> bool:
         """Whether the typical pixel is explained: then the material is the right one."""
         inside = problem.weight > 0
-        return bool(np.median(self.losses(problem, state)[inside]) <= self.config.explained)
+        return bool(np.median(self.losses(problem, state)[inside]) <= TYPICAL)
 
     def lost(self, problem: Problem, state: State) -> bool:
         """Whether patches of the part are misfit on a part whose walls light each other.

@@ -13,6 +13,8 @@ from calib.errors import CalibrationError
 from calib.lights import Lights, are_places
 from intake.errors import told_as
 from intake.files import read_text
+from intake.light_tables import read_intensities, read_table
+from intake.lp import UNIT_TOLERANCE
 from intake.pictures import MAX_SIDE
 from intake.trees import finite, parse_json, whole
 
@@ -98,11 +100,28 @@ def format_dome(lights: Lights) -> str:
     return json.dumps(data, indent=1) + "\n"
 
 
+# tables of public sets -----------------------------------------------------------------------
+def read_light_table(path: Path) -> Lights:
+    """Lights of a public set's ``light_directions.txt``, ``light_positions.txt`` or ``lights.txt``.
+
+    Unit vectors are directions towards the lights (x right, y up, z to the camera), others places
+    in mm. Powers come from a ``light_intensities.txt`` beside it, the mean of its columns.
+    """
+    with told_as(CalibrationError):
+        table = read_table(path)
+        power = read_intensities(path, len(table))
+    length = np.linalg.norm(table, axis=1)
+    far = "direction" in path.name.lower() or bool(np.all(np.abs(length - 1) < UNIT_TOLERANCE))
+    return at_infinity(table, power) if far else Lights.at(table, power)
+
+
 # LUCES ---------------------------------------------------------------------------------------
 def parse_luces(text: str, source: str = "led_params.txt") -> tuple[Lights, Camera]:
     """Read LUCES parameters: ``rows cols f x0 y0 mean_distance``, then one line per LED.
 
     An LED is ``x y z dx dy dz phi mu`` with one or three φ, in the camera's frame (OpenCV axes).
+    The published files begin the camera's line with the number of pictures and end an LED's line
+    with a further 0: both forms are read.
     The world put under it has its origin on the optical axis at the mean distance. Pixel
     coordinates count from 1 there, as in Matlab.
     """
@@ -122,8 +141,19 @@ def parse_luces(text: str, source: str = "led_params.txt") -> tuple[Lights, Came
             camera_row = values
         else:
             rows.append(values)
+    if camera_row is not None and len(camera_row) == 7:  # as published, the count comes first
+        if camera_row[0] != len(rows):
+            raise CalibrationError(
+                f"{source} announces {camera_row[0]:g} pictures and lists {len(rows)} LEDs"
+            )
+        camera_row = camera_row[1:]
     if camera_row is None or len(camera_row) != 6 or not rows:
-        raise CalibrationError(f"{source}: expected 'rows cols f x0 y0 mean_distance', then LEDs")
+        raise CalibrationError(
+            f"{source}: expected 'rows cols f x0 y0 mean_distance' (the number of pictures may "
+            "come first), then LEDs"
+        )
+    if {len(row) for row in rows} in ({9}, {11}):  # as published, lines end in 'mu 0'
+        rows = [row[:-1] for row in rows]
     if {len(row) for row in rows} not in ({8}, {10}):
         raise CalibrationError(f"{source}: an LED needs 8 numbers, or 10 with three colours")
     table = np.array(rows, dtype=np.float64)

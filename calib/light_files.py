@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.errors import CalibrationError
-from calib.foreign import at_infinity, format_dome, format_luces, parse_dome, read_luces
+from calib.foreign import (
+    at_infinity,
+    format_dome,
+    format_luces,
+    parse_dome,
+    read_light_table,
+    read_luces,
+)
 from calib.lights import Lights, are_places
 from calib.lp import LightList, format_lp, read_lp
 from intake.errors import told_as
@@ -170,8 +177,8 @@ def read_lights(path: Path) -> Lights:
     """Read a light file of any known kind, told by its name.
 
     ``.json``/``.yaml`` (ours), ``.lp`` (with the powers of a ``power.csv`` beside it), ``.dome``,
-    LUCES ``led_params.txt`` (other ``.txt`` likewise). An ``.lp`` or ``.dome`` of unit directions
-    gives lights at infinity. Raises `CalibrationError`.
+    LUCES ``led_params.txt``, tables of public sets (other ``.txt``). An ``.lp`` or ``.dome`` of
+    unit directions gives lights at infinity. Raises `CalibrationError`.
     """
     path = Path(path)
     if not path.is_file():
@@ -195,10 +202,12 @@ def read_lights(path: Path) -> Lights:
     elif suffix == ".dome":
         lights = parse_dome(read_text(path), str(path))
     elif suffix == ".txt":
-        lights = read_luces(path)[0]
+        luces = "led_params" in path.name.lower()
+        lights = read_luces(path)[0] if luces else read_light_table(path)
     else:
         raise CalibrationError(
-            f"{path} is no light file: expected .json, .yaml, .lp, .dome or led_params.txt"
+            f"{path} is no light file: expected .json, .yaml, .lp, .dome, led_params.txt or a "
+            "table of lights (.txt)"
         )
     lights.provenance["source"] = path.name
     return lights

@@ -31,10 +31,18 @@ EXPLAINED = 0.2
 """Unexplained share from which a confusion of lights explains the pictures."""
 LIKELY, DECISIVE = 1.5, 3.0
 """By which factor less a confusion leaves unexplained."""
-MOVED, FEW_MOVED = 1.5, 1.2
-"""The same for pictures given to other lights: any number of them, and up to four."""
-MATT = 0.8
-ALBEDO = (0.003, 6.0)
+MOVED = 1.5
+"""The same for a list that is reversed or shifted, from somewhere on or as a whole."""
+SWAPPED = (1.4, 2.0)
+"""For up to four pictures given to other lights: from where it is said, and where refused."""
+SHUFFLED = (2.0, 3.0)
+"""For more, in no order: so many ways fit few pictures better by chance."""
+SAME_SHIFT = 0.8
+MATT = 0.9
+"""Scatter of a cell's radiance over irradiance, relative to its mean, below which it is matt: a
+matt cell varies as the cosine, by 0.3 to 0.8 with shadows; metals of α up to 0.3 by 1.1 or more."""
+LIT_CELL = 0.05
+ALBEDO = (0.015, 6.0)
 """Of the brighter half of a part: share of light that it sends on, over its dome."""
 
 _TURNS = {
@@ -64,11 +72,13 @@ class Judgement:
     unexplained : share of the pictures' variance that one surface of one reflectance of that kind
         leaves, as a metal and as a matt part
     notes : what the user should know, one sentence each
+    contrast : how a place's brightness scatters over the lights, relative to its mean
     """
 
     kind: Kind | None
     unexplained: dict[str, float]
     notes: tuple[str, ...] = ()
+    contrast: float = 0.0
 
 
 def coarse(
@@ -126,8 +136,9 @@ def judge(
     notes += _refuse_other_order(
         stack, camera, lights, height_mm, mask, min(given, key=given.__getitem__)
     )
-    matt = given["matt"] < MATT * given["metal"]
-    return Judgement("matt" if matt else "metal", given, tuple(notes))
+    contrast = _contrast(small, lights, height_mm)
+    kind: Kind = "matt" if contrast < MATT else "metal"
+    return Judgement(kind, given, tuple(notes), contrast)
 
 
 # pictures alone ------------------------------------------------------------------------------
@@ -191,27 +202,40 @@ def _refuse_copies(stack: Stack, small: CoarseStack) -> list[str]:
     ]
 
 
+def _beams(small: CoarseStack, lights: Lights, height_mm: float) -> Array:
+    """(P, N) irradiance that each light sends to each cell's place, across the beam."""
+    reach = (height_mm - small.eye_mm[2]) / small.rays[..., 2]
+    points = small.eye_mm + small.rays * reach[..., None]
+    away = lights.position_mm - points[small.valid][:, None]
+    d2 = np.einsum("ikj,ikj->ik", away, away)
+    psi = -np.einsum("ikj,kj->ik", away, lights.axis) / np.sqrt(d2)
+    return np.asarray(lights.power * np.maximum(psi, 0.05) ** lights.lobe / d2)
+
+
+def _contrast(small: CoarseStack, lights: Lights, height_mm: float) -> float:
+    """Median over the brighter cells of the scatter over the lights, relative to the mean."""
+    values = np.maximum(small.radiance[small.valid], 0.0)
+    reflected = values / _beams(small, lights, height_mm)
+    top = values.max(axis=1)
+    lit = top > LIT_CELL * np.quantile(top, 0.95)
+    mean = reflected[lit].mean(axis=1)
+    return float(np.median(reflected[lit].std(axis=1) / np.maximum(mean, 1e-30)))
+
+
 def _strange_intensity(small: CoarseStack, lights: Lights, height_mm: float) -> list[str]:
     """Refuse an absolute intensity with which a part would shine or swallow all light."""
     if lights.intensity is None:
         return []
-    points = (
-        small.eye_mm + small.rays * ((height_mm - small.eye_mm[2]) / small.rays[..., 2])[..., None]
-    )
-    away = lights.position_mm - points[small.valid][:, None]
-    d2 = np.einsum("ikj,ikj->ik", away, away)
-    psi = -np.einsum("ikj,kj->ik", away, lights.axis) / np.sqrt(d2)
-    beam = lights.intensity * lights.power * np.maximum(psi, 0.05) ** lights.lobe / d2
+    beam = lights.intensity * _beams(small, lights, height_mm)
     # Each light stands for its share of the dome, taken as 2 sr as a whole.
     albedo = (small.radiance[small.valid] / beam).mean(axis=1) * 2.0
     typical = float(np.median(albedo[albedo >= np.median(albedo)]))
     if ALBEDO[0] < typical < ALBEDO[1]:
         return []
-    times = typical / 0.5
     raise ReconstructError(
         f"the lights' intensity of {lights.intensity:.4g} does not go with these pictures: the "
-        f"part would send on {100 * typical:.3g} % of its light, some {times:.2g} times what a "
-        "metal does; was the exposure or its unit another one when the lights were calibrated?"
+        f"part would send on {100 * typical:.3g} % of its light, some {typical / 0.5:.2g} times "
+        "what parts do; was the exposure or its unit another one when the lights were calibrated?"
     )
 
 
@@ -302,8 +326,17 @@ def _refuse_other_order(
         f"{100 * first.unexplained:.2g} % of the pictures stay unexplained, and {100 * best:.2g} % "
         "then"
     )
-    certain = ratio >= MOVED and best <= 2 * EXPLAINED
-    likely = len(moved) <= 4 and ratio >= FEW_MOVED and best <= 1.5 * EXPLAINED
+    by = np.unique(best_order[moved] - moved, return_counts=True)[1]
+    ordered = bool(len(moved)) and (
+        np.array_equal(best_order, order) or by.max() > SAME_SHIFT * len(moved)
+    )
+    if len(moved) <= 4 and not ordered:
+        certain, likely = ratio >= SWAPPED[1], ratio >= SWAPPED[0]
+    elif ordered:
+        certain = likely = ratio >= MOVED
+    else:
+        certain, likely = ratio >= SHUFFLED[1], ratio >= SHUFFLED[0]
+    certain, likely = (found and best <= 2 * EXPLAINED for found in (certain, likely))
     if len(moved) and (certain or likely):
         if name and np.array_equal(best_order, order):
             what = f"the list of lights fits {name}"
@@ -327,7 +360,7 @@ def _refuse_other_order(
 def _moved_in_words(lights: Lights, moved: NDArray[np.intp], order: NDArray[np.intp]) -> str:
     by, times = np.unique(order[moved] - moved, return_counts=True)
     common = int(by[np.argmax(times)])
-    if len(moved) > 4 and times.max() > 0.8 * len(moved):
+    if len(moved) > 4 and times.max() > SAME_SHIFT * len(moved):
         first = int(lights.ids[moved[0]])
         return (
             f"from LED {first} on the pictures belong to lights {abs(common)} places "

@@ -79,6 +79,7 @@ def method_for(
             say(f"note: {note}")
     summary: dict[str, Any] = {
         "looks": judgement.kind,
+        "contrast": judgement.contrast,
         "unexplained": judgement.unexplained,
         "notes": list(judgement.notes),
     }
@@ -93,11 +94,8 @@ def method_for(
 
 
 def _why(judgement: Judgement) -> str:
-    left = judgement.unexplained
-    other = "metal" if judgement.kind == "matt" else "matt"
-    kind = judgement.kind or "metal"
+    looks = "matt" if judgement.kind == "matt" else "like metal"
     return (
-        f"the part looks {'matt' if kind == 'matt' else 'like metal'} (a {kind} surface leaves "
-        f"{100 * left[kind]:.2g} % of the pictures unexplained, a {other} one "
-        f"{100 * left[other]:.2g} %)"
+        f"the part looks {looks} (over the lights a place's brightness scatters by "
+        f"{judgement.contrast:.2f} of its mean; matt parts stay below 0.9)"
     )

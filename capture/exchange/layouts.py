@@ -15,7 +15,8 @@ from capture.errors import DataError
 from capture.exchange.images import Channel, read_grey
 from capture.exchange.source import Source, inside, positive, present, read_json, read_powers
 from intake.errors import told_as
-from intake.lp import read_lp
+from intake.light_tables import TABLES, read_intensities, read_relight, read_table
+from intake.lp import LightList, format_lp, read_lp
 from intake.matlab import read_mat
 from intake.names import Role, is_picture, match_names, natural, roles
 
@@ -62,10 +63,19 @@ def _exchange(folder: Path, channel: Channel | None) -> Source:
         remarks.append("no .lp file: the lights are taken in the order of the file names")
         order = list(range(len(pictures)))
     else:
-        pictures, order, said = _listed(folder, listing, found)
-        remarks += said
+        with told_as(DataError):
+            listed, powers = _read_list(listing)
+        pictures, order, said = _listed(folder, listing, listed, found)
+        remarks += [*_taken_for(listing, len(pictures)), *said]
         lines = len(order)
-        files["calibration/lights.lp"] = listing
+        if listing.suffix.lower() == ".lp":
+            files["calibration/lights.lp"] = listing
+        else:
+            named = LightList(tuple(pictures[k].name for k in order), listed.xyz)
+            files["calibration/lights.lp"] = format_lp(named).encode()
+            if powers is not None:
+                text = "".join(f"{power!r}\n" for power in powers.tolist())
+                files["calibration/power.csv"] = text.encode()
     if any(path.suffix.lower() in (".jpg", ".jpeg") for path in pictures):
         remarks.append(
             "JPEG photographs are neither linear nor lossless: they are taken as sRGB and made "
@@ -128,7 +138,7 @@ def _pictures(folder: Path) -> dict[Role, tuple[Path, ...]]:
 
 
 def _listed(
-    folder: Path, listing: Path, found: dict[Role, tuple[Path, ...]]
+    folder: Path, listing: Path, listed: LightList, found: dict[Role, tuple[Path, ...]]
 ) -> tuple[tuple[Path, ...], list[int], list[str]]:
     """The pictures that a list of lights names, in natural order.
 
@@ -136,8 +146,6 @@ def _listed(
     -------
     the pictures, the picture (its place) of each light, and what the user should know
     """
-    with told_as(DataError):
-        listed = read_lp(listing)
     said = list(listed.remarks)
     named = [inside(folder, name) for name in listed.names] if any(listed.names) else []
     if named and all(path.is_file() for path in named):
@@ -231,7 +239,39 @@ def _light_list(folder: Path) -> Path | None:
     if len(others) > 1:
         names = ", ".join(path.name for path in others)
         raise DataError(f"{folder} has several .lp files ({names}): name the right one lights.lp")
-    return inside(folder, others[0].name) if others else None
+    if others:
+        return inside(folder, others[0].name)
+    kept = sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] != ".")
+    project = [p for p in kept if p.suffix.lower() == ".relight"]
+    tables = sorted(
+        (p for p in kept if p.name.lower() in TABLES), key=lambda p: TABLES.index(p.name.lower())
+    )
+    return inside(folder, [*project, *tables][0].name) if project or tables else None
+
+
+def _read_list(path: Path) -> tuple[LightList, NDArray[np.float64] | None]:
+    """Lights of a list of any kind, with the powers that come with a table."""
+    if path.suffix.lower() == ".lp":
+        return read_lp(path), None
+    if path.suffix.lower() == ".relight":
+        return read_relight(path), None
+    xyz = read_table(path)
+    if "direction" in path.name.lower() or "dirs" in path.name.lower():
+        xyz = xyz / np.linalg.norm(xyz, axis=1, keepdims=True)
+    return LightList(("",) * len(xyz), xyz), read_intensities(path, len(xyz))
+
+
+def _taken_for(listing: Path, count: int) -> list[str]:
+    """What a list of lights other than an ``.lp`` makes of the folder, in words."""
+    if listing.suffix.lower() == ".lp":
+        return []
+    if listing.suffix.lower() == ".relight":
+        return [f"taken for a Relight project: {count} pictures with the lights of {listing.name}"]
+    kind = "DiLiGenT" if listing.with_name("light_intensities.txt").is_file() else "photometric"
+    return [
+        f"taken for a {kind} set: {count} pictures in the order of their names, with the lights "
+        f"of {listing.name} (x right, y up, z to the camera)"
+    ]
 
 
 def _lit(folder: Path) -> tuple[Path, ...]:

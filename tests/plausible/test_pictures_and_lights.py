@@ -1,0 +1,98 @@
+"""Lights that do not belong to the pictures are seen from the pictures; good ones never are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from calib.lights import Lights
+from reconstruct.errors import ReconstructError
+from reconstruct.plausible import judge
+from reconstruct.stack import Stack
+from tests.plausible import scene
+
+CAMERA, LIGHTS = scene.camera(), scene.lights()
+METAL, MATT = scene.stack(matt=False), scene.stack(matt=True)
+
+
+def in_order(order: np.ndarray) -> Lights:
+    return replace(LIGHTS.select(order), ids=LIGHTS.ids)
+
+
+def turned(x: list[int], y: list[int]) -> Lights:
+    matrix = np.array([[*x, 0], [*y, 0], [0, 0, 1]], float)
+    return replace(LIGHTS, position_mm=LIGHTS.position_mm @ matrix.T, axis=LIGHTS.axis @ matrix.T)
+
+
+@pytest.mark.parametrize(("stack", "kind"), [(METAL, "metal"), (MATT, "matt")])
+def test_good_pictures_are_left_in_peace_and_told_matt_from_metal(stack: Stack, kind: str) -> None:
+    found = judge(stack, CAMERA, LIGHTS)
+    assert found.notes == ()
+    assert found.kind == kind
+
+
+@pytest.mark.parametrize("stack", [METAL, MATT])
+@pytest.mark.parametrize(
+    ("lights", "says"),
+    [
+        (in_order(np.arange(16)[::-1]), "do not belong"),
+        (in_order(np.roll(np.arange(16), 1)), "shifted by −1"),
+        (in_order(np.roll(np.arange(16), 5)), "shifted by −5"),
+        (turned([0, -1], [1, 0]), "turned by 270"),
+        (turned([0, 1], [1, 0]), "x and y exchanged"),
+        (replace(LIGHTS, position_mm=LIGHTS.position_mm / 10), "in cm"),
+    ],
+)
+def test_lights_of_another_order_or_frame_are_refused_by_name(
+    stack: Stack, lights: Lights, says: str
+) -> None:
+    with pytest.raises(ReconstructError, match=says):
+        judge(stack, CAMERA, lights)
+
+
+@pytest.mark.parametrize("stack", [METAL, MATT])
+@pytest.mark.parametrize("turn", [([-1, 0], [0, 1]), ([1, 0], [0, -1])])
+def test_mirrored_lights_are_said_or_refused(
+    stack: Stack, turn: tuple[list[int], list[int]]
+) -> None:
+    try:
+        said = " ".join(judge(stack, CAMERA, turned(*turn)).notes)
+    except ReconstructError as error:
+        said = str(error)
+    assert "mirrored" in said
+
+
+def test_two_lamps_exchanged_are_named() -> None:
+    order = np.arange(16)
+    order[[4, 11]] = order[[11, 4]]
+    with pytest.raises(ReconstructError, match="that of LED 5 to LED 12, that of LED 12 to LED 5"):
+        judge(MATT, CAMERA, in_order(order))
+
+
+def test_black_and_copied_pictures_are_refused() -> None:
+    nothing = replace(METAL, radiance=np.zeros_like(METAL.radiance))
+    with pytest.raises(ReconstructError, match="all 16 pictures are black"):
+        judge(nothing, CAMERA, LIGHTS)
+    copied = METAL.radiance.copy()
+    copied[7] = copied[2]
+    with pytest.raises(ReconstructError, match="LED 3 and LED 8 are one picture"):
+        judge(replace(METAL, radiance=copied), CAMERA, LIGHTS)
+
+
+def test_one_picture_many_times_is_said() -> None:
+    rng = np.random.default_rng(0)
+    first = np.repeat(METAL.radiance[:1] + 0.1, 16, axis=0)
+    noisy = first + rng.normal(0, 1e-3, first.shape).astype(np.float32)
+    found = judge(replace(METAL, radiance=noisy.astype(np.float32)), CAMERA, LIGHTS)
+    assert "alike but for their noise" in found.notes[0]
+
+
+@pytest.mark.parametrize("factor", [30.0, 1 / 30.0])
+def test_an_intensity_thirty_times_off_is_refused(factor: float) -> None:
+    # Reflectance 0.8 of a white plate: radiance = 0.8 / π × intensity × cos / d².
+    right = float(MATT.radiance.max()) / 0.8 * np.pi * 240.0**2 * 1.1
+    assert judge(MATT, CAMERA, replace(LIGHTS, intensity=right)).notes == ()
+    with pytest.raises(ReconstructError, match="intensity"):
+        judge(MATT, CAMERA, replace(LIGHTS, intensity=right * factor))

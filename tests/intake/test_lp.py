@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intake.errors import InputError
@@ -67,6 +67,7 @@ NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_. -]{0,12}[A-Za-z_]", fullmatch=True
 NUMBERS = st.floats(-1e11, 1e11)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(NAMES, NUMBERS, NUMBERS, NUMBERS), min_size=1, unique_by=lambda t: t[0]))
 def test_what_is_written_is_read(rows: list[tuple[str, float, float, float]]) -> None:
     rows = [row for row in rows if any(row[1:])] or [("a", 1.0, 2.0, 3.0)]
@@ -76,6 +77,7 @@ def test_what_is_written_is_read(rows: list[tuple[str, float, float, float]]) ->
     np.testing.assert_array_equal(again.xyz, lights.xyz)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:

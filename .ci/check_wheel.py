@@ -10,7 +10,14 @@ import zipfile
 from pathlib import Path
 
 PRODUCER = "capture/gentl/rig-virtual.cti"
-MUST = ("rig/template.yaml", "capture/gentl/producer/stream.c", "capture/leds/dialects/framed.yaml")
+MUST = (
+    "rig/template.yaml",
+    "rig/floor/pages/templates/operator.html",
+    "rig/floor/pages/static/operator.js",
+    "rig/floor/store/migrations/versions/v0001_runs_and_features.py",
+    "capture/gentl/producer/stream.c",
+    "capture/leds/dialects/framed.yaml",
+)
 
 
 def main() -> int:

@@ -89,6 +89,7 @@ def main() -> None:
             height = f"{mean_height_mm(CAPTURES / part):.6f}"
             for size in asked.sizes:
                 workspace = Path(scratch) / f"{part}-{size}"
+                workspace.mkdir()
                 folder = CAPTURES / part
                 if size != 256:
                     folder = Path(scratch) / f"{part}-{size}-pictures"

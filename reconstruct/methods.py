@@ -55,7 +55,7 @@ class Options:
     uncertainty : estimate it (one-sigma maps); costs about a third of the time
     device : "cpu", "cuda", "cuda:1", …, or "auto" for a GPU where there is one
     weights : of the network, another file than the shipped one
-    memory_gb : bound for the working memory
+    memory_gb : working memory there is; `refine` says if it may take more, and measures the same
     threads : CPU threads; 0 for all
     say : receives a line that the user should read
     refine : stages of `refine`

@@ -46,6 +46,8 @@ from reconstruct.stack import Stack
 Array = NDArray[np.float64]
 HUBER = Loss("huber", 0.02)
 FINAL = Loss("geman", 0.05)
+# Coded pictures at once at most, and what else a pixel takes, bytes.
+COPIES, PIXEL_BYTES = 3, 250
 # Rays a pixel in the search for a start, and in each turn of the last level.
 RAYS_FIRST, RAYS = 32, 64
 # A wrong distribution or lay leaves the typical pixel five times what noise leaves, and more.
@@ -91,6 +93,12 @@ class Refinement:
         )
         self.best: tuple[Problem, State] | None = None  # what a stop leaves
         self.areas: Areas | None = None  # while pixels are areas from the start on
+        need_gb = np.prod(stack.shape) * (COPIES * 2 * len(stack) + PIXEL_BYTES) / 1e9
+        if need_gb > options.memory_gb:
+            options.say(
+                f"note: refine takes up to {need_gb:.1f} GB for {len(stack)} pictures of "
+                f"{stack.shape[1]}×{stack.shape[0]} px, --memory says {options.memory_gb:g} GB"
+            )
         with self.stage("encode", 0.0):
             self.pictures = encode(stack)
 

@@ -34,7 +34,7 @@ FIRST_ROUNDS, ROUNDS = 3, 12
 # Rays a pixel and turn; of the mean of all turns' traces a share is kept, up to the largest.
 RAYS, KEPT = 384, 0.8
 # Rays a pixel and turn where turns follow light between places, for it and for what mirrors it.
-FOLLOWING_RAYS, MIRRORED_RAYS, FOLLOWING_KEPT = 192, 48, 0.85
+FOLLOWING_RAYS, MIRRORED_RAYS, FOLLOWING_KEPT = 96, 32, 0.85
 # Their seeds begin there: the noise of two traces along the same rays would go together.
 OTHER_RAYS = 1000
 

@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
             float | None,
             typer.Option(help="Focal length, px, for pictures without a camera.json."),
         ] = None,
-        memory: Annotated[float, typer.Option(help="Bound of the working memory, GB.")] = 4.0,
+        memory: Annotated[float, typer.Option(help="Working memory there is, GB.")] = 4.0,
         device: Annotated[str, typer.Option(help="Of the network: cpu, cuda, auto.")] = "cpu",
         out: Annotated[
             Path | None, typer.Option(help="Results folder. Default: results/NN of the run.")

@@ -78,6 +78,14 @@ def test_threads_change_nothing_that_is_seen() -> None:
     np.testing.assert_allclose(one.height_mm, two.height_mm, atol=1e-5)
 
 
+def test_a_memory_bound_is_told_and_changes_no_measurement() -> None:
+    scene = part("field-1", 64, leds=16, blur_px=0.0)
+    said: list[str] = []
+    tight = refined(scene, memory_gb=1e-6, say=said.append)
+    np.testing.assert_array_equal(tight.height_mm, refined(scene).height_mm)
+    assert any("--memory says" in line for line in said)
+
+
 def test_a_stop_keeps_the_best_surface_so_far() -> None:
     scene = part("field-3", 112)
     seen: list[tuple[str, float]] = []

@@ -57,7 +57,8 @@ def write_results(surface: Surface, folder: Path, overwrite: bool = False) -> Pa
         )
         write_tiff(part / "flags.tif", surface.flags.astype(np.uint8), "flags")
         outside = (surface.flags & int(Flag.OUTSIDE)) != 0
-        cv2.imwrite(str(part / "mask.png"), np.where(outside, 0, 255).astype(np.uint8))
+        _, mask = cv2.imencode(".png", np.where(outside, 0, 255).astype(np.uint8))
+        (part / "mask.png").write_bytes(mask.tobytes())  # cv2 takes only names that are text
         if surface.mask.any():
             write_mesh(part / "surface.ply", mesh_of(surface))
         surface.camera.write(part / "camera.json")

@@ -9,6 +9,8 @@ import numpy as np
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
+from intake.errors import InputError
+from intake.pictures import read_picture
 from rig.floor.pages.app import events, floor_of
 from rig.floor.pages.security import COOKIE, session_of
 from rig.floor.pages.views import instrument_view
@@ -72,8 +74,11 @@ def preview(request: Request) -> Response:
     worker = floor_of(request).worker
     current = worker.state()["current"]
     path = newest_frame(worker.bench.workspace, current["part"]) if current else None
-    pixels = None if path is None else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if pixels is None:  # nothing yet, or the recording was renamed this moment
+    try:
+        pixels = None if path is None else read_picture(path).pixels
+    except InputError:  # the recording was renamed this moment
+        pixels = None
+    if pixels is None:
         return Response(status_code=204)
     step = max(1, -(-max(pixels.shape) // PREVIEW_PX))
     small = pixels[::step, ::step].astype(np.float32)

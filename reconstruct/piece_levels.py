@@ -36,7 +36,7 @@ OUTLIER = 3.5  # sigmas by which a step may miss the levels
 # Of every rise, what the scatter over lights does not show: mm, and share of the rise. On the part
 # itself light from the walls fills the shadow of a step (simulated parts, decision 0131).
 STAGE_FLOOR, PART_FLOOR = (0.025, 0.005), (0.03, 0.035)
-UNTOLD_MM = 2.0  # sigma of a level that nothing tells
+UNTOLD_MM, AT_SEA_MM = 3.0, 10.0  # sigma of a level, and of a whole part, that nothing tells
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,13 +253,14 @@ def _solved(
     count: int,
     steps: list[Step],
     weak: dict[int, float],
+    untold_mm: float,
     mean: tuple[Array, float, float] | None = None,
 ) -> tuple[Array, Array]:
     """Levels of the stage (0, held at 0) and pieces, and their sigmas.
 
     Parameters
     ----------
-    weak : a guess of each piece, good to `UNTOLD_MM`
+    weak : a guess of each piece, good to `untold_mm`
     mean : shares of the pieces, the mean height they give, and its sigma
     """
     normal = np.zeros((count + 1, count + 1))
@@ -271,8 +272,8 @@ def _solved(
         normal += np.outer(sign, sign) / step.sigma_mm**2
         right += sign * step.mm / step.sigma_mm**2
     for piece, mm in weak.items():
-        normal[piece, piece] += 1.0 / UNTOLD_MM**2
-        right[piece] += mm / UNTOLD_MM**2
+        normal[piece, piece] += 1.0 / untold_mm**2
+        right[piece] += mm / untold_mm**2
     if mean is not None:
         share, mm, sigma = mean
         normal += np.outer(share, share) / sigma**2
@@ -282,12 +283,12 @@ def _solved(
 
 
 def _consistent(
-    count: int, steps: list[Step], weak: dict[int, float], mean: Any
+    count: int, steps: list[Step], weak: dict[int, float], untold_mm: float, mean: Any
 ) -> tuple[Array, Array, list[Step]]:
     """Levels by the steps that agree; of those that do not, the one told by fewest lights goes."""
     kept = list(steps)
     while True:
-        values, sigmas = _solved(count, kept, weak, mean)
+        values, sigmas = _solved(count, kept, weak, untold_mm, mean)
         misses = [abs(values[s.upper] - values[s.lower] - s.mm) / s.sigma_mm for s in kept]
         if not misses or max(misses) < OUTLIER:
             break
@@ -363,7 +364,8 @@ def find_levels(
     if prior is not None:
         share = np.array([0.0, *(pieces.region(p).sum() for p in numbers)])
         mean = (share / share.sum(), *prior)
-    values, sigmas, kept = _consistent(pieces.count, steps, weak, mean)
+    untold = UNTOLD_MM if first is not None or prior is not None else AT_SEA_MM
+    values, sigmas, kept = _consistent(pieces.count, steps, weak, untold, mean)
     levels = {}
     for p in numbers:
         lights = [s.rise.lights for s in kept if p in (s.upper, s.lower)]

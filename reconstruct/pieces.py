@@ -95,7 +95,8 @@ def edges_by_change(changed: Map, mask: Mask) -> Mask:
     scaled = np.where(mask, np.clip(changed * 100.0, 0, 255), 0).astype(np.uint8)
     typical = float(np.median(scaled[mask])) if mask.any() else 0.0
     filled = np.where(mask, scaled, np.uint8(typical)).astype(np.uint8)
-    about = cv2.medianBlur(filled, ABOUT_PX).astype(np.float32) / 100.0
+    # Between edges that lie close, what is about is edges too: then the whole part's median holds.
+    about = np.minimum(cv2.medianBlur(filled, ABOUT_PX).astype(np.float32), typical) / 100.0
     return np.asarray(mask & (changed > np.maximum(CHANGE, CHANGE_OVER * about)))
 
 

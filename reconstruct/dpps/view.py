@@ -177,7 +177,7 @@ def view_of(
         rows = slice(top, top + BAND_ROWS)
         some, clips = stack.band(rows)
         if flat is not None:
-            some = some / np.maximum(flat_band(flat, stack.shape, rows), np.float32(1e-3))
+            some = np.divide(some, np.maximum(flat_band(flat, stack.shape, rows), 1e-3))
         radiance[rows], clipped[rows] = np.moveaxis(some, 0, -1), np.moveaxis(clips, 0, -1)
     view = View(
         radiance=radiance,

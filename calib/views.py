@@ -19,6 +19,8 @@ from calib.sphere import Sphere, find_spheres, outline
 Array = NDArray[np.float64]
 
 RIM = 0.985
+DARK_OUTLINE = 0.75
+"""Share of an outline that must show where it is taken from pictures without room light."""
 WORKERS = 2
 
 
@@ -142,6 +144,13 @@ def measure_views(
     except NoSphereError as error:
         raise NoSphereError(f"{name}: {error}") from error
     found = where_balls_can_be(found, camera, radius_mm, name, spheres)
+    seen = min(sphere.coverage for sphere in found)
+    if pictures.ambient is None and seen < DARK_OUTLINE:
+        raise NoSphereError(
+            f"{name}: there is no picture in room light, and in the dark ones only "
+            f"{100 * seen:.0f} % of an outline shows, which may be no ball's: add ambient.png "
+            "(LEDs off, room light on) or a mask of the ball, mask.png"
+        )
     windows = [_window(camera, sphere, radius_mm) for sphere in found]
     stacks = [
         np.empty((len(pictures), bottom - top, right - left), dtype=np.float32)

@@ -35,7 +35,7 @@ SHADOW_MARGIN_MM = 1.2  # about another piece's shadow
 OUTLIER = 3.5  # sigmas by which a step may miss the levels
 # Of every rise, what the scatter over lights does not show: mm, and share of the rise. On the part
 # itself light from the walls fills the shadow of a step (simulated parts, decision 0131).
-STAGE_FLOOR, PART_FLOOR = (0.025, 0.005), (0.03, 0.035)
+STAGE_FLOOR, PART_FLOOR = (0.035, 0.007), (0.03, 0.035)
 UNTOLD_MM, AT_SEA_MM = 3.0, 10.0  # sigma of a level, and of a whole part, that nothing tells
 
 

@@ -24,9 +24,9 @@ Labels = NDArray[np.int32]
 TURN_DEG = 9.0  # between neighbouring pixels
 # Relative change from pixel to pixel, mean over lights: of an edge, and over what is about it.
 CHANGE, CHANGE_OVER = 0.25, 1.8
-ABOUT_PX = 15
+ABOUT_PX, ABOUT_MOST = 15, 0.2
 LEAST_CORE_PX = 9  # pixels of a piece that lie away from its edges
-NEIGHBOUR_PX = 6.0  # pieces no farther apart have a wall in common
+NEIGHBOUR_PX = 9.0  # pieces no farther apart have a wall in common
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +95,9 @@ def edges_by_change(changed: Map, mask: Mask) -> Mask:
     scaled = np.where(mask, np.clip(changed * 100.0, 0, 255), 0).astype(np.uint8)
     typical = float(np.median(scaled[mask])) if mask.any() else 0.0
     filled = np.where(mask, scaled, np.uint8(typical)).astype(np.uint8)
-    # Between edges that lie close, what is about is edges too: then the whole part's median holds.
-    about = np.minimum(cv2.medianBlur(filled, ABOUT_PX).astype(np.float32), typical) / 100.0
+    # Between edges that lie close, what is about is edges too: the whole part's median bounds it.
+    most = max(2.0 * typical, 100.0 * ABOUT_MOST)
+    about = np.minimum(cv2.medianBlur(filled, ABOUT_PX).astype(np.float32), most) / 100.0
     return np.asarray(mask & (changed > np.maximum(CHANGE, CHANGE_OVER * about)))
 
 

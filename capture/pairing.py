@@ -36,6 +36,7 @@ NO_RESPONSE = 0.02  # change of the mean by the LEDs, relative to such a dark fr
 SAME_LED = 0.05  # residual of the first LED taken again
 DRIFT_AT_MOST = 1.3  # ratio of the first LED's brightness at the end
 TIMESTAMP_NOISE_US = 5.0
+BLIND = "no LED changes the picture: the camera shows a test pattern, or room light drowns it"
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,7 @@ def judge(
         note("repeat", check_repeat(frames))
         note("reference", check_references(frames, references))
     else:
-        why = "no LED changes the picture: the camera shows a test pattern, or room light drowns it"
-        blind = {frame.index: Check("unknown", why) for frame in frames}
+        blind = {frame.index: Check("unknown", BLIND) for frame in frames}
         note("light", blind)
         note("reference", blind)
     return [_conclude(frame, checks[frame.index]) for frame in frames]

@@ -22,7 +22,7 @@ from capture.errors import DeviceError, PlanError
 from capture.evidence import Evidence, Judgement, Reference, pack, thumbnail, unpack
 from capture.journal import Entry
 from capture.leds.base import BoardIdentity
-from capture.pairing import Verdict, judge
+from capture.pairing import BLIND, Verdict, judge
 from capture.plan import Plan, Shot
 from capture.reading import Recording
 from capture.recording import RecordingWriter, Snapshot
@@ -68,6 +68,8 @@ class Summary:
     reasons: tuple[str, ...]  # why pictures are not good, the most frequent first
     retries: int
     drift: float | None = None  # brightness of the first LED at the end over the start
+    blind: bool = False  # no LED changed any picture: a test pattern, or a bright room
+    notes: tuple[str, ...] = ()  # what the camera did otherwise than it was asked
 
 
 @dataclass
@@ -162,6 +164,8 @@ class Runner:
             reasons=tuple(reason for reason, _ in reasons.most_common()),
             retries=self._retaken,
             drift=self._drift(),
+            blind=bool(self._verdicts) and all(v.reason == BLIND for v in self._verdicts.values()),
+            notes=self._notes(),
         )
         if bad and not self._interrupted:
             raise DeviceError(
@@ -169,6 +173,14 @@ class Runner:
                 "(what is sound is kept), or leave the LED out of the plan"
             )
         return summary
+
+    def _notes(self) -> tuple[str, ...]:
+        assert self.writer is not None
+        asked = self.devices.settings.pixel_format
+        given = self.writer.start.get("delivered_format")
+        if given in (None, asked):
+            return ()
+        return (f"{asked} was asked for, the camera delivered {given}",)
 
     def _drift(self) -> float | None:
         for shots in self.plan.passes():

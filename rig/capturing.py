@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from capture.errors import PlanError
+from capture.errors import DataError, PlanError
 from capture.journal import JOURNAL, PART, read_journal
+from capture.pairing import BLIND
 from capture.plan import Plan, format_leds, parse_leds
 from capture.runner import Progress, Summary
 from intake.errors import InputError, MissingError
@@ -77,6 +78,8 @@ def run(order: Order) -> int:
             print(_interrupted(left, order.part), file=sys.stderr)
         raise
     print(_summed_up(summary, order.part))
+    if summary.blind and not summary.interrupted:
+        raise DataError(f"{BLIND}: switch the camera's test pattern off, or darken the room")
     return INTERRUPTED if summary.interrupted else GOOD
 
 
@@ -242,6 +245,7 @@ def _summed_up(summary: Summary, part: str) -> str:
     if summary.interrupted:
         return _interrupted(summary.folder, part)
     lines = [f"{summary.folder}: {said}"]
+    lines += [f"  note: {note}" for note in summary.notes]
     if summary.retries:
         lines.append(f"  {summary.retries} retries, see {JOURNAL}")
     if summary.drift is not None:

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from capture.claim import claim, is_there
+from capture.errors import CaptureError
 from intake.trees import read_json
 from reconstruct.export.maps import write_tiff
 from reconstruct.export.results import is_result
@@ -30,7 +31,9 @@ def table(rows: list[tuple[str, str]]) -> str:
 
 
 def find_result(name: str, workspace: Path | None) -> Path:
-    """The results folder of that path, or the newest one of the part of that name.
+    """The results folder of that path, or the one of the part of that name.
+
+    Of several the newest that `rig run` made (it holds a verdict), else the newest of all.
 
     Raises
     ------
@@ -52,10 +55,36 @@ def find_result(name: str, workspace: Path | None) -> Path:
         if is_result(path.parent) and not _is_hidden(path.relative_to(space.parts))
     ]
     if results:
-        return max(results, key=lambda path: (path / "summary.json").stat().st_mtime_ns)
+        return max(results, key=_standing)
     raise UsageError(
         f"there is no result at {folder}, and part {name} has none: run 'rig reconstruct {name}'"
     )
+
+
+def _standing(folder: Path) -> tuple[bool, int]:
+    """What makes a result the one that is meant: made by `rig run`, then new."""
+    made_by_run = (folder / "verdict.json").is_file()
+    return made_by_run, (folder / "summary.json").stat().st_mtime_ns
+
+
+def which_result(name: str, workspace: Path | None) -> dict[str, str]:
+    """Which result a name stands for: folder, method, date, maker; empty where it is none."""
+    try:
+        folder = find_result(name, workspace)
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (UsageError, CaptureError, OSError, ValueError):
+        return {}  # a mesh or a map: it has been named
+    return {
+        "folder": str(folder),
+        "method": str(summary.get("method", "unknown method")),
+        "date": str(summary.get("date", "no date")),
+        "made_by": "rig run" if (folder / "verdict.json").is_file() else "rig reconstruct",
+    }
+
+
+def result_line(found: dict[str, str]) -> str:
+    """The same for people."""
+    return f"{found['folder']}: {found['method']}, {found['date']}, made by {found['made_by']}"
 
 
 def _is_hidden(path: Path) -> bool:
@@ -176,6 +205,7 @@ def comparison_table(found: Comparison, passed: bool) -> str:
         ("deviation, 95 % below", f"{found.p95_mm:.5f} mm"),
         ("deviation, largest", f"{found.max_mm:.5f} mm"),
     ]
+    rows += [("not determined", f"{motion}: held") for motion in found.undetermined]
     if found.within is not None:
         verdict = "PASS" if passed else "FAIL"
         share = f"{100 * found.within:.3f} % within ±{found.tolerance_mm:g} mm"
@@ -208,6 +238,11 @@ def measurement_table(found: Measurement) -> str:
         ("S-filter", f"{recipe.short_mm:g} mm" if recipe.short_mm else "none"),
         ("points", f"{np.count_nonzero(found.surface.mask)}, {found.surface.step_mm:.4g} mm apart"),
     ]
+    if found.correlation_mm is not None:
+        rows.append(("errors correlated over", f"{found.correlation_mm:.3g} mm"))
+    if found.edges_mm is not None:
+        places = ", ".join(f"{edge:.2f}" for edge in found.edges_mm)
+        rows.append(("edges of the step", f"{len(found.edges_mm)}, at {places} mm"))
     for parameter in found.parameters:
         unit = f" {parameter.unit}" if parameter.unit else ""
         rows.append((parameter.name, f"{with_sigma(parameter.value, parameter.sigma)}{unit}"))

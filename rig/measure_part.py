@@ -18,6 +18,7 @@ import numpy as np
 
 from capture.claim import Claim
 from capture.errors import DataError
+from capture.pairing import BLIND
 from capture.plan import Plan
 from capture.recording import Snapshot
 from capture.runner import Progress
@@ -253,6 +254,9 @@ def measure_part(
         )
         if taken.interrupted:
             raise KeyboardInterrupt
+        if taken.blind:
+            raise DataError(f"{BLIND}: switch the camera's test pattern off, or darken the room")
+        notes += taken.notes
         if taken.verdicts.get("unproven"):
             notes.append(f"{taken.verdicts['unproven']} pictures unproven: {taken.reasons[0]}")
     with timer.step("verify"):

@@ -1,4 +1,8 @@
-"""Surface topography on a regular grid: X3P (ISO 25178-72) and SDF (ISO 25178-71), in metres."""
+"""Surface topography on a regular grid: X3P (ISO 25178-72) and SDF (ISO 25178-71), in metres.
+
+Rows go from the far edge (largest y) to the near one, as viewers draw them: the first on top. So a
+file looks in Gwyddion as it looks in the report.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ _MAKER = ("rig", "photometric stereo", "", "1")
 
 
 def write_x3p(path: Path, grid: HeightGrid) -> None:
-    """Write heights as X3P with 64-bit floats; x and y count from the grid's first point."""
+    """Write heights as X3P with 64-bit floats; x counts from the left, rows from the top."""
     import x3pio
 
     metadata = x3pio.Metadata(
@@ -32,16 +36,22 @@ def write_x3p(path: Path, grid: HeightGrid) -> None:
         comment=f"origin x {grid.x0_mm!r} mm, y {grid.y0_mm!r} mm in the rig's world frame",
     )
     step = grid.step_mm * 1e-3
-    x3pio.write(path, grid.z_mm * 1e-3, x_scale=step, y_scale=step, metadata=metadata)
+    x3pio.write(path, grid.z_mm[::-1] * 1e-3, x_scale=step, y_scale=step, metadata=metadata)
 
 
 def write_sdf(path: Path, grid: HeightGrid) -> None:
-    """Write heights as binary SDF with 64-bit floats."""
+    """Write heights as binary SDF with 64-bit floats, in the revision that Gwyddion knows too."""
     import sdfio
 
-    metadata = sdfio.Metadata(manufacturer_id="rig", data_type=sdfio.DataType.BINARY64)
+    # ISO-1.0 counts points in 16 bits; a larger map needs 2.0, which Gwyddion 2.62 does not read.
+    small = max(grid.z_mm.shape) < 2**16
+    metadata = sdfio.Metadata(
+        revision=sdfio.Revision.ISO_1_0 if small else sdfio.Revision.ISO_2_0,
+        manufacturer_id="rig",
+        data_type=sdfio.DataType.BINARY64,
+    )
     step = grid.step_mm * 1e-3
-    sdfio.write(path, grid.z_mm * 1e-3, x_scale=step, y_scale=step, metadata=metadata)
+    sdfio.write(path, grid.z_mm[::-1] * 1e-3, x_scale=step, y_scale=step, metadata=metadata)
 
 
 @told_as(ReconstructError)
@@ -92,7 +102,7 @@ def read_topography(path: Path) -> HeightGrid:
         raise ReconstructError(f"{path} is sampled too unequally in x and y: {x_mm:g}, {y_mm:g} mm")
     z = _resampled(z, rows, y_mm / step)
     z = _resampled(z.T, columns, x_mm / step).T
-    return HeightGrid(z * 1e3, step_mm=step)
+    return HeightGrid(z[::-1] * 1e3, step_mm=step)
 
 
 def _resampled(z: NDArray[np.float64], count: int, ratio: float) -> NDArray[np.float64]:

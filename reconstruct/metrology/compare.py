@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from reconstruct.errors import ReconstructError, RequestError
 from reconstruct.metrology.grid import Array, HeightGrid
 
+LEAST_TURN_DEG = 0.05  # a smaller one is no harm, round or not
+TRIAL_TURNS_DEG = (11.0, 47.0, 103.0)  # no two of them fit a polygon of few sides
 ALIGNMENTS = ("none", "mean", "plane", "rigid")
 
 
@@ -40,6 +42,7 @@ class Comparison:
     overlap: float
     tolerance_mm: float | None = None
     within: float | None = None
+    undetermined: tuple[str, ...] = ()  # motions that the shapes leave open, and that were held
 
     def passes(self, share: float = 1.0) -> bool:
         """Whether at least this share of the deviations lies within the tolerance."""
@@ -57,6 +60,7 @@ class Comparison:
             "overlap": self.overlap,
             "tolerance_mm": self.tolerance_mm,
             "within": self.within,
+            "undetermined": list(self.undetermined),
             "points": int(np.count_nonzero(self.deviation.mask)),
             "transform": self.transform.tolist(),
         }
@@ -75,7 +79,7 @@ def compare(
     alignment : ``none``; ``mean``: shifted along z; ``plane``: shifted and tilted by the
         least-squares plane of the difference; ``rigid``: turned and shifted in space (iterative
         closest point, point to plane: Chen & Medioni 1992). What the shapes leave open, such as
-        sliding along a plane, is not moved.
+        sliding along a plane or turning a round part about its axis, is not moved.
 
     Raises
     ------
@@ -90,8 +94,9 @@ def compare(
     points = np.column_stack([x, y, z])
     target = _Target(reference)
     move = np.eye(4)
+    undetermined: tuple[str, ...] = ()
     if alignment == "rigid":
-        move = _icp(points, target)
+        move, undetermined = _rigid(points, target)
     elif alignment != "none":
         difference, _ = target.deviation(points, vertical=True)
         move = _levelling(points, difference, tilt=alignment == "plane")
@@ -116,6 +121,7 @@ def compare(
         overlap=float(there.mean()),
         tolerance_mm=tolerance_mm,
         within=None if tolerance_mm is None else float(np.mean(size <= tolerance_mm)),
+        undetermined=undetermined,
     )
 
 
@@ -157,7 +163,47 @@ def _levelling(points: Array, difference: Array, tilt: bool) -> Array:
     return move
 
 
-def _icp(points: Array, target: _Target) -> Array:
+def _rigid(points: Array, target: _Target) -> tuple[Array, tuple[str, ...]]:
+    """Rigid alignment, and what the shapes leave open.
+
+    A round part fits at any turn about its axis; what noise would turn it by means nothing. So the
+    turn is kept at zero where the reference, turned by itself, fits itself as well as the measured
+    surface fits it.
+    """
+    held = _icp(points, target, turning=False)
+    free = _icp(points, target)
+    if abs(_turn_deg(free)) < LEAST_TURN_DEG:
+        return free, ()
+    if _misfit(points, target, free) < 0.5 * _misfit(points, target, held):
+        return free, ()  # the turn is seen
+    own = np.column_stack(target.grid.points())
+    own = own[:: max(1, len(own) // 10_000)]
+    middle = (own.min(axis=0) + own.max(axis=0)) / 2
+    accepted = 2.0 * _misfit(points, target, held)
+    for degrees in TRIAL_TURNS_DEG:
+        start = _small_motion(np.array([0.0, 0.0, np.radians(degrees)]), np.zeros(3), middle)
+        move = _descend(own, target, start, rounds=20, turning=False)
+        if _misfit(own, target, move) > accepted:
+            return free, ()
+    return held, ("turn about the axis of a round part",)
+
+
+def _turn_deg(move: Array) -> float:
+    """Turn about z of a motion."""
+    return float(np.degrees(np.arctan2(move[1, 0] - move[0, 1], move[0, 0] + move[1, 1])))
+
+
+def _misfit(points: Array, target: _Target, move: Array) -> float:
+    """Robust size of the deviations after a motion, mm."""
+    points = points[:: max(1, len(points) // 40_000)]
+    deviation, _ = target.deviation(points @ move[:3, :3].T + move[:3, 3])
+    there = np.isfinite(deviation)
+    if np.count_nonzero(there) < 16:
+        return float("inf")
+    return 1.4826 * float(np.median(np.abs(deviation[there]))) + 1e-9
+
+
+def _icp(points: Array, target: _Target, turning: bool = True) -> Array:
     """Rigid alignment, begun from where the surfaces lie and from centre on centre.
 
     Files such as X3P keep no origin, and a part of the surfaces overlapping by chance would be a
@@ -171,7 +217,7 @@ def _icp(points: Array, target: _Target) -> Array:
     centred[:3, 3] = middle - np.array([*(low + high)[:2] / 2, points[:, 2].mean()])
     ends = []
     for start in (np.eye(4), centred):
-        move = _descend(points, target, start)
+        move = _descend(points, target, start, turning=turning)
         deviation, _ = target.deviation(points @ move[:3, :3].T + move[:3, 3])
         there = np.isfinite(deviation)
         if np.count_nonzero(there) >= 16:
@@ -180,8 +226,10 @@ def _icp(points: Array, target: _Target) -> Array:
     return min(ends, key=lambda end: end[0])[1] if ends else np.eye(4)
 
 
-def _descend(points: Array, target: _Target, move: Array, rounds: int = 60) -> Array:
-    """Point-to-plane Gauss-Newton with Huber weights, from one start."""
+def _descend(
+    points: Array, target: _Target, move: Array, rounds: int = 60, turning: bool = True
+) -> Array:
+    """Point-to-plane Gauss-Newton with Huber weights, from one start; `turning` about z or not."""
     arm = float(np.ptp(points[:, :2], axis=0).max()) / 2
     for _ in range(rounds):
         moved = points @ move[:3, :3].T + move[:3, 3]
@@ -194,6 +242,8 @@ def _descend(points: Array, target: _Target, move: Array, rounds: int = 60) -> A
         scale = 1.4826 * float(np.median(np.abs(r - np.median(r)))) + 1e-9
         weight = np.sqrt(np.minimum(1.0, 2.0 * scale / np.maximum(np.abs(r), 1e-15)))
         design = np.column_stack([np.cross(p - middle, n) / arm, n]) * weight[:, None]
+        if not turning:
+            design[:, 2] = 0.0
         u, s, vt = np.linalg.svd(design.T @ design, hermitian=True)
         keep = s > 1e-6 * s[0]  # what the shapes do not fix stays as it is
         change = -(vt.T[:, keep] / s[keep]) @ (u.T[keep] @ (design.T @ (r * weight)))

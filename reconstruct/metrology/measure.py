@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from reconstruct.metrology.areal import UNITS, areal_parameters
 from reconstruct.metrology.dimension import flatness
@@ -23,7 +23,7 @@ from reconstruct.metrology.filters import high_pass, low_pass
 from reconstruct.metrology.form import Form, remove_form
 from reconstruct.metrology.grid import HeightGrid
 from reconstruct.metrology.profile import (
-    find_edges,
+    edges_of_step,
     profile_along,
     profile_parameters,
     step_height,
@@ -54,7 +54,8 @@ class Recipe:
     line_mm : x0, y0, x1, y1 of a profile, or None
     step : measure a step height along the line
     edges_mm : its one or two edges along the line; None finds them
-    correlation_mm : distance at which errors of height are correlated by 1/e; None: 4 grid steps
+    correlation_mm : distance at which errors of height are correlated by 1/e; None: estimated from
+        the surface (see `correlation_length`)
     draws : of the Monte Carlo; 0 leaves the uncertainties out
     """
 
@@ -76,6 +77,8 @@ class Measurement:
     recipe: Recipe
     form: Form
     surface: HeightGrid
+    correlation_mm: float | None = None  # that of the uncertainties
+    edges_mm: tuple[float, ...] | None = None  # of the step, along the line
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -84,6 +87,8 @@ class Measurement:
             "form": {"kind": self.form.kind, **self.form.parameters},
             "step_mm": self.surface.step_mm,
             "points": int(np.count_nonzero(self.surface.mask)),
+            "correlation_mm": self.correlation_mm,
+            "edges_mm": None if self.edges_mm is None else list(self.edges_mm),
             "parameters": [asdict(parameter) for parameter in self.parameters],
         }
 
@@ -113,7 +118,7 @@ def measure(grid: HeightGrid, recipe: Recipe | None = None, seed: int = 0) -> Me
     recipe = recipe or Recipe()
     edges = recipe.edges_mm
     if recipe.step and recipe.line_mm is not None and edges is None:
-        edges = find_edges(profile_along(grid, recipe.line_mm[:2], recipe.line_mm[2:]))
+        edges = edges_of_step(profile_along(grid, recipe.line_mm[:2], recipe.line_mm[2:]))
 
     def figures(z: HeightGrid) -> dict[str, float]:
         _, surface = scale_limited(z, recipe)
@@ -130,29 +135,62 @@ def measure(grid: HeightGrid, recipe: Recipe | None = None, seed: int = 0) -> Me
         return found
 
     values = figures(grid)
-    sigmas = _monte_carlo(grid, recipe, figures, values, seed)
+    form, surface = scale_limited(grid, recipe)
+    length_mm = recipe.correlation_mm
+    if length_mm is None:
+        length_mm = correlation_length(form.residual)
+    sigmas = _monte_carlo(grid, recipe.draws, length_mm, figures, values, seed)
     parameters = tuple(
         Parameter(name, value, UNITS.get(name, "µm"), sigmas.get(name))
         for name, value in values.items()
     )
-    form, surface = scale_limited(grid, recipe)
-    return Measurement(parameters, recipe, form, surface)
+    told = length_mm if sigmas else None
+    return Measurement(parameters, recipe, form, surface, told, edges if recipe.step else None)
+
+
+def correlation_length(residual: HeightGrid) -> float:
+    """Distance, mm, at which heights without their form are correlated by 1/e.
+
+    Errors of a surface that was integrated from slopes are as long as the slopes that they come
+    from: those of the surface's own features. So the autocorrelation of the surface, which can be
+    seen, stands for that of its errors, which cannot. At least 4 grid steps, at most a quarter of
+    the surface.
+    """
+    seen = residual.mask
+    z = np.where(seen, residual.z_mm - residual.z_mm[seen].mean(), 0.0) if seen.any() else None
+    rows, columns = residual.z_mm.shape
+    longest = max(4, min(rows, columns) // 4)
+    if z is None or not np.any(z):
+        return 4 * residual.step_mm
+    shape = (fft.next_fast_len(rows + longest), fft.next_fast_len(columns + longest))
+
+    def correlated(field: NDArray[np.float64]) -> NDArray[np.float64]:
+        spectrum = np.abs(fft.rfft2(field, shape)) ** 2
+        return np.asarray(fft.irfft2(spectrum, shape))
+
+    pairs = np.maximum(correlated(seen.astype(float)), 0.5)
+    correlation = correlated(z) / pairs
+    along = np.minimum(correlation[0, :longest], correlation[:longest, 0]) / correlation[0, 0]
+    below = np.flatnonzero(along < np.exp(-1))
+    steps = int(below[0]) if below.size else longest
+    return float(np.clip(steps, 4, longest) * residual.step_mm)
 
 
 def _monte_carlo(
     grid: HeightGrid,
-    recipe: Recipe,
+    draws: int,
+    length_mm: float,
     figures: Callable[[HeightGrid], dict[str, float]],
     values: dict[str, float],
     seed: int,
 ) -> dict[str, float]:
-    if grid.sigma_mm is None or recipe.draws < 2:
+    if grid.sigma_mm is None or draws < 2:
         return {}
     sigma = np.where(np.isfinite(grid.sigma_mm), grid.sigma_mm, 0.0)
-    steps = 4.0 if recipe.correlation_mm is None else recipe.correlation_mm / grid.step_mm
+    steps = length_mm / grid.step_mm
     rng = np.random.default_rng(seed)
     drawn: dict[str, list[float]] = {name: [] for name in values}
-    for _ in range(recipe.draws):
+    for _ in range(draws):
         found = figures(grid.with_z(grid.z_mm + sigma * correlated_noise(sigma.shape, steps, rng)))
         for name in drawn:
             drawn[name].append(found[name])
@@ -174,9 +212,8 @@ def correlated_noise(
     width = length / 2
     if width < 0.3:
         return white
-    smooth = ndimage.gaussian_filter(white, width, mode="wrap")
-    reach = int(4 * width + 1)
-    impulse = np.zeros(2 * reach + 1)
-    impulse[reach] = 1
-    weights = ndimage.gaussian_filter1d(impulse, width, mode="constant")
-    return np.asarray(smooth / np.sum(weights**2))
+    spectrum = ndimage.fourier_gaussian(fft.rfft2(white), width, n=white.shape[1])
+    smooth = fft.irfft2(spectrum, white.shape)
+    reach = [2 * np.pi * fft.fftfreq(n) for n in white.shape]
+    gain = np.exp(-0.5 * width**2 * (reach[0][:, None] ** 2 + reach[1][None] ** 2))
+    return np.asarray(smooth / np.sqrt(np.mean(gain**2)))

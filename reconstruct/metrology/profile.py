@@ -110,22 +110,82 @@ def profile_parameters(
 
 
 def find_edges(profile: Profile, smooth_mm: float | None = None) -> tuple[float, ...]:
-    """Places (mm along the line) of the one or two steepest, well separated edges.
+    """Places (mm along the line) of all edges, in order; empty where there is none.
 
-    A second edge counts if it goes the other way and is at least half as steep.
+    An edge is a peak of the slope that stands out of the slopes of the whole line (six times their
+    spread, from the median) and is at least a third as steep as the steepest.
     """
+    return tuple(place for place, _ in _edges(profile, smooth_mm))
+
+
+def edges_of_step(profile: Profile, smooth_mm: float | None = None) -> tuple[float, ...]:
+    """The one edge of a step or the two of a groove or ridge.
+
+    Raises
+    ------
+    ReconstructError
+        if the line crosses none, more than two, or two that go the same way
+    """
+    found = _edges(profile, smooth_mm)
+    places = ", ".join(f"{place:.2f}" for place, _ in found)
+    if not found:
+        raise ReconstructError(
+            "the line crosses no edge that stands out: lay it across the step, or name the edge "
+            "with --edges"
+        )
+    if len(found) > 2:
+        raise ReconstructError(
+            f"the line crosses {len(found)} edges (at {places} mm along it), a step has one and a "
+            "groove two: choose a shorter line, or name the edges with --edges"
+        )
+    if len(found) == 2 and found[0][1] * found[1][1] > 0:
+        raise ReconstructError(
+            f"the line crosses two steps that go the same way (at {places} mm along it): choose a "
+            "line over one of them, or name its edge with --edges"
+        )
+    return tuple(place for place, _ in found)
+
+
+def _edges(profile: Profile, smooth_mm: float | None) -> list[tuple[float, float]]:
+    """Place and slope of each edge."""
     good = np.isfinite(profile.z_mm)
     z = np.interp(profile.s_mm, profile.s_mm[good], profile.z_mm[good])
-    z = low_pass(z, smooth_mm or max(4 * profile.step_mm, profile.s_mm[-1] / 50), profile.step_mm)
+    smooth_mm = smooth_mm or max(4 * profile.step_mm, profile.s_mm[-1] / 50)
+    z = low_pass(z, smooth_mm, profile.step_mm)
     slope = np.gradient(z, profile.step_mm)
-    first = int(np.argmax(np.abs(slope)))
-    guard = max(3, len(slope) // 12)
-    other = -np.sign(slope[first]) * slope
-    other[max(0, first - guard) : first + guard + 1] = 0
-    second = int(np.argmax(other))
-    if other[second] >= 0.5 * abs(slope[first]):
-        return tuple(sorted((float(profile.s_mm[first]), float(profile.s_mm[second]))))
-    return (float(profile.s_mm[first]),)
+    # Beyond the surface's ends the line was filled up, and the filter has run in.
+    ends = np.flatnonzero(good)[[0, -1]] + int(np.ceil(smooth_mm / profile.step_mm)) * np.array(
+        [1, -1]
+    )
+    inside = np.zeros(len(slope), bool)
+    inside[ends[0] : ends[1] + 1] = True
+    if not inside.any():
+        return []
+    slope = np.where(inside, slope - np.median(slope[inside]), 0.0)
+    size = np.abs(slope)
+    spread = 1.4826 * float(np.median(size[inside]))
+    steepest = float(size.max())
+    least = max(6 * spread, steepest / 3, 1e-9)
+    found: list[tuple[float, float]] = []
+    guard = max(3, len(slope) // 24)
+    left = size.copy()
+    while (top := int(np.argmax(left))) >= 0 and left[top] >= least:
+        found.append((float(profile.s_mm[top]), float(slope[top])))
+        # All of the same slope around it is this edge, with a guard on either side.
+        low, high = top, top
+        while low > 0 and size[low - 1] >= 0.2 * size[top] and slope[low - 1] * slope[top] > 0:
+            low -= 1
+        while (
+            high < len(size) - 1
+            and size[high + 1] >= 0.2 * size[top]
+            and slope[high + 1] * slope[top] > 0
+        ):
+            high += 1
+        same = np.zeros(len(left), bool)
+        same[max(0, low - guard) : high + guard + 1] = True
+        left[same & (slope * slope[top] > 0)] = 0
+        left[low : high + 1] = 0
+    return sorted(found)
 
 
 def step_height(profile: Profile, edges_mm: Sequence[float]) -> float:

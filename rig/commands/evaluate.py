@@ -39,14 +39,16 @@ def register(app: typer.Typer) -> None:
         from reconstruct.export.results import read_results
         from reconstruct.metrology.accuracy import Truth
         from reconstruct.metrology.accuracy import evaluate as compare_with
-        from rig.figures import accuracy_table, find_result, find_truth
+        from rig.figures import accuracy_table, find_result, find_truth, result_line, which_result
 
         folder = find_result(result, workspace)
         path = truth or find_truth(folder, result, workspace)
         found = compare_with(read_results(folder), Truth.read(path), border, cutoff or None)
         if json:
-            typer.echo(json_module.dumps(found.to_json(), indent=1))
+            which = which_result(str(folder), workspace)
+            typer.echo(json_module.dumps({**found.to_json(), "result": which}, indent=1))
         else:
+            typer.echo(result_line(which_result(str(folder), workspace)))
             typer.echo(accuracy_table(found))
 
     @app.command(epilog="Example: rig compare results/a12 nominal.stl --tolerance 0.05")
@@ -75,7 +77,13 @@ def register(app: typer.Typer) -> None:
 
         from reconstruct.metrology.compare import compare as compare_grids
         from rig.exits import OUT_OF_TOLERANCE, UsageError
-        from rig.figures import comparison_table, shape_of, write_comparison
+        from rig.figures import (
+            comparison_table,
+            result_line,
+            shape_of,
+            which_result,
+            write_comparison,
+        )
 
         if tolerance is not None and not tolerance > 0:
             raise UsageError(f"--tolerance is {tolerance:g}: expected a length above 0 mm")
@@ -85,10 +93,16 @@ def register(app: typer.Typer) -> None:
         other = shape_of(reference, workspace, pitch, 0.0, own.step_mm)
         found = compare_grids(own, other, align, tolerance)
         passed = found.passes(share / 100)
-        report = {**found.to_json(), "share": share / 100, "passed": passed}
+        results = [which_result(name, workspace) for name in (measured, reference)]
+        report = {**found.to_json(), "share": share / 100, "passed": passed, "results": results}
         if out is not None:
             write_comparison(found, report, out)
-        typer.echo(json_module.dumps(report, indent=1) if json else comparison_table(found, passed))
+        if json:
+            typer.echo(json_module.dumps(report, indent=1))
+        else:
+            for which in filter(None, results):
+                typer.echo(result_line(which))
+            typer.echo(comparison_table(found, passed))
         if not passed:
             raise typer.Exit(OUT_OF_TOLERANCE)
 
@@ -126,7 +140,15 @@ def register(app: typer.Typer) -> None:
         from reconstruct.metrology.measure import Recipe
         from reconstruct.metrology.measure import measure as measure_grid
         from rig.exits import UsageError
-        from rig.figures import levels_of, levels_table, measurement_table, numbers, shape_of
+        from rig.figures import (
+            levels_of,
+            levels_table,
+            measurement_table,
+            numbers,
+            result_line,
+            shape_of,
+            which_result,
+        )
 
         if step and line is None:
             raise UsageError("a step height needs a line: --line x0,y0,x1,y1 (mm)")
@@ -143,10 +165,13 @@ def register(app: typer.Typer) -> None:
         )
         found = measure_grid(shape_of(result, workspace, pitch, border), recipe)
         levels = levels_of(result, workspace)
+        which = which_result(result, workspace)
         if json:
-            report = {**found.to_json(), **({"levels": levels} if levels else {})}
+            report = {**found.to_json(), **({"levels": levels} if levels else {}), "result": which}
             typer.echo(json_module.dumps(report, indent=1))
         else:
+            if which:
+                typer.echo(result_line(which))
             typer.echo(measurement_table(found))
             if levels:
                 typer.echo(levels_table(levels))

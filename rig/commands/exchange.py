@@ -88,14 +88,16 @@ def register(app: typer.Typer) -> None:
             from reconstruct.export.formats import KINDS, export_surface
             from reconstruct.export.results import read_results
             from rig.exits import UsageError
-            from rig.figures import find_result
+            from rig.figures import find_result, result_line, which_result
 
             if out.suffix.lower() not in KINDS:
                 known = " ".join(sorted(KINDS))
                 raise UsageError(f"a surface cannot be written as {out.suffix}: choose {known}")
             if step is not None and not step > 0:
                 raise UsageError(f"--step is {step:g}: expected a length above 0 mm")
-            export_surface(read_results(find_result(run, workspace)), out, step)
+            found = find_result(run, workspace)
+            export_surface(read_results(found), out, step)
+            typer.echo(result_line(which_result(str(found), workspace)))
             typer.echo(f"Wrote {out}: {KINDS[out.suffix.lower()]}")
             return
         from capture.reading import Recording

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from calib.light_files import write_lights
 from calib.lights import Lights
 from capture.bump import Bump
+from capture.errors import DataError
 from capture.verify import verify
 from capture.world import Scene
 from rig import session
@@ -106,6 +107,26 @@ def test_exposures_are_found_by_test_shots(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     assert "Exposures: " in done.output
+
+
+class Pattern(Bump):
+    """A camera's test pattern: bright, whatever shines."""
+
+    def irradiance(self, led: int) -> np.ndarray:
+        return np.zeros(self.shape, np.float32)
+
+    def ambient(self) -> np.ndarray:
+        return np.full(self.shape, 0.5, np.float32)
+
+
+def test_a_test_pattern_ends_with_the_code_of_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "default_scene", lambda *_: Pattern((48, 64), 96))
+    done = rig("capture", "--part", "A12", "--simulate", "--leds", "1-8", workspace=tmp_path)
+    assert isinstance(done.exception, DataError)
+    assert done.exception.exit_code == 4
+    assert "test pattern" in str(done.exception)
 
 
 @pytest.mark.parametrize(

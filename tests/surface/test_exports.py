@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sdfio
 import trimesh
+import x3pio
 
 from calib.camera import Camera
 from reconstruct.errors import ReconstructError
@@ -15,8 +19,8 @@ from reconstruct.export.formats import KINDS, export_surface
 from reconstruct.export.maps import read_normals_exr, read_tiff
 from reconstruct.export.mesh import mesh_of, read_mesh
 from reconstruct.export.results import read_results, write_results
-from reconstruct.export.topography import read_topography
-from reconstruct.metrology.grid import grid_of
+from reconstruct.export.topography import read_topography, write_sdf, write_x3p
+from reconstruct.metrology.grid import HeightGrid, grid_of
 from reconstruct.surface import Flag, Surface
 
 
@@ -169,3 +173,23 @@ def test_every_kind_is_written_once_and_rubbish_refused(surface: Surface, tmp_pa
     with pytest.raises(ReconstructError, match="no valid pixel"):
         export_surface(empty, tmp_path / "empty.stl")
     assert not list(tmp_path.glob(".part*"))
+
+
+@pytest.mark.parametrize("kind", ["x3p", "sdf"])
+def test_gwyddion_knows_the_file_and_draws_the_far_edge_on_top(kind: str, tmp_path: Path) -> None:
+    z = np.zeros((20, 30))
+    z[15:, :5] = 0.5  # far edge, left
+    path = tmp_path / f"part.{kind}"
+    write = write_x3p if kind == "x3p" else write_sdf
+    write(path, HeightGrid(z, step_mm=0.1))
+    if kind == "x3p":
+        rows = np.asarray(x3pio.read(path).layers[0].z)
+    else:
+        assert path.read_bytes()[:8] == b"bISO-1.0"  # what Gwyddion 2.62 looks for
+        rows = np.asarray(sdfio.read(path).data)
+    assert rows[0, 0] > 0
+    assert rows[-1, 0] == 0
+    assert np.array_equal(read_topography(path).z_mm > 0.1, z > 0.1)
+    if program := shutil.which("gwyddion"):
+        done = subprocess.run([program, "--identify", path], capture_output=True, text=True)
+        assert "Unknown" not in done.stdout

@@ -32,6 +32,7 @@ Mask = NDArray[np.bool_]
 Array = NDArray[np.float64]
 
 MOST_PIXELS = 450_000  # of the pictures in which outline and shadows are looked for
+BAND_ROWS = 32  # of binned pictures read at a time
 MARGIN_PX = 4  # about the part in the window that is fitted
 WINDOW_STEP_PX = 8
 
@@ -41,11 +42,13 @@ def binned(stack: Stack, factor: int) -> Stack:
     height, width = (size // factor for size in stack.shape)
     radiance = np.empty((len(stack), height, width), np.float32)
     clipped = np.empty((len(stack), height, width), bool)
-    for row in range(height):
-        values, over = stack.band(slice(row * factor, (row + 1) * factor))
-        shape = (len(stack), factor, width, factor)
-        radiance[:, row] = values[..., : width * factor].reshape(shape).mean(axis=(1, 3))
-        clipped[:, row] = over[..., : width * factor].reshape(shape).any(axis=(1, 3))
+    for row in range(0, height, BAND_ROWS):
+        rows = min(BAND_ROWS, height - row)
+        values, over = stack.band(slice(row * factor, (row + rows) * factor))
+        shape = (len(stack), rows, factor, width, factor)
+        place = slice(row, row + rows)
+        radiance[:, place] = values[..., : width * factor].reshape(shape).mean(axis=(2, 4))
+        clipped[:, place] = over[..., : width * factor].reshape(shape).any(axis=(2, 4))
     n = factor * factor
     return Stack(stack.ids, radiance, clipped, stack.noise_floor / n, stack.noise_gain / n)
 

@@ -175,7 +175,7 @@ def _check(line: dict[str, Any], said: str) -> None:
     _object(line.get("devices"), said.format("devices"))
     for key in ("floor", "gain"):
         if (value := _object(line.get("noise"), said.format("noise")).get(key)) is not None:
-            finite(value, said.format(f"noise {key}"), 0, 1e6)
+            finite(value, said.format(f"noise {key}"), 1e-15 if key == "floor" else 0, 1e6)
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:

@@ -141,6 +141,8 @@ class Recording:
     @cached_property
     def shape(self) -> tuple[int, int]:
         """(H, W) of every frame."""
+        if not self.entries:
+            raise DataError(f"{self.folder} holds no picture")
         page, _ = self._page(self.entries[0])
         return page.height, page.width
 
@@ -328,6 +330,8 @@ class Recording:
         if isinstance(given, dict) and "floor" in given and "gain" in given:
             return NoiseModel(float(given["floor"]), float(given["gain"]), "given")
         lights = [e for e in self.entries if e.kind == "light"]
+        if not lights:
+            raise DataError(f"{self.folder} holds no picture lit by an LED")
         exposure = max(self.exposures)
         step = self._code_step(lights[: min(4, len(lights))])
         quantisation = (step / self.full_scale) ** 2 / 12
@@ -356,6 +360,8 @@ class Recording:
 
     def radiance_noise(self) -> tuple[float, float]:
         """(floor, gain) of radiance: ``variance = floor + gain · radiance``."""
+        if not self.exposures:
+            raise DataError(f"{self.folder} holds no picture lit by an LED")
         return merged_noise(self.noise, self.exposures)
 
     def _bands(self) -> list[slice]:

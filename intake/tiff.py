@@ -126,7 +126,11 @@ def _pages(stream: BinaryIO, order: str, big: bool, first: int, size: int) -> It
             tags.setdefault(tag, values)
             if tag == ORIENTATION:
                 orientation_at = place
-        yield _page(tags, orientation_at)
+        page = _page(tags, orientation_at)
+        strips = zip(page.offsets, page.byte_counts, strict=False)
+        if any(begin + length > size for begin, length in strips):
+            raise ValueError("its pixels lie outside the file")
+        yield page
         after = offset + count_size + count * entry_size
         tail = _at(stream, after, struct.calcsize("=" + next_code), short=True)
         offset = struct.unpack(order + next_code, tail)[0] if tail else 0

@@ -48,7 +48,7 @@ def parse_json(text: str | bytes, source: str) -> Any:
         raise InputError(f"{source} is no UTF-8 text: save it as UTF-8") from None
     except ValueError as error:
         raise InputError(f"{source} is not JSON: {error}") from None
-    _vet(data, source)
+    vet(data, source)
     return data
 
 
@@ -91,7 +91,7 @@ def parse_yaml(text: str, source: str) -> Any:
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
         said = " ".join(str(error).split())[:200]
         raise InputError(f"{source} is not YAML: {said}") from None
-    _vet(data, source)
+    vet(data, source)
     return data
 
 
@@ -115,7 +115,7 @@ def refuse_nesting(text: str, source: str) -> None:
 
 
 # both ----------------------------------------------------------------------------------------
-def _vet(data: Any, source: str) -> None:
+def vet(data: Any, source: str) -> None:
     """Refuse what is too deep, too much, infinite, or text that cannot be written again."""
     waiting: list[tuple[Any, int]] = [(data, 0)]
     seen = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +13,11 @@ from capture.journal import JOURNAL, PART, read_journal
 from capture.pairing import BLIND
 from capture.plan import Plan, format_leds, parse_leds
 from capture.runner import Progress, Summary
-from intake.errors import InputError, MissingError
+from intake.errors import InputError, MissingError, told_as
 from intake.files import read_text
+from intake.trees import parse_json
 from rig.config import (
+    MAX_CONFIG,
     TEMPLATE,
     Config,
     config_text,
@@ -159,7 +160,7 @@ def planned(order: Order, config: Config) -> Plan:
 def read_plan(path: Path, config: Config) -> Plan:
     """A plan file: our JSON, or YAML with the settings of rig.yaml's section ``plan``."""
     try:
-        text = read_text(path)
+        text = read_text(path, MAX_CONFIG)
     except MissingError:
         raise UsageError(
             f"there is no plan file {path}: --plan names a .yaml or .json file that exists"
@@ -167,10 +168,10 @@ def read_plan(path: Path, config: Config) -> Plan:
     except InputError as error:
         raise UsageError(str(error)) from None
     if path.suffix.lower() == ".json":
+        with told_as(UsageError):
+            data = parse_json(text, str(path))
         try:
-            return Plan.from_json(json.loads(text))
-        except json.JSONDecodeError as error:
-            raise UsageError(f"{path} is not JSON: {error}") from None
+            return Plan.from_json(data)
         except PlanError as error:
             raise PlanError(f"{path}: {error}") from None
     section = read_plan_section(text, str(path))

@@ -19,11 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from capture.camera.base import CameraSettings
 from capture.errors import PlanError
 from capture.plan import MAX_EXPOSURE_US, MAX_LED, MAX_SETTLE_US, Plan, parse_leds
-from intake.errors import InputError, MissingError
+from intake.errors import InputError, MissingError, told_as
 from intake.files import read_text
+from intake.trees import refuse_nesting, vet
 from rig.exits import UsageError
 
 NAME = "rig.yaml"
+MAX_CONFIG = 2**20
 Synchronisation = Literal["auto", "software", "board-clocked", "camera-clocked"]
 
 
@@ -244,7 +246,7 @@ def read_config(path: Path) -> Config:
 def config_text(path: Path) -> str:
     """The text of a ``rig.yaml``; raises `UsageError`."""
     try:
-        return read_text(path)
+        return read_text(path, MAX_CONFIG)
     except MissingError:
         raise UsageError(
             f"there is no {path.name} in {path.parent}: 'rig init' writes one, "
@@ -268,6 +270,8 @@ Model = TypeVar("Model", bound=_Section)
 
 
 def _parse(text: str, file: str, model: type[Model]) -> Model:
+    with told_as(UsageError):
+        refuse_nesting(text, file)
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
@@ -275,9 +279,14 @@ def _parse(text: str, file: str, model: type[Model]) -> Model:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         problem = Problem("not YAML", line, str(error.problem or error.context))
         raise ConfigError(file, [problem]) from None
-    except (yaml.YAMLError, ValueError) as error:
+    # What its constructors raise on words such as 2001-99-99, !!int "" or !!bool x.
+    except (
+        yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError
+    ) as error:  # fmt: skip
         said = str(error).partition("\n")[0]
         raise ConfigError(file, [Problem("not YAML", None, said)]) from None
+    with told_as(UsageError):
+        vet(data, file)
     if not isinstance(data, dict):
         raise ConfigError(file, [Problem("", None, "it holds no settings: 'rig init' writes some")])
     assert tree is not None

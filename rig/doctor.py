@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import platform
 import shutil
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from capture.errors import CaptureError, DeviceError
+from intake.errors import InputError
+from intake.trees import read_object
 from rig.config import Config, read_config
 from rig.exits import UsageError
 from rig.workspace import Workspace
@@ -204,10 +205,10 @@ def _unusable(path: Path, config: Config | None) -> str:
     from calib.light_files import read_lights
 
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        return f"cannot be read: {error}"
-    if isinstance(data, dict) and set(data) == {"provenance"}:
+        data = read_object(path)
+    except InputError as error:
+        return str(error)
+    if set(data) == {"provenance"}:
         return ""  # nothing but a date: it is the commands that will tell
     try:
         if path.name == "camera.json":
@@ -225,10 +226,10 @@ def _planned(config: Config | None) -> tuple[int, ...]:
 
 def _age_days(path: Path) -> float:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_object(path)
         made = datetime.fromisoformat(str(data.get("provenance", {}).get("date", "")))
         made = made if made.tzinfo else made.replace(tzinfo=UTC)
-    except (ValueError, AttributeError):
+    except (InputError, ValueError, AttributeError):
         made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     return (datetime.now(UTC) - made).total_seconds() / 86400
 

@@ -19,9 +19,25 @@ from reconstruct.metrology.accuracy import Accuracy
 from reconstruct.metrology.compare import Comparison
 from reconstruct.metrology.grid import HeightGrid
 from reconstruct.metrology.measure import Measurement
-from reconstruct.metrology.reading import read_shape
+from reconstruct.metrology.reading import MESHES, read_shape
 from rig.exits import UsageError
 from rig.workspace import Workspace
+
+UNITS_MM = {"mm": 1.0, "cm": 10.0, "inch": 25.4, "m": 1000.0}
+
+
+def refuse_other_unit(own: HeightGrid, other: HeightGrid, name: str, unit: str | None) -> None:
+    """Refuse a reference whose size is the part's but for a unit; raises `UsageError`."""
+    if unit is not None or Path(name).suffix.lower() not in MESHES:
+        return
+    own_mm, other_mm = (max(g.z_mm.shape) * g.step_mm for g in (own, other))
+    for word, factor in UNITS_MM.items():
+        for there, ratio in ((word, factor), ("mm", 1 / factor)):
+            if factor > 20 and abs(math.log(own_mm / other_mm / ratio)) < math.log(1.3):
+                raise UsageError(
+                    f"{name} is {other_mm:.4g} mm wide and the part {own_mm:.4g} mm: its numbers "
+                    f"seem to be in {there}; say so with --unit {there}, or --unit mm to go on"
+                )
 
 
 def table(rows: list[tuple[str, str]]) -> str:
@@ -161,6 +177,7 @@ def shape_of(
     pitch_mm: float | None,
     border_mm: float,
     step_mm: float | None = None,
+    unit: str | None = None,
 ) -> HeightGrid:
     """Heights of a file, results folder or part, without a border.
 
@@ -172,7 +189,9 @@ def shape_of(
     path = Path(name)
     if not path.is_file():
         path = path if path.suffix and not path.exists() else find_result(name, workspace)
-    grid = read_shape(path, step_mm, pitch_mm)
+    if unit is not None and unit not in UNITS_MM:
+        raise UsageError(f"there is no unit '{unit}': choose {', '.join(UNITS_MM)}")
+    grid = read_shape(path, step_mm, pitch_mm, UNITS_MM[unit] if unit else None)
     points = int(np.ceil(border_mm / grid.step_mm)) if border_mm > 0 else 0
     if points:
         if 2 * points >= min(grid.z_mm.shape) - 8:

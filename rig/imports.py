@@ -18,6 +18,9 @@ from capture.exchange.layouts import find, luces_truth
 from capture.exchange.source import Source
 from capture.reading import Recording
 from capture.recording import Snapshot
+from intake.arrays import read_npz
+from intake.errors import told_as
+from reconstruct.metrology.accuracy import Truth
 from rig.exits import UsageError
 
 CHANNELS = ("red", "green", "blue")
@@ -45,6 +48,8 @@ def import_capture(
         extra = _luces_calibration(source)
     elif (camera := source.files.get("calibration/camera.json")) is not None:
         _check_camera(Camera.read(cast("Path", camera)), source)
+    if isinstance(truth := source.files.get("calibration/truth.npz"), Path):
+        Truth.read(truth)  # a damaged one would stop the report of a reconstruction
     done = record(source, run, extra)
     return done, Recording.open(done), source.remarks
 
@@ -74,11 +79,12 @@ def _luces_calibration(source: Source) -> dict[str, Snapshot]:
     depth_file = cast("Path | None", source.files.get("calibration/zgt.npz"))
     normals = source.files.get("calibration/normals.png")
     if depth_file is not None and normals is not None:
-        try:
-            with np.load(depth_file, allow_pickle=False) as data:
-                depth = np.asarray(data["zgt"], dtype=np.float64)
-        except (OSError, KeyError, ValueError) as error:
-            raise DataError(f"{depth_file} cannot be read: {error}") from error
+        with told_as(DataError):
+            arrays = read_npz(depth_file)
+        if "zgt" not in arrays or arrays["zgt"].ndim != 2:
+            raise DataError(f"{depth_file} has no 'zgt' of depths (H, W)")
+        depth = np.asarray(arrays["zgt"], dtype=np.float64)
+        depth = np.where(np.abs(depth) < 1e7, depth, np.nan)
         rays = camera.rays() @ camera.R.T
         extra["calibration/truth.npz"] = luces_truth(
             depth,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from typing import TextIO
 from capture.errors import DeviceError
 from capture.recording import Snapshot
 from capture.world import find
+from intake.errors import InputError, MissingError
+from intake.files import read_text
 from rig import capturing
 from rig.capturing import configuration, planned
 from rig.config import Config
@@ -144,10 +147,12 @@ def _names(path: Path | None) -> Iterator[str]:
         yield from _cleaned(sys.stdin, "standard input")
         return
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            yield from _cleaned(file, str(path))
-    except FileNotFoundError:
+        text = read_text(path)
+    except MissingError:
         raise UsageError(f"there is no file {path} with part names") from None
+    except InputError as error:
+        raise UsageError(str(error)) from None
+    yield from _cleaned(io.StringIO(text), str(path))
 
 
 def _cleaned(file: TextIO, source: str) -> Iterator[str]:

@@ -14,7 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +24,8 @@ from calib.validity import check_validity
 from capture.claim import Claim, claim, claim_first, is_there
 from capture.reading import Recording
 from capture.verify import refuse_damage
+from intake import pictures
+from intake.errors import told_as
 from reconstruct.methods import MIN_LIGHTS, Options, available, device_named, reconstruct
 from reconstruct.stack import RecordedStack
 from reconstruct.surface import Surface
@@ -198,18 +199,15 @@ def empty_stage_of(
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """(H, W) True where a mask picture is bright."""
-    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if picture is None:
-        raise UsageError(f"{path} is no picture that can be read as a mask")
-    if picture.ndim == 3:
-        picture = picture[..., :3].max(axis=2)
-    if picture.shape != shape:
+    """(H, W) what a mask picture covers (see `intake.pictures.read_mask`)."""
+    with told_as(UsageError):
+        mask = pictures.read_mask(path)
+    if mask.shape != shape:
         raise UsageError(
-            f"the mask {path} is {picture.shape[1]}×{picture.shape[0]} px, the pictures are "
+            f"the mask {path} is {mask.shape[1]}×{mask.shape[0]} px, the pictures are "
             f"{shape[1]}×{shape[0]}"
         )
-    return np.asarray(picture > picture.max() // 2)
+    return mask
 
 
 def _config(request: Request) -> Config | None:

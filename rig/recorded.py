@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from capture.errors import DataError
 from capture.reading import Recording
+from intake.arrays import read_npy
+from intake.errors import told_as
 
 
 class RecordedPictures:
@@ -32,7 +35,13 @@ class RecordedPictures:
     @cached_property
     def ambient(self) -> NDArray[np.float32] | None:
         path = self.folder.parent / f"{self.folder.name}-ambient.npy"
-        return np.load(path).astype(np.float32) if path.is_file() else None
+        if not path.is_file():
+            return None
+        with told_as(DataError):
+            picture = read_npy(path).astype(np.float32)
+        if picture.shape != self.recording.shape:
+            raise DataError(f"{path} is {picture.shape}, the pictures are {self.recording.shape}")
+        return picture
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -69,7 +69,10 @@ class Workspace:
     @staticmethod
     def at(folder: Path | None) -> Workspace:
         """The workspace in a folder (None: the current one); raises `UsageError` if it is none."""
-        folder = (folder or Path()).resolve()
+        try:
+            folder = (folder or Path()).resolve()
+        except (RuntimeError, ValueError):  # a link to itself; a zero byte in the name
+            raise UsageError(f"{folder} leads nowhere: name another --workspace") from None
         if folder.is_file():
             raise UsageError(f"{folder} is a file: name a folder with --workspace")
         if not folder.is_dir():

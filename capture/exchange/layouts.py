@@ -347,8 +347,9 @@ def _dpps_truth(folder: Path, key: tuple[int, ...], field_mm: float) -> bytes | 
         paths.append(path)
     with told_as(DataError):
         depth, colour = read_mat(paths[0], "position_map"), read_mat(paths[1], "normal_map")
-    if depth.ndim != 2 or colour.shape != (*depth.shape, 3):
+    if depth.ndim != 2 or colour.shape != (*depth.shape, 3) or not depth.size:
         raise DataError(f"{paths[0]} is {depth.shape} and {paths[1]} is {colour.shape}")
+    depth, colour = (np.where(np.abs(m) < 1e6, m, np.nan) for m in (depth, colour))
     normal = 2.0 * colour - 1.0
     height, width = depth.shape
     step = field_mm / width

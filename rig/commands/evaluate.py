@@ -15,6 +15,9 @@ Measured = Annotated[
 Pitch = Annotated[
     float | None, typer.Option("--pitch", help="Pixel distance of a bare .tif or .npy map, mm.")
 ]
+Unit = Annotated[
+    str | None, typer.Option("--unit", help="Of a mesh: mm, cm, inch or m. glTF says its own.")
+]
 Border = Annotated[float, typer.Option("--border", help="Leave this much out along the edges, mm.")]
 
 
@@ -65,6 +68,7 @@ def register(app: typer.Typer) -> None:
             float, typer.Option(help="Percent of points that must be within tolerance.")
         ] = 100.0,
         pitch: Pitch = None,
+        unit: Unit = None,
         border: Border = 0.0,
         out: Annotated[
             Path | None, typer.Option(help="Folder for deviation.tif and comparison.json.")
@@ -79,6 +83,7 @@ def register(app: typer.Typer) -> None:
         from rig.exits import OUT_OF_TOLERANCE, UsageError
         from rig.figures import (
             comparison_table,
+            refuse_other_unit,
             result_line,
             shape_of,
             which_result,
@@ -90,7 +95,8 @@ def register(app: typer.Typer) -> None:
         if not 0 < share <= 100:
             raise UsageError(f"--share is {share:g}: it lies in 0 to 100 percent")
         own = shape_of(measured, workspace, pitch, border)
-        other = shape_of(reference, workspace, pitch, 0.0, own.step_mm)
+        other = shape_of(reference, workspace, pitch, 0.0, own.step_mm, unit)
+        refuse_other_unit(own, other, reference, unit)
         found = compare_grids(own, other, align, tolerance)
         passed = found.passes(share / 100)
         results = [which_result(name, workspace) for name in (measured, reference)]
@@ -130,6 +136,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         draws: Annotated[int, typer.Option(help="Monte-Carlo draws for the uncertainty.")] = 32,
         pitch: Pitch = None,
+        unit: Unit = None,
         border: Border = 0.0,
         json: options.Json = False,
         workspace: options.Workspace = None,
@@ -163,7 +170,7 @@ def register(app: typer.Typer) -> None:
             correlation_mm=correlation,
             draws=draws,
         )
-        found = measure_grid(shape_of(result, workspace, pitch, border), recipe)
+        found = measure_grid(shape_of(result, workspace, pitch, border, unit=unit), recipe)
         levels = levels_of(result, workspace)
         which = which_result(result, workspace)
         if json:

@@ -10,16 +10,12 @@ import typer
 
 def _mapping(path: Path) -> dict[str, Any]:
     """A YAML file as a mapping; `UsageError` says what is wrong with it."""
-    import yaml
-
+    from intake.errors import told_as
+    from intake.trees import read_yaml
     from rig.exits import UsageError
 
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"there is no configuration {path}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not YAML: {error}") from error
+    with told_as(UsageError):
+        data = read_yaml(path)
     if not isinstance(data, dict):
         raise UsageError(f"{path} must be a list of `key: value` lines")
     return {str(key): value for key, value in data.items()}

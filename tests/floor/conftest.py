@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -115,9 +116,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
         kind = part.split("-")[0]
         if kind not in ("flat", "dented", "tilted"):
             return scene_of(part or "field", rig=small, bounce=False)
-        return part_scene(
-            small, Shape(part, PLATES[kind]), Material.metal("Cr", 0.15), bounce=False
-        )
+        return part_scene(small, Shape(part, PLATES[kind]), Material.lambertian(0.6), bounce=False)
 
     monkeypatch.setattr(session, "default_scene", scene)
     monkeypatch.setattr(measuring, "default_scene", scene)
@@ -128,7 +127,9 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     calibration = tmp_path / "calibration"
     calibration.mkdir()
     small.camera.write(calibration / "camera.json")
-    write_lights(small.lights, calibration / "lights.json", small.camera)
+    # Told in the scene's units it would not go with counts: a calibration would not know it so.
+    lights = replace(small.lights, intensity=None)
+    write_lights(lights, calibration / "lights.json", small.camera)
     (tmp_path / "plans").mkdir()
     for kind in ("plate", "cover"):
         (tmp_path / "plans" / f"{kind}.yaml").write_text(

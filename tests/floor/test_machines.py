@@ -23,7 +23,7 @@ MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sb
 @pytest.fixture
 def worker(bench: Workspace) -> Iterator[Worker]:
     config, text = configuration(bench, simulate=False)
-    with Worker(Bench(bench, config, text, method="halfvector")) as worker:
+    with Worker(Bench(bench, config, text, method="lambert")) as worker:
         yield worker
 
 

@@ -238,7 +238,7 @@ def test_a_gap_in_a_study_is_named(workspace):
 def test_a_guided_study_measures_what_is_missing(bench):
     wanted = ("gauge-rr", "--type", "plate", "--feature", "flat", "--parts", "flat-1,dented-1",
               "--operators", "Ada,Grace", "--trials", "2",
-              "--method", "halfvector", "--yes")  # fmt: skip
+              "--method", "lambert", "--yes")  # fmt: skip
     said = rig(bench, *wanted)
     assert said.exit_code == 0, (said.exception, said.stdout)
     assert "8 measurements are complete" in said.stdout

@@ -134,8 +134,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     for kind in ("plate", "cover"):
         (tmp_path / "plans" / f"{kind}.yaml").write_text(
             f"format: rig-plan/1\ntype: {kind}\ndatums: {{A: [-40, -40, -10, 40]}}\nfeatures:\n"
-            "  - {name: level, kind: angle, region: [10, -40, 40, 40], datum: A, upper: 7}\n"
-            "  - {name: flat, kind: flatness, region: [-20, -20, 20, 20], upper: 1.5}\n",
+            "  - {name: level, kind: angle, region: [10, -40, 40, 40], datum: A, upper: 2}\n"
+            "  - {name: flat, kind: flatness, region: [-20, -20, 20, 20], upper: 0.8}\n",
             encoding="utf-8",
         )
     return Workspace.at(tmp_path)
@@ -147,6 +147,6 @@ def _plate(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 PLATES = {
     "flat": _plate,
-    "dented": lambda x, y: _plate(x, y) - 4.0 * np.exp(-(x**2 + y**2) / (2 * 6.0**2)),
-    "tilted": lambda x, y: _plate(x, y) + np.where(x > 0, 0.2 * x, 0.0),
+    "dented": lambda x, y: _plate(x, y) - 2.0 * np.exp(-(x**2 + y**2) / (2 * 6.0**2)),
+    "tilted": lambda x, y: _plate(x, y) + np.where(x > 0, 0.08 * x, 0.0),
 }

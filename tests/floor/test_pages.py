@@ -60,7 +60,9 @@ def test_from_the_button_to_the_verdict(client, worker):
 def test_a_dent_and_a_tilt_fail_where_they_are(client, worker):
     for part, failed in (("dented-1", "flat"), ("tilted-1", "level")):
         number = client.post("/api/measurements", json={"part": part, "part_type": "plate"}).json()
-        verdict = finished(worker, number["number"])["verdict"]
+        ticket = finished(worker, number["number"])
+        assert ticket["state"] == "done", ticket["error"]
+        verdict = ticket["verdict"]
         assert verdict["verdict"] == "out of tolerance"
         features = {row["name"]: row["verdict"] for row in verdict["features"]}
         assert features[failed] == "out of tolerance", verdict["features"]

@@ -44,6 +44,9 @@ matt cell varies as the cosine, by 0.3 to 0.8 with shadows; metals of α up to 0
 LIT_CELL = 0.05
 ALBEDO = (0.015, 6.0)
 """Of the brighter half of a part: share of light that it sends on, over its dome."""
+METAL_SENDS = 0.05
+"""The lower bound for metal, over that for matt parts: a flat one reflects most light to where the
+dome has neither LED nor camera."""
 
 _TURNS = {
     "mirrored left to right (x has the wrong sign)": ((-1, 0), (0, 1)),
@@ -230,7 +233,8 @@ def _strange_intensity(small: CoarseStack, lights: Lights, height_mm: float) -> 
     # Each light stands for its share of the dome, taken as 2 sr as a whole.
     albedo = (small.radiance[small.valid] / beam).mean(axis=1) * 2.0
     typical = float(np.median(albedo[albedo >= np.median(albedo)]))
-    if ALBEDO[0] < typical < ALBEDO[1]:
+    matt = _contrast(small, lights, height_mm) < MATT
+    if ALBEDO[0] * (1.0 if matt else METAL_SENDS) < typical < ALBEDO[1]:
         return []
     raise ReconstructError(
         f"the lights' intensity of {lights.intensity:.4g} does not go with these pictures: the "

@@ -62,7 +62,17 @@ def drop_output() -> None:
     os.close(nothing)
 
 
-def _patient(number: int, before: Any, at_once: bool) -> io.TextIOWrapper:
+def _is(stream: Any, number: int) -> bool:
+    """Whether a stream writes to that descriptor: one in memory, of who calls us, does not."""
+    try:
+        return bool(stream.fileno() == number)
+    except (OSError, ValueError):
+        return False
+
+
+def _patient(number: int, before: Any, at_once: bool) -> Any:
+    if before is not None and not _is(before, number):
+        return before
     file = Unheard(number, "w", closefd=False)
     unbuffered = bool(getattr(before, "write_through", False))  # python -u
     stream: Any = file if unbuffered else io.BufferedWriter(file)

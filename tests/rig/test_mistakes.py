@@ -76,7 +76,6 @@ def refused(answer: tuple[int, str], code: int, *says: str) -> None:
         (["evaluate", "B99"], USAGE, "rig reconstruct B99"),
         (["measure", "B99"], USAGE, "rig reconstruct B99"),
         (["import", "nowhere", "--part", "A12"], DATA, "there is no folder nowhere"),
-        (["run", "--part", "A12", "--simulate"], USAGE, "rig calibrate-camera"),
         (["devices", "--describe", "no.xml"], DATA, "no.xml"),
         (["devices", "--cti", "no.cti"], DEVICE, "no.cti does not exist"),
     ],
@@ -137,7 +136,7 @@ def test_a_producer_that_is_none(rig: Rig) -> None:
 
 def test_a_folder_where_a_file_should_be(rig: Rig) -> None:
     Path("rig.yaml").mkdir()
-    refused(rig("capture", "--part", "A12"), DATA, "rig.yaml", "a file is expected")
+    refused(rig("capture", "--part", "A12"), USAGE, "rig.yaml", "is a folder: name a file")
 
 
 def _spoil(folder: Path, name: str, content: bytes | None) -> None:
@@ -150,14 +149,14 @@ def _spoil(folder: Path, name: str, content: bytes | None) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("led_3.png", b"", "led_3.png is not a picture"),
+        ("led_3.png", b"", "led_3.png is empty"),
         ("led_3.png", None, "names 'led_3.png', which is not in"),
         ("lights.lp", b"9\nled_1.png 0 0 300\n", "has 1 lights for 6 pictures"),
         ("lights.lp", b"\xff\xfe\x00", "lights.lp"),
         ("camera.json", b"{", "camera.json"),
         ("camera.json", b'{"width": 32}', "pictures/camera.json lacks 'height'"),
-        ("camera.json", b"[32]", "camera.json does not hold a JSON object"),
-        ("exposure.json", b'{"exposure": -1}', "expected a number above 0"),
+        ("camera.json", b"[32]", "camera.json holds no JSON object"),
+        ("exposure.json", b'{"exposure": -1}', "exposure is -1: expected a number"),
         ("power.csv", b"1\n", "1 powers for 6 lights"),
     ],
 )
@@ -261,7 +260,7 @@ def test_truth_of_another_capture(rig: Rig, pictures: Path) -> None:
     refused(rig("evaluate", "A12", "--truth", "truth.npz"), DATA, "the truth 5×5")
     for content in (b"hello", b"PK\x03\x04 cut short"):
         Path("truth.npz").write_bytes(content)
-        refused(rig("evaluate", "A12", "--truth", "truth.npz"), DATA, "no .npz file")
+        refused(rig("evaluate", "A12", "--truth", "truth.npz"), DATA, "expected the .npz file of a truth")
 
 
 def test_unfinished_runs_are_not_taken_for_results(rig: Rig, pictures: Path) -> None:

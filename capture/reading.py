@@ -243,7 +243,10 @@ class Recording:
             raise DataError(f"{path} is missing")
         with told_as(DataError), open_file(path) as stream:
             layout = read_layout(stream, str(path))
-        return layout.pages[0], layout.order
+        page = layout.pages[0]
+        if page.contiguous_at is None:
+            raise DataError(f"{path} is damaged: its pixels do not lie in one uncompressed piece")
+        return page, layout.order
 
     def _signal(self, entry: Entry, rows: slice | None) -> tuple[Fraction, NDArray[np.bool_]]:
         counts = self.counts(entry, rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,8 @@ def refuse_nesting(text: str, source: str) -> None:
 
 
 # both ----------------------------------------------------------------------------------------
-def vet(data: Any, source: str) -> None:
-    """Refuse what is too deep, too much, infinite, or text that cannot be written again."""
+def items(data: Any, source: str) -> Iterator[Any]:
+    """Every key, value and item within; raises `InputError` if they are too deep or too many."""
     waiting: list[tuple[Any, int]] = [(data, 0)]
     seen = 0
     while waiting:
@@ -124,12 +125,18 @@ def vet(data: Any, source: str) -> None:
         seen += 1
         if depth > MAX_DEPTH or seen > MAX_ITEMS:  # a YAML alias may repeat itself without end
             raise InputError(f"{source} is nested too deeply, or repeats itself")
+        yield item
         if isinstance(item, dict):
             waiting.extend((key, depth + 1) for key in item)
             waiting.extend((value, depth + 1) for value in item.values())
         elif isinstance(item, list | tuple | set):
             waiting.extend((value, depth + 1) for value in item)
-        elif isinstance(item, str):
+
+
+def vet(data: Any, source: str) -> None:
+    """Refuse what is too deep, too much, infinite, or text that cannot be written again."""
+    for item in items(data, source):
+        if isinstance(item, str):
             if not item.isascii() and any("\ud800" <= c <= "\udfff" for c in item):
                 raise InputError(f"{source} holds half a character: save it as UTF-8")
         elif isinstance(item, float) and not math.isfinite(item):

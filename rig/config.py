@@ -21,7 +21,7 @@ from capture.errors import PlanError
 from capture.plan import MAX_EXPOSURE_US, MAX_LED, MAX_SETTLE_US, Plan, parse_leds
 from intake.errors import InputError, MissingError, told_as
 from intake.files import read_text
-from intake.trees import refuse_nesting, vet
+from intake.trees import items, refuse_nesting, vet
 from rig.exits import UsageError
 
 NAME = "rig.yaml"
@@ -286,7 +286,8 @@ def _parse(text: str, file: str, model: type[Model]) -> Model:
         said = str(error).partition("\n")[0]
         raise ConfigError(file, [Problem("not YAML", None, said)]) from None
     with told_as(UsageError):
-        vet(data, file)
+        for _ in items(data, file):  # before anything below walks them
+            pass
     if not isinstance(data, dict):
         raise ConfigError(file, [Problem("", None, "it holds no settings: 'rig init' writes some")])
     assert tree is not None
@@ -300,6 +301,8 @@ def _parse(text: str, file: str, model: type[Model]) -> Model:
         raise ConfigError(file, silent + others) from None
     if silent:
         raise ConfigError(file, silent)
+    with told_as(UsageError):
+        vet(data, file)
     return parsed
 
 

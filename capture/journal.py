@@ -26,6 +26,8 @@ FRAMES = "frames"
 CALIBRATION = "calibration"
 SNAPSHOT = "snapshot"
 RESULTS = "results"
+THINNED = "thinned.json"  # says that the pictures were given up by a rule
+THINNED_FORMAT = "rig-thinned/1"
 PART = ".part"
 MAX_JOURNAL = 2**30
 
@@ -242,6 +244,25 @@ def files_within(folder: Path) -> Iterator[str]:
         name = path.relative_to(folder)
         if path.is_file() and path.name != SUMS and name.parts[0] != RESULTS:
             yield name.as_posix()
+
+
+def thinned_on(folder: Path) -> str | None:
+    """When the pictures of a recording were given up by a rule; None if they were not.
+
+    Raises
+    ------
+    DataError
+        if the file that should say so cannot be read
+    """
+    try:
+        said = parse_json(read_bytes(folder / THINNED, MAX_JOURNAL), THINNED)
+        if not isinstance(said, dict) or said.get("format") != THINNED_FORMAT:
+            raise InputError(f"{THINNED} is not of the format {THINNED_FORMAT}")
+    except MissingError:
+        return None
+    except InputError as error:
+        raise DataError(str(error)) from error
+    return str(said.get("date", "an unknown day"))
 
 
 def write_atomically(path: Path, data: bytes, durable: bool = True) -> None:

@@ -7,14 +7,17 @@ from pathlib import Path
 
 from capture.errors import CaptureError, DataError, reason_of
 from capture.journal import (
+    FRAMES,
     JOURNAL,
     PART,
     SUMS,
+    THINNED,
     entries_of,
     files_within,
     read_journal,
     read_sums,
     sha256,
+    thinned_on,
 )
 from capture.plan import Plan
 from capture.reading import Recording
@@ -22,13 +25,19 @@ from capture.reading import Recording
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found: `problems` make a recording bad, `remarks` do not."""
+    """What was found: `problems` make a recording bad, `remarks` do not.
+
+    `given_up` pictures were removed by a rule (``rig store prune``) at the time `thinned`; None if
+    the recording was never thinned. `frames` counts the pictures that were taken.
+    """
 
     folder: Path
     files: int
     frames: int
     problems: tuple[str, ...] = ()
     remarks: tuple[str, ...] = field(default=())
+    thinned: str | None = None
+    given_up: int = 0
 
     @property
     def sound(self) -> bool:
@@ -65,6 +74,11 @@ def verify(folder: Path) -> Verification:
                 problems.append(str(error))
     else:
         problems.append("the recording is not finished: continue it with --resume")
+    thinned = None
+    try:
+        thinned = thinned_on(folder)
+    except DataError as error:
+        problems.append(str(error))
     actual: dict[str, str] = {}
     present = list(files_within(folder))
     for name in present:
@@ -74,12 +88,14 @@ def verify(folder: Path) -> Verification:
             problems.append(f"{name} cannot be read: {reason_of(error)}")
     for name, digest in listed.items():
         if name not in present:
-            problems.append(f"{name} is missing")
+            if not (thinned and name.startswith(f"{FRAMES}/")):
+                problems.append(f"{name} is missing")
         elif name in actual and actual[name] != digest:
             problems.append(f"{name} is damaged: its checksum differs")
     if listed:
-        problems.extend(f"{name} does not belong here" for name in present if name not in listed)
-    frames = 0
+        known = listed.keys() | {THINNED}
+        problems.extend(f"{name} does not belong here" for name in present if name not in known)
+    frames = given_up = 0
     try:
         lines, _ = read_journal(folder / JOURNAL)
         entries = entries_of(lines)
@@ -91,7 +107,9 @@ def verify(folder: Path) -> Verification:
         for entry in entries.values():
             if entry.file in bad_before:
                 continue
-            if entry.file not in present:
+            if entry.file not in present and thinned:
+                given_up += 1
+            elif entry.file not in present:
                 problems.append(f"{entry.file} is missing")
             elif actual.get(entry.file) != entry.sha256:
                 problems.append(f"{entry.file} is damaged: the journal has another checksum")
@@ -99,7 +117,8 @@ def verify(folder: Path) -> Verification:
                 problems.append(f"{entry.file} was judged bad")
             else:
                 try:
-                    recording.counts(entry, slice(0, 1))
+                    if not thinned:  # its size is known from the first picture of all
+                        recording.counts(entry, slice(0, 1))
                 except DataError as error:
                     if not any(name in str(error) for name in bad_before):  # told already
                         problems.append(str(error))
@@ -110,13 +129,19 @@ def verify(folder: Path) -> Verification:
     except CaptureError as error:
         problems.append(str(error))
     each_once = tuple(dict.fromkeys(problems))
-    return Verification(folder, len(present), frames, each_once, tuple(remarks))
+    return Verification(folder, len(present), frames, each_once, tuple(remarks), thinned, given_up)
 
 
 def refuse_damage(recording: Recording) -> None:
     """Raise `DataError` if a picture is not the one that was recorded."""
+    thinned = thinned_on(recording.folder)
     for entry in recording.entries:
         path = recording.folder / entry.file
+        if not path.is_file() and thinned:
+            raise DataError(
+                f"the pictures of {recording.folder} were given up on {thinned} by the rule in "
+                "rig.yaml: its results stay, but nothing can be computed from it anew"
+            )
         if not path.is_file():
             raise DataError(f"{path} is missing: restore it from a copy, or capture again")
         if sha256(path) != entry.sha256:

@@ -47,6 +47,8 @@ def register(app: typer.Typer) -> None:
                 "frames": found.frames,
                 "problems": list(found.problems),
                 "remarks": list(found.remarks),
+                "thinned": found.thinned,
+                "given_up": found.given_up,
             }
             typer.echo(json_module.dumps(report, indent=1))
         else:
@@ -57,5 +59,10 @@ def register(app: typer.Typer) -> None:
                 typer.echo(f"note  unproven: {some}: {reason}")
             word = "sound" if found.sound else "NOT SOUND"
             typer.echo(f"{found.folder}: {word}, {found.frames} frames in {found.files} files")
+            if found.thinned:
+                typer.echo(
+                    f"note  thinned on {found.thinned} by the rule in rig.yaml: {found.given_up} "
+                    "pictures were given up"
+                )
         if not found.sound:
             raise typer.Exit(DATA)

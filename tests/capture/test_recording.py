@@ -22,7 +22,7 @@ from capture.errors import DataError, PlanError
 from capture.journal import checked_name, entries_of, read_journal
 from capture.reading import Recording
 from capture.recording import RecordingWriter
-from capture.verify import verify
+from capture.verify import refuse_damage, verify
 
 START = {"plan": {"leds": [1, 2, 3]}, "devices": {"camera": "c1"}, "bits": 12}
 
@@ -348,6 +348,23 @@ def test_verify_names_missing_extra_and_unfinished(tmp_path: Path) -> None:
     assert verify(part).frames == 2
     with pytest.raises(DataError, match="no recording"):
         verify(tmp_path / "absent")
+
+
+def test_verify_knows_pictures_that_a_rule_gave_up(tmp_path: Path) -> None:
+    run = make(tmp_path / "run")
+    said = {"format": "rig-thinned/1", "date": "2026-01-31"}
+    (run / "thinned.json").write_text(json.dumps(said), encoding="utf-8")
+    (run / "frames" / "0000_dark.tif").unlink()  # as far as an interrupted thinning came
+    found = verify(run)
+    assert (found.problems, found.thinned, found.given_up) == ((), "2026-01-31", 1)
+    shutil.rmtree(run / "frames")
+    assert (verify(run).sound, verify(run).frames, verify(run).given_up) == (True, 4, 4)
+    with pytest.raises(DataError, match="given up on 2026-01-31"):
+        refuse_damage(Recording.open(run))
+    (run / "snapshot" / "config.yaml").unlink()
+    assert verify(run).problems == ("snapshot/config.yaml is missing",)
+    (run / "thinned.json").write_text("{}", encoding="utf-8")
+    assert "thinned.json is not of the format rig-thinned/1" in verify(run).problems
 
 
 def test_verify_compares_with_the_plan(tmp_path: Path) -> None:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from capture.journal import THINNED, THINNED_FORMAT
 from rig.config import StoreSection
 from rig.exits import UsageError
 from rig.floor.store.reading import VERDICT, _named
 from rig.workspace import Workspace
-
-THINNED = "thinned.json"
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def _verdict(path: Path) -> str:
 
 def _thin(run: Path, frames: Path, size: int, rule: StoreSection) -> None:
     said = {
-        "format": "rig-thinned/1",
+        "format": THINNED_FORMAT,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "bytes": size,
         "rule": rule.model_dump(exclude={"url"}),

@@ -14,6 +14,7 @@ from calib.adjustment import (
     Highlights,
     Prior,
     Unknowns,
+    led_covariance,
     with_phase,
     with_texture,
 )
@@ -142,7 +143,9 @@ def solve_lights(
         )
         solution, adjustment = _solve(adjustment, _start(adjustment, start, solved, views))
         state = solution.state
-        bad = _inconsistent(adjustment, state, solved, layout)
+        bad = _inconsistent(adjustment, state, solved, layout) or _undetermined(
+            adjustment, solution, solved, len(views)
+        )
         if not bad:
             break
         for led, reason in bad.items():
@@ -154,6 +157,35 @@ def solve_lights(
         solution, adjustment, solved, views, missing, reflectance, held_out, radius_mm
     )
     return replace(result, left_out=left_out)
+
+
+def _undetermined(
+    adjustment: Adjustment, solution: Solution[Unknowns], solved: Sequence[int], places: int
+) -> dict[int, str]:
+    """Lights that may lie anywhere, as far as the pictures tell.
+
+    Raises
+    ------
+    CalibrationError
+        if those are most of them
+    """
+    state = solution.state
+    covariance, *_ = led_covariance(adjustment, solution)
+    sigma = np.sqrt(np.trace(covariance[:, :3, :3], axis1=1, axis2=2))
+    away = np.linalg.norm(state.position_mm - state.centres_mm.mean(axis=0), axis=1)
+    anywhere = np.flatnonzero(sigma > away)
+    if len(anywhere) > len(solved) / 2:
+        raise CalibrationError(
+            f"the pictures do not tell where the lights are: {len(anywhere)} of {len(solved)} "
+            "positions are uncertain by more than their distance from the ball (median "
+            f"{np.median(sigma):.2g} mm at {np.median(away):.2g} mm) with {places} places of the "
+            "ball; move the ball further between the places, better six, and give the camera "
+            "(camera.json or --focal)"
+        )
+    return {
+        solved[int(i)]: f"its position is not determined: {away[i]:.2g} ± {sigma[i]:.2g} mm away"
+        for i in anywhere
+    }
 
 
 def _tracked(

@@ -93,8 +93,13 @@ def verify(folder: Path) -> Verification:
         elif name in actual and actual[name] != digest:
             problems.append(f"{name} is damaged: its checksum differs")
     if listed:
-        known = listed.keys() | {THINNED}
-        problems.extend(f"{name} does not belong here" for name in present if name not in known)
+        for name in present:
+            if name in listed or name == THINNED:
+                continue
+            if _of_file_manager(name):
+                remarks.append(f"{name} is of a file manager, not of the recording")
+            else:
+                problems.append(f"{name} does not belong here")
     frames = given_up = 0
     try:
         lines, _ = read_journal(folder / JOURNAL)
@@ -149,6 +154,12 @@ def refuse_damage(recording: Recording) -> None:
                 f"{path} is damaged, its checksum differs: restore it from a copy, or capture "
                 "again; 'rig verify' checks every file"
             )
+
+
+def _of_file_manager(name: str) -> bool:
+    """What Finder and Explorer leave in every folder that is looked at."""
+    last = name.rpartition("/")[2]
+    return last in (".DS_Store", "Thumbs.db", "desktop.ini") or last.startswith("._")
 
 
 def _missing(recording: Recording, taken: set[int]) -> list[str]:

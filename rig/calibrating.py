@@ -15,12 +15,13 @@ import numpy as np
 
 from calib.camera import Camera
 from calib.certificate import Calibration
-from calib.errors import NoSphereError
+from calib.errors import CalibrationError, NoSphereError
 from calib.light_files import read_lights, write_lights
 from calib.lights import Lights
 from calib.photometric import fit_photometry
 from calib.pictures import PictureSet, pose_folders, probe_windows, read_camera
 from calib.plate import PlateData, PlatePictures, measure_plate
+from calib.plausible import refuse_camera, refuse_lights
 from calib.solve import solve_directions, solve_lights
 from calib.sphere import assumed_camera
 from calib.views import SphereView, measure_views
@@ -347,6 +348,7 @@ def keep(
     """Write lights and report, and say what came out; returns the exit code."""
     from rig.report.calibration import write_calibration_report
 
+    _refuse_implausible(result)
     provenance = {
         **provenance,
         "method": "mirror ball" + (" and white plate" if plate is not None else ""),
@@ -366,6 +368,23 @@ def keep(
     advise(result, say)
     say(f"Lights in {out.target}, report in {out.target.with_name(REPORT)}")
     return OUT_OF_TOLERANCE if result.missing else GOOD
+
+
+def _refuse_implausible(result: Calibration) -> None:
+    """Refuse lights that cannot be, where the camera is one above a stage."""
+    if result.camera is None:
+        return
+    try:
+        refuse_camera(result.camera, "the camera")
+    except CalibrationError:
+        return
+    try:
+        refuse_lights(result.lights, result.camera, "the calibration")
+    except CalibrationError as error:
+        raise CalibrationError(
+            f"{error}; nothing was written: is the diameter the ball's, the camera that of these "
+            "pictures, and was the ball moved far enough between its places?"
+        ) from error
 
 
 def _photometry_only(order: Order, out: Claim, say: Say) -> int:

@@ -8,8 +8,10 @@ from typing import Any, cast
 import numpy as np
 
 from calib.camera import Camera
+from calib.errors import CalibrationError
 from calib.foreign import read_luces
 from calib.light_files import read_lights, to_data
+from calib.plausible import refuse_camera
 from capture.errors import DataError
 from capture.exchange.exporting import export_recording
 from capture.exchange.images import Channel
@@ -44,14 +46,20 @@ def import_capture(
         raise UsageError(f"--field-mm is {field_mm:g}: expected a width above 0")
     source = find(folder, cast("Channel | None", channel), field_mm)
     extra: dict[str, Snapshot] = {}
+    remarks = source.remarks
     if source.layout == "luces":
         extra = _luces_calibration(source)
     elif (camera := source.files.get("calibration/camera.json")) is not None:
-        _check_camera(Camera.read(cast("Path", camera)), source)
+        described = Camera.read(cast("Path", camera))
+        _check_camera(described, source)
+        try:
+            refuse_camera(described, "camera.json")
+        except CalibrationError as error:
+            remarks = (f"{error}; mend it before 'rig reconstruct', which refuses it", *remarks)
     if isinstance(truth := source.files.get("calibration/truth.npz"), Path):
         Truth.read(truth)  # a damaged one would stop the report of a reconstruction
     done = record(source, run, extra)
-    return done, Recording.open(done), source.remarks
+    return done, Recording.open(done), remarks
 
 
 def _check_camera(camera: Camera, source: Source) -> None:

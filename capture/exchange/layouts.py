@@ -324,7 +324,8 @@ def _dpps(folder: Path, channel: Channel | None, field_mm: float) -> Source:
     truth = _dpps_truth(folder, first, field_mm)
     files: dict[str, Path | bytes] = {}
     remarks = [
-        "DPPS samples name no lights and no exposure: only methods that need none can use them"
+        "DPPS samples name no camera, no lights and no exposure: train with them (rig train), or "
+        "name camera and lights to reconstruct them"
     ]
     if truth is None:
         remarks.append("no depth_*.mat and normal_*.mat beside the pictures: no ground truth")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rig.commands import options
+
+if TYPE_CHECKING:
+    from capture.reading import Recording
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +45,7 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"note: {remark}")
         height, width = recording.shape
         typer.echo(f"{len(recording.leds)} pictures of {width}×{height} are now {done}")
-        typer.echo(f"Next: rig reconstruct {part}")
+        typer.echo(f"Next: rig reconstruct {part}{_still_to_name(recording, workspace)}")
 
     @app.command(epilog="Example: rig export A12 --out a12.stl")
     def export(
@@ -110,6 +113,19 @@ def register(app: typer.Typer) -> None:
         recording = Recording.open(folder)
         export_capture(recording, out, exposure)
         typer.echo(f"{len(recording.leds)} pictures are now in {out}")
+
+
+def _still_to_name(recording: Recording, workspace: Path | None) -> str:
+    """Options that a reconstruction needs because nobody knows the camera or the lights."""
+    from rig.workspace import Workspace
+
+    known = Workspace.at(workspace).calibration
+    missing = ""
+    if recording.camera_path is None and not (known / "camera.json").is_file():
+        missing += " --field-mm WIDTH"
+    if recording.lights_path is None and not (known / "lights.json").is_file():
+        missing += " --lights FILE"
+    return missing
 
 
 def _export_store(

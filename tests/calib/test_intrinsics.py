@@ -92,19 +92,23 @@ def test_a_board_in_the_middle_only_is_refused() -> None:
         calibrate_camera(corners_of(board, poses, 0.05), board, SHAPE)
 
 
-def rendered(board: Board, rvec: np.ndarray, tvec: np.ndarray) -> np.ndarray:
-    """A picture of the board through the distorted camera, twice oversampled."""
+def rendered(
+    board: Board, rvec: np.ndarray, tvec: np.ndarray, edge: float = 1.0, ground: int = 90
+) -> np.ndarray:
+    """A picture of the board through the distorted camera, twice oversampled.
+
+    `edge` is the white rim in squares, `ground` the grey around it.
+    """
     camera = Camera(
         SHAPE[1], SHAPE[0], K, DIST, np.asarray(cv2.Rodrigues(rvec)[0]), np.asarray(tvec)
     )
     ppsq = 40
-    art = cv2.copyMakeBorder(
-        board.draw(ppsq), ppsq, ppsq, ppsq, ppsq, cv2.BORDER_CONSTANT, value=255
-    )
-    points = camera.points_at_height(0.0) / board.square_mm * ppsq + ppsq - 0.5
+    rim = round(edge * ppsq)
+    art = cv2.copyMakeBorder(board.draw(ppsq), rim, rim, rim, rim, cv2.BORDER_CONSTANT, value=255)
+    points = camera.points_at_height(0.0) / board.square_mm * ppsq + rim - 0.5
     small = cv2.remap(
         cv2.GaussianBlur(art, (0, 0), 0.8), points[..., 0].astype(np.float32),
-        points[..., 1].astype(np.float32), cv2.INTER_LINEAR, borderValue=90,
+        points[..., 1].astype(np.float32), cv2.INTER_LINEAR, borderValue=ground,
     )  # fmt: skip
     return np.asarray(small)
 
@@ -122,6 +126,17 @@ def test_boards_are_found_to_sub_pixels(kind: str) -> None:
         other, _ = cv2.projectPoints(board.corners_mm[::-1][view.index], rvec, tvec, K, DIST)
         off = np.minimum(off, np.linalg.norm(view.pixels - other.reshape(-1, 2), axis=1))
     assert np.median(off) < 0.15
+
+
+@pytest.mark.parametrize("kind", ["charuco", "chessboard"])
+def test_boards_are_found_on_a_dark_ground(kind: str) -> None:
+    """Cut out of its sheet with a narrow edge, on black cloth in a dark room."""
+    board = Board(9, 6, 20.0, kind)  # type: ignore[arg-type]
+    grey = rendered(board, *pose(board, 15, -10), edge=0.25, ground=2)
+    dark = np.clip(grey * 0.4 + np.random.default_rng(0).normal(0, 1.5, SHAPE), 0, 255)
+    view = find_board("x", dark.astype(np.uint8), board)
+    assert view is not None
+    assert len(view.index) > 0.8 * len(board.corners_mm)
 
 
 def test_no_board_in_noise() -> None:

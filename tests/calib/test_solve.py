@@ -289,6 +289,20 @@ def test_without_phase_error_none_is_claimed() -> None:
     assert result.extra["pixel_phase"] == [0.0, 0.0]
 
 
+def moved_by(mm: float) -> Calibration:
+    """Solved from the ball in two places that far apart."""
+    rng = np.random.default_rng(5)
+    camera, lights, radius = random_rig(rng, 12)
+    views = [view_of(rng, camera, lights, radius, (x, 0), 0.1, f"{x}") for x in (0, mm)]
+    return solve_lights(views, camera, radius)
+
+
+def test_lights_that_may_be_anywhere_are_refused() -> None:
+    with pytest.raises(CalibrationError, match="do not tell where the lights are"):
+        moved_by(2)
+    assert any("not determined" in why for why in moved_by(5).missing.values())
+
+
 def test_one_place_gives_directions() -> None:
     rng = np.random.default_rng(4)
     camera, lights, radius = random_rig(rng, 10)

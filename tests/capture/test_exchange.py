@@ -238,6 +238,49 @@ def test_a_zip_is_imported_like_its_folder(tmp_path: Path) -> None:
     assert not place.exists()
 
 
+def test_a_zip_with_a_readme_beside_the_folder_is_imported(tmp_path: Path) -> None:
+    source = exchange(tmp_path / "in")
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        for path in source.iterdir():
+            archive.write(path, f"capture/{path.name}")
+        archive.writestr("readme.txt", "taken on Monday")
+    with unpacked(tmp_path / "in.zip") as place:
+        assert len(find(place).pictures) == 5
+
+
+def test_a_zip_with_backslashes_is_imported(tmp_path: Path) -> None:
+    source = exchange(tmp_path / "in")
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        for path in source.iterdir():
+            archive.writestr(f"capture\\{path.name}", path.read_bytes())
+    with unpacked(tmp_path / "in.zip") as place:
+        assert len(find(place).pictures) == 5
+
+
+def test_a_refusal_names_the_zip_and_not_the_folder_that_is_gone(tmp_path: Path) -> None:
+    source = exchange(tmp_path / "in")
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        for path in source.iterdir():
+            archive.write(path, f"monday/{path.name}")
+            archive.write(path, f"tuesday/{path.name}")
+    with (
+        pytest.raises(DataError, match=r"in\.zip holds no .* such as .*in\.zip/monday$"),
+        unpacked(tmp_path / "in.zip") as place,
+    ):
+        find(place)
+
+
+def test_what_a_file_manager_leaves_is_no_damage(tmp_path: Path) -> None:
+    run = record(find(exchange(tmp_path / "in")), tmp_path / "run")
+    for name in (".DS_Store", "._0001.tif", "Thumbs.db"):
+        (run / "frames" / name).write_bytes(b"")
+    checked = verify(run)
+    assert checked.sound
+    assert "frames/.DS_Store is of a file manager" in " ".join(checked.remarks)
+    (run / "frames" / "other.tif").write_bytes(b"")
+    assert verify(run).problems == ("frames/other.tif does not belong here",)
+
+
 def tricky(path: Path, name: str, data: bytes = b"x", mode: int = 0) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         info = zipfile.ZipInfo(name)

@@ -67,6 +67,27 @@ def test_import_refuses_a_camera_of_another_size(tmp_path: Path) -> None:
     assert not (tmp_path / "run.part").exists()
 
 
+def test_a_camera_in_metres_is_told_at_import(tmp_path: Path) -> None:
+    source = exchange(tmp_path / "in")
+    data = json.loads((source / "camera.json").read_text())
+    data["t_world_to_camera"] = [0, 0, 0.42]
+    (source / "camera.json").write_text(json.dumps(data))
+    done = run_cli(app, ["import", str(source), "--part", "A12", "--workspace", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "if it is in metres, the camera is 420 mm above" in done.output
+
+
+def test_next_names_what_the_pictures_do_not_bring(tmp_path: Path) -> None:
+    source = tmp_path / "ob1_1_1_r"
+    source.mkdir()
+    for k in range(1, 13):
+        picture = np.random.default_rng(k).integers(0, 255, (32, 32)).astype(np.uint8)
+        cv2.imwrite(str(source / f"ob_1_1_1_no{k}.png"), picture)
+    done = run_cli(app, ["import", str(source), "--part", "P", "--workspace", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "Next: rig reconstruct P --field-mm WIDTH --lights FILE" in done.output
+
+
 def luces(folder: Path) -> tuple[Path, np.ndarray, np.ndarray]:
     """A tilted plane seen in the LUCES layout: four LEDs around the lens, camera frame."""
     (folder / "RAW").mkdir(parents=True)

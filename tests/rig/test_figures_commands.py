@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,28 @@ def test_measure_finds_the_step(tmp_path: Path) -> None:
     assert step["value"] == pytest.approx(30, abs=1)
     assert step["sigma"] > 0
     assert step["unit"] == "µm"
+
+
+def test_of_several_results_the_one_that_run_made_is_meant_and_named(tmp_path: Path) -> None:
+    """A newer one, tried by hand, does not take its place."""
+    for number, (name, bump_mm) in enumerate([("01", 0.0), ("02", 0.1)], start=1):
+        made = make(tmp_path, bump_mm)
+        summary = json.loads((made / "summary.json").read_text())
+        summary |= {"method": ["refine", "lambert"][number - 1], "date": f"2026-11-0{number}"}
+        (made / "summary.json").write_text(json.dumps(summary))
+        results = tmp_path / "parts" / "A12" / "20261101T080000Z" / "results"
+        results.mkdir(parents=True, exist_ok=True)
+        made.rename(results / name)
+        os.utime(results / name / "summary.json", (number * 1e6, number * 1e6))
+    words = ["A12", "--workspace", tmp_path]
+    evaluate = ["evaluate", *words, "--truth", tmp_path / "truth.npz"]
+    newest = run(*evaluate)
+    assert "02: lambert, 2026-11-02, made by rig reconstruct" in newest.output
+    (results / "01" / "verdict.json").write_text("{}")
+    for command in (evaluate, ["measure", *words, "--line=-10,0,12,0"]):
+        done = run(*command)
+        assert done.exit_code == 0, done.output
+        assert "01: refine, 2026-11-01, made by rig run" in done.output
 
 
 @pytest.mark.parametrize(

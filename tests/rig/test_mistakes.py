@@ -260,7 +260,8 @@ def test_truth_of_another_capture(rig: Rig, pictures: Path) -> None:
     refused(rig("evaluate", "A12", "--truth", "truth.npz"), DATA, "the truth 5×5")
     for content in (b"hello", b"PK\x03\x04 cut short"):
         Path("truth.npz").write_bytes(content)
-        refused(rig("evaluate", "A12", "--truth", "truth.npz"), DATA, "expected the .npz file of a truth")
+        done = rig("evaluate", "A12", "--truth", "truth.npz")
+        refused(done, DATA, "expected the .npz file of a truth")
 
 
 def test_unfinished_runs_are_not_taken_for_results(rig: Rig, pictures: Path) -> None:

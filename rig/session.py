@@ -7,6 +7,7 @@ addresses; everything else is the same.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -267,10 +268,15 @@ def references_of(
     workspace: Workspace, part: str, rig: Rig, leds: Sequence[int]
 ) -> Callable[[float], Sequence[Reference]]:
     """How this rig's LEDs should look: its newest recording (of this part, if there is one) and
-    the calibration in force. A recording of fewer LEDs than `leds`, a wiring test say, is none."""
+    the calibration in force. A recording of fewer LEDs than `leds`, a wiring test say, is none;
+    nor is another part that was judged bad: where a good part differs from it, no LED shone."""
     devices = rig.devices
     same = [run for run in reversed(workspace.runs(part)) if _is_of(run, devices, leds)]
-    others = (run for run in reversed(workspace.all_runs()) if _is_of(run, devices, leds))
+    others = (
+        run
+        for run in reversed(workspace.all_runs())
+        if not _judged_bad(run) and _is_of(run, devices, leds)
+    )
     newest = same[0] if same else next(others, None)
     calibrated = _calibrated(workspace) or _own_lights(rig.config)
 
@@ -281,6 +287,16 @@ def references_of(
         return [reference for reference in (recorded, calibrated) if reference is not None]
 
     return at
+
+
+def _judged_bad(run: Path) -> bool:
+    """Was the newest result of a run out of tolerance, or too little to judge?"""
+    verdicts = sorted(run.glob("results/*/verdict.json"))
+    try:
+        said = json.loads(verdicts[-1].read_text(encoding="utf-8"))["verdict"] if verdicts else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return said in ("out of tolerance", "not sufficient")
 
 
 def _is_of(run: Path, devices: Devices, leds: Sequence[int]) -> bool:

@@ -172,6 +172,11 @@ def _svg(drawn: Drawn, picture: str, features: Sequence[Mapping[str, Any]]) -> s
     return "".join([*parts, "</svg>"])
 
 
+def _figure(value: float) -> str:
+    """Three digits, and no exponent where the digits before the point suffice."""
+    return f"{value:.0f}" if 100 <= abs(value) < 1e5 else f"{value:.3g}"
+
+
 def _bar(drawn: Drawn, height: float) -> str:
     colours = _colours(drawn.diverging)
     x = LEFT + WIDTH + 14
@@ -185,7 +190,7 @@ def _bar(drawn: Drawn, height: float) -> str:
             f'fill="rgb({r},{g},{b})"/>'
         )
     words = [
-        f'<text x="{x + 20}" y="{y:.1f}">{value:.3g}</text>'
+        f'<text x="{x + 20}" y="{y:.1f}">{_figure(value)}</text>'
         for y, value in (
             (TOP + 12, drawn.high),
             (TOP + height / 2 + 4, (drawn.low + drawn.high) / 2),

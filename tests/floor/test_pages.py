@@ -189,7 +189,10 @@ def test_german_and_english(client):
     assert "Verlauf" in client.get("/history").text
     moved = client.post("/language", data={"language": "en", "back": "//evil.example"})
     assert moved.headers["location"] == "/"
-    assert "History" in client.get("/history").text
+    history = client.get("/history")
+    assert "History" in history.text
+    # Browsers tell "null" as the origin of a form under no-referrer, which is refused.
+    assert history.headers["referrer-policy"] == "same-origin"
 
 
 def test_every_word_of_the_pages_has_its_german():

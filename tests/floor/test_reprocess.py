@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -12,7 +13,9 @@ from rig.exits import UsageError
 from rig.floor.reprocess import runs_of
 from rig.floor.store.store import open_store
 
-pytest.importorskip("distributed", reason="Dask is not installed: pip install '.[cluster]'")
+distributed = pytest.importorskip(
+    "distributed", reason="Dask is not installed: pip install '.[cluster]'"
+)
 
 
 def rig(workspace, *arguments: str):
@@ -36,6 +39,33 @@ def test_recordings_are_made_anew_once(bench):
     assert len(list(bench.parts.glob("*/*/results/*"))) == 4, "a second time makes nothing new"
     with open_store(bench) as store:
         assert {run.method for run in store.history().runs} == {"halfvector", "lambert"}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_a_cluster_that_is_named_does_the_work(bench):
+    measured = rig(bench, "run", "--part", "flat-1", "--method", "halfvector")
+    assert measured.exit_code == 0, measured.exception
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
+        address = cluster.scheduler_address
+        again = ("reprocess", "parts/*", "--method", "lambert", "--scheduler", address, "--json")
+        said = rig(bench, *again)
+        assert said.exit_code == 0, (said.exception, said.output)
+        assert "results/02" in json.loads(said.stdout)[0]["result"]
+        with distributed.Client(address) as client:
+            asked = client.run(lambda: "rig.floor.reprocess" in sys.modules)
+    assert list(asked.values()) == [True], "its worker did the work"
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_does_not_answer_is_refused(bench):
+    measured = rig(bench, "run", "--part", "flat-1", "--method", "halfvector")
+    assert measured.exit_code == 0, measured.exception
+    refused = rig(bench, "reprocess", "parts/*", "--scheduler", "tcp://127.0.0.1:9")
+    assert isinstance(refused.exception, UsageError)
+    assert "tcp://127.0.0.1:9 does not answer" in str(refused.exception)
 
 
 def test_a_pattern_that_names_nothing_is_refused(workspace):

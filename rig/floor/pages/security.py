@@ -27,7 +27,7 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 OPEN_PATHS = ("/login", "/static/")
 HEADERS = {
     b"x-content-type-options": b"nosniff",
-    b"referrer-policy": b"no-referrer",
+    b"referrer-policy": b"same-origin",  # with no-referrer browsers call a form's origin "null"
     b"x-frame-options": b"SAMEORIGIN",
     b"cross-origin-resource-policy": b"same-origin",
 }

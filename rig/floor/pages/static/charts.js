@@ -11,7 +11,7 @@ function draw(id, part, limits) {
     { label: "!", stroke: "#c00d1e", paths: () => null, points: { show: true, size: 13, fill: "#c00d1e" } },
     { label: "CL", stroke: "#0a7d32", points: none }, { label: "LCL", stroke: "#a35c00", dash: [6, 4], points: none }, { label: "UCL", stroke: "#a35c00", dash: [6, 4], points: none }];
   for (const limit of limits || []) if (limit !== null) { rows.push(flat(limit)); series.push({ label: "T", stroke: "#c00d1e", dash: [2, 3], points: none }); }
-  const plot = new uPlot({ width: place.clientWidth, height: 270, scales: { x: { time: false } }, axes: [{ values: (_, ticks) => ticks.map((v) => (Number.isInteger(v) ? v : "")) }, { size: 70 }], series }, rows, place);
+  const plot = new uPlot({ width: place.clientWidth, height: 270, legend: { live: false }, scales: { x: { time: false } }, axes: [{ values: (_, ticks) => ticks.map((v) => (Number.isInteger(v) ? v : "")) }, { size: 70 }], series }, rows, place);
   addEventListener("resize", () => plot.setSize({ width: place.clientWidth, height: 270 }));
   place.dataset.points = n;
 }

@@ -136,6 +136,7 @@ class SoftwareSync:
     def expose(self, exposure_us: float) -> float:
         if exposure_us != self._exposure_us:  # some armed cameras apply it a frame late
             self._camera.disarm()
+            self._last_id = None  # it counts its frames from 0 when it is armed again
         self._exposure_us = self._camera.set_exposure(exposure_us)
         return self._exposure_us
 

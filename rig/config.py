@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -409,9 +409,13 @@ def _made_of(written: str | None, value: Any, kind: str) -> str:
 
 def _known_keys(model: type[BaseModel], place: Place) -> list[str]:
     for part in place:
-        inner = model.model_fields[str(part)].annotation
-        assert isinstance(inner, type)
-        model = inner
+        annotation = model.model_fields[str(part)].annotation
+        # A section that may be absent is a union with None.
+        model = next(
+            kind
+            for kind in (annotation, *get_args(annotation))
+            if isinstance(kind, type) and issubclass(kind, BaseModel)
+        )
     return list(model.model_fields)
 
 

@@ -151,7 +151,7 @@ def test_a_merl_file_is_read(tmp_path) -> None:
 
 def test_bad_tables_are_named(tmp_path) -> None:
     path = tmp_path / "t.csv"
-    with pytest.raises(ReconstructError, match="no table"):
+    with pytest.raises(ReconstructError, match="there is no file"):
         tables.read(path)
     path.write_text("theta_h,theta_d,reflectance\n1,2,3\n")
     with pytest.raises(ReconstructError, match="no column 'phi_d'"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from calib.foreign import read_luces
 from calib.light_files import read_lights, to_data
 from calib.plausible import refuse_camera
 from capture.errors import DataError
+from capture.exchange.encoding import gamma_remark
 from capture.exchange.exporting import export_recording
 from capture.exchange.images import Channel
 from capture.exchange.importing import record
@@ -58,7 +60,9 @@ def import_capture(
             remarks = (f"{error}; mend it before 'rig reconstruct', which refuses it", *remarks)
     if isinstance(truth := source.files.get("calibration/truth.npz"), Path):
         Truth.read(truth)  # a damaged one would stop the report of a reconstruction
-    done = record(source, run, extra)
+    gamma = gamma_remark(source.pictures, source.channel)
+    remarks = (*remarks, gamma) if gamma else remarks
+    done = record(replace(source, remarks=remarks), run, extra)
     return done, Recording.open(done), remarks
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,13 @@ def method_for(
     height_mm: float,
     mask: NDArray[np.bool_] | None,
     say: Say,
+    drawn: NDArray[np.bool_] | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """Refuse what cannot be right, say what may be wrong, and choose the method if asked to.
+
+    Parameters
+    ----------
+    mask, drawn : where the part is, and where the user said that it is
 
     Returns
     -------
@@ -74,6 +80,10 @@ def method_for(
         used = lights.select(np.array(places))
         refuse_lights(used, camera, source)
         judgement = judge(stack, camera, used, height_mm, mask)
+        if judgement.kind is None and mask is not drawn and not judgement.notes:
+            # Wrong lights find a stage where the part is, and leave nothing of it.
+            notes = judge(stack, camera, used, height_mm, drawn).notes
+            judgement = replace(judgement, notes=notes)
         bowl = near_lights_as_directions(used, camera)
         for note in (*judgement.notes, *((bowl,) if bowl else ())):
             say(f"note: {note}")

@@ -324,6 +324,7 @@ def _reconstructed(request: Request, run: Path, out: Path, say: Callable[[str], 
         height,
         mask if found is None else found.mask,
         say,
+        mask,
     )
     options = Options(
         height_mm=height, height_sigma_mm=sigma, mask=mask, flat=flat, start=request.start,

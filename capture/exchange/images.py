@@ -105,6 +105,8 @@ def code_scale(paths: Iterable[Path], channel: Channel | None = None) -> CodeSca
     full = (2**bits - 1) // step * step
     largest = int(codes[-1])
     below = histogram[max(0, largest - 8 * step) : largest : step]
-    piled = histogram[largest] >= 16 and histogram[largest] >= 4 * max(1.0, float(below.mean()))
+    piled = histogram[largest] >= 16 and histogram[largest] >= 4 * max(
+        1.0, float(below.sum() / max(below.size, 1))
+    )
     saturation = largest if below.size >= 8 and piled else full
     return CodeScale(bits, full, min(saturation, full), shape)

@@ -178,9 +178,11 @@ def _unmixed(
     seen = _unclipped(picture) & np.isfinite(columns).all(axis=1)
     if own is not None:
         seen &= _unclipped(own)
+    variance = difference.variance(picture if own is None else own)
+    seen &= np.isfinite(variance)  # no bound where the pictures do not tell it
     if seen.sum() < 0.25 * picture.size:
         return nothing
-    weight = 1.0 / np.sqrt(difference.variance(picture if own is None else own)[seen])
+    weight = 1.0 / np.sqrt(variance[seen])
     basis, _ = np.linalg.qr(columns[seen] * weight[:, None])
     left = picture[seen] * weight
     left = left - basis @ (basis.T @ left)

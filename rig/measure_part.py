@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -37,6 +38,8 @@ from rig.session import Rig, references_of, snapshots_of
 from rig.workspace import Workspace
 
 FORMAT = "rig-verdict/1"
+QUICK_LOOK = "dpps"  # judges first, where the method asked for takes longer
+SLOW = ("auto", "refine")
 LEAST_COVERAGE = 0.8  # of the part's pixels: fewer cannot vouch for the whole
 
 
@@ -215,6 +218,7 @@ def measure_part(
     *,
     stop: Callable[[], bool] = lambda: False,
     progress: Progress = lambda done, total, what: None,
+    preview: Callable[[Judgement], None] | None = None,
 ) -> Verdict:
     """Measure the part that lies under the dome now.
 
@@ -223,6 +227,7 @@ def measure_part(
     say : told which step begins
     stop : asked after each picture and between the steps of the computation; True interrupts
     progress : told each picture
+    preview : told what a quick look makes of the part, before the method asked for has ended
 
     Raises
     ------
@@ -277,16 +282,17 @@ def measure_part(
             raise KeyboardInterrupt
         _note(notes, line)
 
+    if preview is not None and job.method in SLOW:
+        with timer.step("preview"):
+            looked = _quick_look(request, job, workspace, stop)
+        if looked is not None:
+            preview(looked)
     with contextlib.ExitStack() as stack:
         with timer.step("reconstruct"):
             say(f"{part}: reconstructing")
             surface, claimed = stack.enter_context(reconstruction(request, heard))
         with timer.step("judge"), _kept(claimed):
-            found = (
-                job.inspect(surface, claimed.work)
-                if job.inspect is not None
-                else judge(surface, claimed.work, job.tolerance, workspace)
-            )
+            found = _judged(surface, claimed.work, job, workspace)
         verdict = Verdict(
             part,
             found.verdict,
@@ -309,6 +315,30 @@ def measure_part(
             claimed.work / REPORT, verdict.kept(), surface.summary, found.deviation_map, height
         )
     return verdict
+
+
+def _judged(surface: Surface, result: Path, job: Job, workspace: Workspace) -> Judgement:
+    if job.inspect is not None:
+        return job.inspect(surface, result)
+    return judge(surface, result, job.tolerance, workspace)
+
+
+def _quick_look(
+    request: Request, job: Job, workspace: Workspace, stop: Callable[[], bool]
+) -> Judgement | None:
+    """What the network alone makes of a recording; None if it can make nothing of it."""
+
+    def heard(line: str) -> None:
+        if stop():
+            raise KeyboardInterrupt
+
+    with tempfile.TemporaryDirectory(prefix="rig-preview-") as folder:
+        quick = replace(request, method=QUICK_LOOK, out=Path(folder) / "preview")
+        try:
+            with reconstruction(quick, heard) as (surface, claimed):
+                return _judged(surface, claimed.work, job, workspace)
+        except Exception:  # the measurement itself says what is wrong
+            return None
 
 
 @contextlib.contextmanager

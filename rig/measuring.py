@@ -26,6 +26,7 @@ from rig.measure_part import (
     FORMAT,
     Inspect,
     Job,
+    Judgement,
     Labels,
     Tolerance,
     Verdict,
@@ -221,7 +222,14 @@ class _Session:
             self.shown = part
 
     def _measure(self, rig: Rig, part: str) -> int:
-        verdict = measure_part(rig, self.workspace, part, self.job, self._progress)
+        def looked(found: Judgement) -> None:
+            print(
+                f"{part}: {found.verdict} at a quick look; the verdict follows",
+                file=sys.stderr,
+                flush=True,
+            )
+
+        verdict = measure_part(rig, self.workspace, part, self.job, self._progress, preview=looked)
         if self.order.json:
             print(json.dumps(verdict.to_json()), flush=True)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,7 +65,10 @@ def test_an_operators_morning(worker, address, tmp_path):
             viewport=dict(zip(("width", "height"), SIZES["panel"], strict=True)), locale="en-GB"
         )
         page.set_default_timeout(120_000)
-        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+        page.on(
+            "console",
+            lambda m: complaints.append(f"{m.text} {m.location}") if m.type == "error" else None,
+        )
         page.on("pageerror", lambda error: complaints.append(str(error)))
 
         def look(name: str) -> None:
@@ -127,7 +131,7 @@ def test_an_operators_morning(worker, address, tmp_path):
             page.get_by_role("link", name=name).click()
             page.locator("h1").wait_for(state="attached")
         page.get_by_role("link", name="Livebild").click()
-        page.wait_for_function("Number(document.body.dataset.frames) > 2")
+        page.locator("#count", has_text=re.compile(r"^([3-9]|\d\d+)$")).wait_for()
         look("live")
         browser.close()
     assert complaints == []

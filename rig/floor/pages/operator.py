@@ -27,6 +27,7 @@ SPOKEN = (
     "Ready", "waiting", "capturing", "reconstructing", "stopping", "good", "out of tolerance",
     "in between", "not sufficient", "measured", "failed", "stopped", "Pictures", "Take out",
     "Nothing waits.", "The connection to the rig is lost.", "Open the report",
+    "at a quick look; the verdict follows",
 )  # fmt: skip
 
 

@@ -43,6 +43,7 @@ class Ticket:
     state : waiting, capturing, reconstructing, done, failed or stopped
     taken, pictures : of the capture
     verdict : as printed by ``rig run --json``; empty before it is there
+    preview : verdict of a quick look, while the measurement is still reconstructed
     error : a sentence, with the exit code beside it
     """
 
@@ -53,6 +54,7 @@ class Ticket:
     taken: int = 0
     pictures: int = 0
     verdict: dict[str, Any] = field(default_factory=dict)
+    preview: str = ""
     error: str = ""
     code: int | None = None
     note: str = ""
@@ -62,6 +64,7 @@ class Ticket:
             "number": self.number, "part": self.part, "part_type": self.labels.part_type,
             "operator": self.labels.operator, "batch": self.labels.batch, "state": self.state,
             "taken": self.taken, "pictures": self.pictures, "verdict": self.verdict,
+            "preview": self.preview,
             "error": self.error, "exit_code": self.code, "note": self.note,
         }  # fmt: skip
 
@@ -243,6 +246,7 @@ class Worker:
                 say,
                 stop=self._stop.is_set,
                 progress=lambda done, total, what: self._update(taken=done, pictures=total),
+                preview=lambda found: self._update(preview=found.verdict),
             )
         except KeyboardInterrupt:
             self._dark()
@@ -378,5 +382,8 @@ class Worker:
 
 def newest_frame(workspace: Workspace, part: str) -> Path | None:
     """The picture that was taken last of a part that is being captured."""
-    frames = sorted(workspace.part(part).glob("*.part/frames/*.tif"))
+    try:
+        frames = sorted(workspace.part(part).glob("*.part/frames/*.tif"))
+    except FileNotFoundError:  # the recording was renamed this moment
+        return None
     return frames[-1] if frames else None

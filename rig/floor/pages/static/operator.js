@@ -56,7 +56,8 @@ function show(state) {
   $("step").textContent = "";
   if (current) {
     const word = state.stopping ? "stopping" : current.state;
-    verdict(say(word), current.part);
+    if (current.preview && !state.stopping) verdict(say(current.preview), `${current.part}: ${say("at a quick look; the verdict follows")}`, look[current.preview]);
+    else verdict(say(word), current.part);
     if (current.pictures && current.state === "capturing") {
       $("progress").max = current.pictures;
       $("progress").value = current.taken;

@@ -76,9 +76,11 @@ def _values(result: Path, kind: str) -> Drawn:
     surface = read_results(result)
     grid = thinned(grid_of(surface))
     if kind == "sigma":
-        if grid.sigma_mm is None:
+        if grid.sigma_mm is None or not np.isfinite(grid.sigma_mm[grid.mask]).any():
             raise ReconstructError("this result states no uncertainty")
         grid = grid.with_z(1000 * np.where(grid.mask, grid.sigma_mm, np.nan))
+    if not np.isfinite(grid.z_mm).any():
+        raise ReconstructError("this result holds no measured point")
     low, high = np.nanquantile(grid.z_mm, [0.002, 0.998])
     if not high > low:
         high = low + 1e-3

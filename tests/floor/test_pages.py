@@ -49,6 +49,9 @@ def test_from_the_button_to_the_verdict(client, worker):
     svg = client.get(f"/runs/{run['number']}/map/height.svg")
     assert svg.headers["content-type"] == "image/svg+xml"
     assert "mm</text>" in svg.text
+    shown = client.get(f"/runs/{run['number']}").text
+    assert "/map/height.svg" in shown
+    assert "/map/sigma.svg" not in shown, "lambert states no uncertainty"
     report = client.get(f"/runs/{run['number']}/files/report.html")
     assert "sandbox" in report.headers["content-security-policy"]
     for address in (f"/runs/{run['number']}", "/parts/flat-1", "/history", "/", "/charts",

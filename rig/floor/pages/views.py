@@ -9,6 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from intake.errors import InputError
+from reconstruct.errors import ReconstructError
+from reconstruct.export.maps import read_tiff
 from rig.doctor import check_calibration
 from rig.exits import UsageError
 from rig.floor.plans.words import feature_line, limits_in_words
@@ -55,9 +60,17 @@ def view_of(run: Run, workspace: Workspace, rig: str) -> RunView:
     maps = ["height"]
     if (folder / "deviation.tif").is_file():
         maps.insert(0, "deviation")
-    if (folder / "uncertainty.tif").is_file():
+    if _states_uncertainty(folder / "uncertainty.tif"):
         maps.append("sigma")
     return RunView(run, folder, _lined(features), maps)
+
+
+def _states_uncertainty(path: Path) -> bool:
+    """Whether a map of uncertainty holds any: not every method states one."""
+    try:
+        return bool(np.isfinite(read_tiff(path)).any())
+    except (InputError, ReconstructError):  # a result without one is nothing special
+        return False
 
 
 def _lined(features: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from capture.claim import Claim
 from capture.errors import DataError
 from capture.pairing import BLIND
 from capture.plan import Plan
+from capture.reading import Recording
 from capture.recording import Snapshot
 from capture.runner import Progress
 from capture.verify import verify
@@ -40,6 +41,7 @@ from rig.workspace import Workspace
 FORMAT = "rig-verdict/1"
 QUICK_LOOK = "dpps"  # judges first, where the method asked for takes longer
 SLOW = ("auto", "refine")
+QUICK_PIXELS = 100_000  # of larger pictures the network's look takes too long to be a quick one
 LEAST_COVERAGE = 0.8  # of the part's pixels: fewer cannot vouch for the whole
 
 
@@ -282,7 +284,8 @@ def measure_part(
             raise KeyboardInterrupt
         _note(notes, line)
 
-    if preview is not None and job.method in SLOW:
+    quick = job.method in SLOW and np.prod(Recording.open(folder).shape) <= QUICK_PIXELS
+    if preview is not None and quick:
         with timer.step("preview"):
             looked = _quick_look(request, job, workspace, stop)
         if looked is not None:

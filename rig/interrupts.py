@@ -1,4 +1,4 @@
-"""Ctrl-C while pictures are taken: the first one asks, the second one interrupts."""
+"""Ctrl-C while a piece of work goes on: the first one asks, the second one interrupts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,15 @@ ASKED = b"Stopping after this picture; Ctrl-C again to stop at once.\n"
 
 
 @contextlib.contextmanager
-def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+def stop_on_interrupt(
+    said: bytes = ASKED, patient: Callable[[], bool] = lambda: True
+) -> Iterator[Callable[[], bool]]:
     """The first Ctrl-C asks to stop after the current picture; the second interrupts at once.
+
+    Parameters
+    ----------
+    said : printed at the first one
+    patient : whether there is somebody to ask; if not, the first one interrupts
 
     What is given says whether to stop. Outside the main thread no signal arrives.
     """
@@ -26,13 +33,13 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
+        if asked.is_set() or not patient():
             end_with(KeyboardInterrupt())
             return
         asked.set()
         # Not by print: the program may be in the middle of printing.
         with contextlib.suppress(OSError):
-            os.write(2, ASKED)
+            os.write(2, said)
 
     before = signal.signal(signal.SIGINT, ask)
     try:

@@ -26,6 +26,7 @@ from capture.reading import Recording
 from capture.verify import refuse_damage
 from intake import pictures
 from intake.errors import told_as
+from reconstruct.errors import Stopped
 from reconstruct.methods import MIN_LIGHTS, Options, available, device_named, reconstruct
 from reconstruct.stack import RecordedStack
 from reconstruct.surface import Surface
@@ -36,9 +37,14 @@ from rig.lights_of_pictures import read_lights_of
 from rig.plausible import AUTO, method_for, simple_camera
 from rig.workspace import EMPTY_STAGE, Workspace
 
+Computing = Callable[[str, float], None]
 FLAT_CELLS = 24
 STARTS = ("auto", "halfvector", "flat", "dpps")
 RESULTS = "results"
+
+
+def unseen(stage: str, fraction: float) -> None:
+    """Show no progress."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,22 +222,28 @@ def _config(request: Request) -> Config | None:
 
 
 def run_reconstruction(
-    request: Request, say: Callable[[str], None] = print
+    request: Request, say: Callable[[str], None] = print, progress: Computing = unseen
 ) -> tuple[Surface, Path]:
     """Reconstruct and write the results folder; returns the surface and its folder."""
-    with reconstruction(request, say) as (surface, claimed):
+    with reconstruction(request, say, progress) as (surface, claimed):
         pass
     return surface, claimed.target
 
 
 @contextlib.contextmanager
 def reconstruction(
-    request: Request, say: Callable[[str], None] = print
+    request: Request, say: Callable[[str], None] = print, progress: Computing = unseen
 ) -> Iterator[tuple[Surface, Claim]]:
     """Reconstruct; the result takes its place, whole, when the context ends without an error.
 
     The folder is claimed before any work is done. What else belongs to the result can be written
-    into `Claim.work` meanwhile.
+    into `Claim.work` meanwhile. `progress` is that of `reconstruct.methods.Options`: where it
+    raises `Stopped`, the best surface so far comes, marked ``stopped`` in its summary.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        it was stopped before there was any surface
     """
     refuse_nonsense(request)
     run = find_run(request.name, request.workspace)
@@ -242,11 +254,13 @@ def reconstruction(
     else:
         claiming = claim(request.out)
     with claiming as claimed:
-        yield _reconstructed(request, run, claimed.work, say), claimed
+        yield _reconstructed(request, run, claimed.work, say, progress), claimed
         claimed.publish()
 
 
-def _reconstructed(request: Request, run: Path, out: Path, say: Callable[[str], None]) -> Surface:
+def _reconstructed(
+    request: Request, run: Path, out: Path, say: Callable[[str], None], progress: Computing
+) -> Surface:
     """Reconstruct a recording and write the result and its report into a folder."""
     started = time.perf_counter()
     recording = Recording.open(run)
@@ -329,18 +343,23 @@ def _reconstructed(request: Request, run: Path, out: Path, say: Callable[[str], 
     options = Options(
         height_mm=height, height_sigma_mm=sigma, mask=mask, flat=flat, start=request.start,
         self_calibrate=self_calibrate, device=request.device, memory_gb=request.memory_gb,
-        weights=request.weights, say=say,
+        weights=request.weights, say=say, progress=progress,
     )  # fmt: skip
     gathered = time.perf_counter()
-    if found is None:
-        surface = reconstruct(method, stack, camera, lights, options)
-    else:
-        surface = reconstruct_on_stage(
-            method, stack, camera, lights, options, found,
-            height_given=request.height_mm is not None,
-        )  # fmt: skip
-        if (shadow := surface.summary.get("height_told")) is not None:
-            height, sigma, told = shadow["mm"], shadow["sigma_mm"], "shadow"
+    try:
+        if found is None:
+            surface = reconstruct(method, stack, camera, lights, options)
+        else:
+            surface = reconstruct_on_stage(
+                method, stack, camera, lights, options, found,
+                height_given=request.height_mm is not None,
+            )  # fmt: skip
+    except Stopped:
+        raise KeyboardInterrupt from None
+    if surface.summary.get("stopped"):
+        say("note: stopped before the fit had ended: this is the best surface until then")
+    if found is not None and (shadow := surface.summary.get("height_told")) is not None:
+        height, sigma, told = shadow["mm"], shadow["sigma_mm"], "shadow"
     solved = time.perf_counter()
     from reconstruct.export.results import write_results
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from calib.camera import Camera
 from calib.lights import Lights
+from reconstruct.errors import Stopped
 from reconstruct.methods import Options
 from reconstruct.refine.refinement import FINAL, Refinement
 from reconstruct.refine.residuals import worst_residuals
@@ -28,9 +29,14 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
     flags = np.where(mask, 0, int(Flag.OUTSIDE)).astype(np.uint8)
     sigma_mm = np.full(problem.shape, np.nan, np.float32)
     sigma_deg = sigma_mm.copy()
+    sure = None
     if options.uncertainty:
-        with run.stage("uncertainty", 0.9):
-            sure = estimate(problem, state, FINAL, options.height_mm, options.height_sigma_mm)
+        try:
+            with run.stage("uncertainty", 0.9):
+                sure = estimate(problem, state, FINAL, options.height_mm, options.height_sigma_mm)
+        except Stopped:  # the surface is whole, its uncertainty unknown
+            run.notes["stopped"] = True
+    if sure is not None:
         flags = quality(problem, sure.slope)
         mask = mask & ((flags & int(Flag.UNLIT)) == 0)
         sigma_mm[mask], sigma_deg[mask] = sure.height_mm[mask], sure.normal_deg[mask]

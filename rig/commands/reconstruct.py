@@ -75,9 +75,12 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Reconstruct a surface: normals and heights in mm, with their uncertainty.
 
-        An existing result is never overwritten.
+        An existing result is never overwritten. Ctrl-C while refine works keeps the best surface so
+        far, marked as stopped, and ends with 130.
         """
         from reconstruct.surface import Flag
+        from rig.computing import computing_shown
+        from rig.exits import INTERRUPTED
         from rig.figures import levels_table
         from rig.floor.store.remember import remember
         from rig.reconstructing import Request, run_reconstruction
@@ -90,7 +93,10 @@ def register(app: typer.Typer) -> None:
             start=start, weights=weights, self_calibrate=self_calibrate, use_leds=leds,
             field_mm=field_mm, focal_px=focal, out=out, workspace=workspace,
         )  # fmt: skip
-        surface, folder = run_reconstruction(request, lambda line: typer.echo(line, err=True))
+        with computing_shown() as progress:
+            surface, folder = run_reconstruction(
+                request, lambda line: typer.echo(line, err=True), progress
+            )
         z = surface.height_mm[surface.mask]
         seconds = surface.summary["seconds"]["reconstruct"]
         outside = (surface.flags & int(Flag.OUTSIDE)) != 0
@@ -111,3 +117,5 @@ def register(app: typer.Typer) -> None:
             told = remember(space, folder)
             if told:
                 typer.echo(f"note: {told}", err=True)
+        if surface.summary.get("stopped"):
+            raise typer.Exit(INTERRUPTED)

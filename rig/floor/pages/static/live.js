@@ -2,7 +2,7 @@
 const $ = (id) => document.getElementById(id);
 // The slider is logarithmic, 50 µs to 500 ms.
 const toExposure = (v) => 50 * 10 ** (v / 250), fromExposure = (us) => 250 * Math.log10(us / 50);
-let best = 0, built = false, touching = false;
+let best = 0, bestOf = "", built = false, touching = false;
 
 async function wish(change) {
   const answer = await fetch("/live/wish", { method: "POST", body: JSON.stringify(change) });
@@ -22,15 +22,20 @@ function show(state) {
       $("leds").append(button);
     }
     $("devices").textContent = `${state.camera} · ${state.board}`;
-    $("exposure").value = fromExposure(state.wish.exposure_us);
   }
   for (const button of $("leds").children) button.className = Number(button.dataset.led) === state.wish.led ? "on" : "";
   $("led-value").textContent = state.wish.led || "off";
+  // Another browser may have asked, and the camera takes what it can: show what is.
+  if (document.activeElement !== $("level")) $("level").value = state.wish.level;
+  if (!touching) $("exposure").value = fromExposure(state.exposure_us);
   if (!touching) $("exposure-value").textContent = `${(state.exposure_us / 1000).toFixed(2)} ms`;
   $("fault").textContent = state.fault || "";
   $("count").textContent = state.count;
   const reading = state.reading;
   if (!reading) return;
+  // Scores compare under the same light only.
+  const light = [state.wish.led, state.wish.level, state.exposure_us, reading.width, reading.height].join();
+  if (light !== bestOf) { best = 0; bestOf = light; }
   best = Math.max(best, reading.focus);
   $("clipped").textContent = `${reading.clipped_percent.toFixed(2)} %`;
   $("clipped").className = reading.clipped_percent > 0 ? "red" : "";
@@ -50,7 +55,7 @@ function show(state) {
 }
 
 $("exposure").oninput = () => { touching = true; $("exposure-value").textContent = `${(toExposure($("exposure").value) / 1000).toFixed(2)} ms`; };
-$("exposure").onchange = () => { touching = false; best = 0; wish({ exposure_us: toExposure($("exposure").value) }); };
+$("exposure").onchange = () => { touching = false; wish({ exposure_us: toExposure($("exposure").value) }); };
 $("level").onchange = () => wish({ level: Number($("level").value) });
 $("reset").onclick = () => { best = 0; };
 (async function poll() {

@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import re
 import sys
 import tempfile
 import traceback
@@ -89,6 +90,7 @@ def _log_folders(workspace: Path | None) -> Iterator[Path]:
     yield Path(tempfile.gettempdir())
 
 
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # how NumPy says that
 _ADVICE = {
     errno.EACCES: "get the right to it, or choose another place",
     errno.EPERM: "get the right to it, or choose another place",
@@ -106,6 +108,8 @@ _ADVICE = {
 def in_words(error: BaseException) -> str:
     """What to print for a known error: its message, or what the system refused and what to do."""
     if not isinstance(error, OSError) or error.strerror is None:
+        if isinstance(error, OSError) and _CUT_SHORT.fullmatch(str(error)):
+            return "a file could be written in part only: make room on that disk"
         return str(error)
     what = error.filename2 or error.filename
     said = error.strerror if what is None else f"{what}: {error.strerror}"

@@ -211,3 +211,9 @@ def test_a_pipe_is_no_configuration(tmp_path):
     )  # fmt: skip
     assert done.returncode in (2, 4)
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_full_disk_is_said_where_numpy_writes() -> None:
+    code, said = failure(OSError("12288 requested and 4024 written"))
+    assert code == 4
+    assert "make room" in said

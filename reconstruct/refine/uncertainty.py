@@ -162,6 +162,29 @@ def _slope_sigma(pp: Any, pq: Any, qq: Any, level: Any, weight: Any) -> Any:
     return np.sqrt(level / np.maximum(least, 1e-12))
 
 
+def islands(told: NDArray[np.bool_], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(H, W) places whose height only guessed slopes join to the largest told place of their piece.
+
+    Their slopes are told, their level is not: it is summed up over slopes that no light tells.
+
+    Parameters
+    ----------
+    told : (H, W) places whose slopes the pictures tell
+    inside : (H, W) the part; its connected pieces are looked at one by one
+    """
+    pieces = cv2.connectedComponents(inside.astype(np.uint8), connectivity=8)[1]
+    count, label, stats, _ = cv2.connectedComponentsWithStats(told.astype(np.uint8), connectivity=8)
+    piece_of = np.zeros(count, np.int64)
+    piece_of[label[told]] = pieces[told]
+    main: dict[int, int] = {}
+    for k in range(1, count):
+        best = main.get(int(piece_of[k]))
+        if best is None or stats[k, cv2.CC_STAT_AREA] > stats[best, cv2.CC_STAT_AREA]:
+            main[int(piece_of[k])] = k
+    kept: NDArray[np.bool_] = np.isin(label, list(main.values()))
+    return told & ~kept
+
+
 def quality(problem: Problem, slope_sigma: NDArray[np.float32]) -> NDArray[np.uint8]:
     """(H, W) flags of a fitted surface: outside, clipped, shadowed, unlit."""
     code, count = problem.pictures.code, len(problem.pictures)
@@ -173,6 +196,8 @@ def quality(problem: Problem, slope_sigma: NDArray[np.float32]) -> NDArray[np.ui
         flags[row, lost > 0.5 * light.sum(axis=1)] |= np.uint8(Flag.CLIPPED)
         flags[row, lit < max(min(FEW_LIGHTS, count), FEW_SHARE * count)] |= np.uint8(Flag.SHADOWED)
     flags[slope_sigma > UNLIT_SLOPE_SIGMA] |= np.uint8(Flag.UNLIT)
+    inside = problem.weight > 0
+    flags[islands(inside & ((flags & int(Flag.UNLIT)) == 0), inside)] |= np.uint8(Flag.UNLIT)
     flags[problem.weight == 0] = np.uint8(Flag.OUTSIDE)
     return flags
 

@@ -98,7 +98,7 @@ def watched(tmp_path, monkeypatch):
         def to_json(self):
             return {"part": self.part, "exit_code": 0}
 
-    def measure(rig, workspace, part, *rest):
+    def measure(rig, workspace, part, *rest, **options):
         if part.startswith("odd"):
             raise TypeError("of no kind")
         return Done(part)

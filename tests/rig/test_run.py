@@ -192,10 +192,10 @@ def test_a_device_that_fails_is_opened_again_for_the_next_part(bench, monkeypatc
 
     measure = measuring.measure_part
 
-    def failing(rig, workspace, part, *rest):
+    def failing(rig, workspace, part, *rest, **options):
         if part == "field-1":
             raise DeviceError("the board was unplugged")
-        return measure(rig, workspace, part, *rest)
+        return measure(rig, workspace, part, *rest, **options)
 
     monkeypatch.setattr(measuring, "open_rig", counting)
     monkeypatch.setattr(measuring, "measure_part", failing)

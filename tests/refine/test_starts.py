@@ -103,4 +103,5 @@ def test_a_steep_part_ends_in_one_place_from_either_start() -> None:
         assert height_mm < 0.025
         assert degrees < 0.10
         heights.append(surface.height_mm[capture.mask])
-    assert (heights[1] - heights[0]).std() < 0.002
+    # 0.0039 mm since effort follows need (decision 0120); a quarter of either's error.
+    assert (heights[1] - heights[0]).std() < 0.005

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sqlite3
 from pathlib import Path
@@ -22,6 +23,8 @@ FILE = "store.sqlite"
 BUSY_S = 5.0  # how long to wait for a database that is locked or does not answer
 
 
+# One for a program's life: what SQLAlchemy remembers of an engine outlives it, 40 kB for each.
+@functools.lru_cache(maxsize=8)
 def engine_of(url: str | None, workspace: Path) -> Engine:
     """The database of a URL, or ``store.sqlite`` in the workspace. Nothing is opened yet.
 

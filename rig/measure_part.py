@@ -304,7 +304,7 @@ def measure_part(
             claimed.target,
             claimed.target / REPORT,
             found.deviation,
-            _figures(surface),
+            figures_of(surface),
             (*notes, *found.notes),
             timer.total(),
             found.features,
@@ -411,7 +411,8 @@ def _deviation(values: HeightGrid, reference: str, tolerance: Tolerance) -> dict
     }
 
 
-def _figures(surface: Surface) -> dict[str, float]:
+def figures_of(surface: Surface) -> dict[str, float]:
+    """How much of a surface is measured, its heights in mm and how sure they are."""
     mask = surface.mask
     figures = {"measured_percent": 100 * float(mask.mean())}
     if mask.any():

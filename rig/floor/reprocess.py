@@ -56,20 +56,10 @@ def runs_of(patterns: Sequence[str], workspace: Workspace) -> list[Path]:
 
 def figures_of(result: Path) -> dict[str, float]:
     """Figures of a result that are compared."""
-    import numpy as np
-
     from reconstruct.export.results import read_results
+    from rig.measure_part import figures_of as measured_figures
 
-    surface = read_results(result)
-    mask = surface.mask
-    found = {"measured_percent": 100 * float(mask.mean())}
-    if mask.any():
-        found["mean_height_mm"] = float(surface.height_mm[mask].mean())
-        found["height_range_mm"] = float(np.ptp(surface.height_mm[mask]))
-        known = surface.sigma_mm[mask]
-        if np.isfinite(known).any():
-            found["sigma_median_mm"] = float(np.nanmedian(known))
-    return found
+    return measured_figures(read_results(result))
 
 
 def reprocess_one(run: str, request: dict[str, Any], tag: str) -> dict[str, Any]:

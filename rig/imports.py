@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import cv2
 import numpy as np
 
 from calib.camera import Camera
@@ -13,10 +14,17 @@ from calib.errors import CalibrationError
 from calib.foreign import read_luces
 from calib.light_files import read_lights, to_data
 from calib.plausible import refuse_camera
+from calib.published import (
+    CAMERA_MM,
+    LIGHTS,
+    POSITION_SIGMA_MM,
+    published_camera,
+    published_lights,
+)
 from capture.errors import DataError
 from capture.exchange.encoding import gamma_remark
 from capture.exchange.exporting import export_recording
-from capture.exchange.images import Channel
+from capture.exchange.images import Channel, read_grey
 from capture.exchange.importing import record
 from capture.exchange.layouts import find, luces_truth
 from capture.exchange.source import Source
@@ -51,6 +59,9 @@ def import_capture(
     remarks = source.remarks
     if source.layout == "luces":
         extra = _luces_calibration(source)
+    elif source.layout == "dpps":
+        extra, said = _published_calibration(source, field_mm)
+        remarks = (*remarks, *said)
     elif (camera := source.files.get("calibration/camera.json")) is not None:
         described = Camera.read(cast("Path", camera))
         _check_camera(described, source)
@@ -66,9 +77,33 @@ def import_capture(
     return done, Recording.open(done), remarks
 
 
-def _check_camera(camera: Camera, source: Source) -> None:
-    from capture.exchange.images import read_grey
+def _published_calibration(
+    source: Source, field_mm: float
+) -> tuple[dict[str, Snapshot], tuple[str, ...]]:
+    """The published rig, and where the part is: its background is black in every picture."""
+    brightest = np.max([read_grey(path, source.channel)[0] for path in source.pictures], axis=0)
+    camera = published_camera(brightest.shape, field_mm)
+    extra: dict[str, Snapshot] = {"calibration/camera.json": camera.to_json()}
+    said = [f"the published rig's camera comes with it, {CAMERA_MM:g} mm above the field"]
+    if len(source.pictures) == LIGHTS:
+        extra["calibration/lights.json"] = to_data(published_lights())
+        said.append(
+            f"the published rig's lights come with it, each known to {POSITION_SIGMA_MM:g} mm: "
+            "better ones can be given with --lights"
+        )
+    else:
+        said.append(
+            f"{len(source.pictures)} pictures are not the published {LIGHTS}: "
+            "name their lights with --lights"
+        )
+    part = cv2.morphologyEx((brightest > 0).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3)))
+    if 0 < part.sum() < part.size:
+        _, mask = cv2.imencode(".png", 255 * part)
+        extra["calibration/mask.png"] = mask.tobytes()
+    return extra, tuple(said)
 
+
+def _check_camera(camera: Camera, source: Source) -> None:
     height, width = read_grey(source.pictures[0], source.channel or "green")[0].shape
     if (width, height) != (camera.width, camera.height):
         raise DataError(

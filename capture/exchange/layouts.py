@@ -323,10 +323,7 @@ def _dpps(folder: Path, channel: Channel | None, field_mm: float) -> Source:
     first = next(iter(objects))
     truth = _dpps_truth(folder, first, field_mm)
     files: dict[str, Path | bytes] = {}
-    remarks = [
-        "DPPS samples name no camera, no lights and no exposure: train with them (rig train), or "
-        "name camera and lights to reconstruct them"
-    ]
+    remarks = ["DPPS samples name no exposure: brightness cannot be compared with other captures"]
     if truth is None:
         remarks.append("no depth_*.mat and normal_*.mat beside the pictures: no ground truth")
     else:

@@ -29,7 +29,8 @@ def register(app: typer.Typer) -> None:
         """Make a recording of an exchange folder, a DPPS sample or a LUCES object.
 
         The layout is recognised. Pixels stay as they are; what the folder says about camera,
-        lights, powers and exposure travels with the recording.
+        lights, powers and exposure travels with the recording. A DPPS sample gets the published
+        rig.
         """
         from contextlib import nullcontext
 

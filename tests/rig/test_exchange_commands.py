@@ -85,7 +85,7 @@ def test_next_names_what_the_pictures_do_not_bring(tmp_path: Path) -> None:
         cv2.imwrite(str(source / f"ob_1_1_1_no{k}.png"), picture)
     done = run_cli(app, ["import", str(source), "--part", "P", "--workspace", str(tmp_path)])
     assert done.exit_code == 0, done.output
-    assert "Next: rig reconstruct P --field-mm WIDTH --lights FILE" in done.output
+    assert "Next: rig reconstruct P --lights FILE" in done.output
 
 
 def luces(folder: Path) -> tuple[Path, np.ndarray, np.ndarray]:

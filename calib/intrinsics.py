@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
@@ -130,6 +131,20 @@ def _jacobian(
     return np.vstack(blocks)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep OpenCV to one thread: its solver adds up the views in the order in which threads end.
+
+    The same pictures would else give another camera in the tenth digit each time.
+    """
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
 def calibrate_camera(
     views: Sequence[BoardView],
     board: Board,
@@ -160,13 +175,14 @@ def calibrate_camera(
     objects = [np.asarray(corners[view.index]) for view in views]
     images = [view.pixels.astype(np.float32) for view in views]
     height, width = shape
-    rms, K, dist, rvecs, tvecs = cv2.calibrateCamera(
-        [o.reshape(-1, 1, 3).astype(np.float32) for o in objects],
-        [i.reshape(-1, 1, 2) for i in images],
-        (width, height),
-        None,
-        None,
-    )
+    with _one_thread():
+        rms, K, dist, rvecs, tvecs = cv2.calibrateCamera(
+            [o.reshape(-1, 1, 3).astype(np.float32) for o in objects],
+            [i.reshape(-1, 1, 2) for i in images],
+            (width, height),
+            None,
+            None,
+        )
     K = np.asarray(K, dtype=np.float64)
     dist = np.asarray(dist, dtype=np.float64).ravel()[:5]
     poses = [

@@ -45,6 +45,15 @@ def corners_of(board: Board, poses: list, noise_px: float, seed: int = 0) -> lis
     return views
 
 
+def test_the_same_views_give_the_same_camera_to_the_bit() -> None:
+    board = Board(13, 9, 15.0)
+    views = corners_of(board, POSES, 0.1)
+    first, *others = (calibrate_camera(views, board, SHAPE).camera for _ in range(4))
+    for camera in others:
+        np.testing.assert_array_equal(camera.K, first.K)
+        np.testing.assert_array_equal(camera.dist, first.dist)
+
+
 def test_camera_within_its_own_error_bars() -> None:
     board = Board(13, 9, 15.0)
     chi2 = []

@@ -28,7 +28,7 @@ Kind = Literal["metal", "matt"]
 BINS = 24
 TURNS = 14
 SHARE = 3.0  # of a cell's albedo in that of the median cell, each way
-_JIT = {"nogil": True, "cache": True, "error_model": "numpy"}
+_JIT = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": True}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class Fit:
     Attributes
     ----------
     unexplained : share of the variance of √radiance
-    vectors : (P, N, 3) half vectors or light directions at the fitted surface
+    vectors : (3, P, N) half vectors or light directions at the fitted surface
     root : (P, N) square root of the irradiance
     normals : (P, 3) of the fitted surface
     scale : (P,) root of the cells' albedo
@@ -91,12 +91,14 @@ def _geometry(points, rays, position, axis, power, lobe, metal, vectors, root):
             s = 1.0 / math.sqrt(d2)
             x, y, z = x * s, y * s, z * s
             psi = -(x * axis[k, 0] + y * axis[k, 1] + z * axis[k, 2])
-            root[i, k] = math.sqrt(power[k] * max(psi, 0.05) ** lobe[k] / d2)
+            psi = max(psi, 0.05)
+            beam = psi if lobe[k] == 1.0 else psi ** lobe[k]  # a power takes longer than the rest
+            root[i, k] = math.sqrt(power[k] * beam) * s
             if metal:
                 x, y, z = x - rays[i, 0], y - rays[i, 1], z - rays[i, 2]
                 s = 1.0 / math.sqrt(x * x + y * y + z * z)
                 x, y, z = x * s, y * s, z * s
-            vectors[i, k, 0], vectors[i, k, 1], vectors[i, k, 2] = x, y, z
+            vectors[0, i, k], vectors[1, i, k], vectors[2, i, k] = x, y, z
 
 
 @njit(**_JIT)
@@ -108,9 +110,9 @@ def _start(measured, root, vectors, metal, normals):
         if metal:
             for k in range(count):
                 w = (measured[i, k] / root[i, k]) ** 3
-                n0 += w * vectors[i, k, 0]
-                n1 += w * vectors[i, k, 1]
-                n2 += w * vectors[i, k, 2]
+                n0 += w * vectors[0, i, k]
+                n1 += w * vectors[1, i, k]
+                n2 += w * vectors[2, i, k]
         else:
             top = 0.0
             for k in range(count):
@@ -120,7 +122,7 @@ def _start(measured, root, vectors, metal, normals):
                 if measured[i, k] > 0.15 * top:
                     r = (measured[i, k] / root[i, k]) ** 2
                     w = 1.0 / (r + 1e-30)  # the errors of √radiance are alike
-                    x, y, z = vectors[i, k, 0], vectors[i, k, 1], vectors[i, k, 2]
+                    x, y, z = vectors[0, i, k], vectors[1, i, k], vectors[2, i, k]
                     a00 += w * x * x
                     a01 += w * x * y
                     a02 += w * x * z
@@ -151,10 +153,9 @@ def _tabulate(measured, root, vectors, normals, scale, above, below):
     above[:] = 0.0
     below[:] = 0.0
     for i in range(len(measured)):
+        n0, n1, n2 = normals[i, 0], normals[i, 1], normals[i, 2]
         for k in range(measured.shape[1]):
-            c = 0.0
-            for a in range(3):
-                c += normals[i, a] * vectors[i, k, a]
+            c = n0 * vectors[0, i, k] + n1 * vectors[1, i, k] + n2 * vectors[2, i, k]
             at, f = _place(c, bins)
             x = root[i, k] * scale[i]
             above[at] += (1 - f) * x * measured[i, k]
@@ -168,10 +169,9 @@ def _model(root, vectors, normals, table, model):
     """√radiance of each cell under each light at scale 1."""
     bins = len(table)
     for i in range(len(root)):
+        n0, n1, n2 = normals[i, 0], normals[i, 1], normals[i, 2]
         for k in range(root.shape[1]):
-            c = 0.0
-            for a in range(3):
-                c += normals[i, a] * vectors[i, k, a]
+            c = n0 * vectors[0, i, k] + n1 * vectors[1, i, k] + n2 * vectors[2, i, k]
             at, f = _place(c, bins)
             model[i, k] = root[i, k] * ((1 - f) * table[at] + f * table[at + 1])
 
@@ -181,23 +181,21 @@ def _search(measured, root, vectors, normals, scale, table, step, slopes):
     """Each cell's best of nine slopes around its own."""
     bins = len(table)
     cells, count = measured.shape
-    n = np.empty(3)
     for i in range(cells):
         p0, q0 = -normals[i, 0] / normals[i, 2], -normals[i, 1] / normals[i, 2]
         best = math.inf
+        own, light = measured[i], root[i]
+        vx, vy, vz = vectors[0, i], vectors[1, i], vectors[2, i]
         for a in range(-1, 2):
             for b in range(-1, 2):
                 p, q = p0 + a * step, q0 + b * step
                 s = 1.0 / math.sqrt(1 + p * p + q * q)
-                n[0], n[1], n[2] = -p * s, -q * s, s
+                n0, n1, n2 = -p * s, -q * s, s
                 cost = 0.0
                 for k in range(count):
-                    c = 0.0
-                    for d in range(3):
-                        c += n[d] * vectors[i, k, d]
-                    at, f = _place(c, bins)
-                    m = scale[i] * root[i, k] * ((1 - f) * table[at] + f * table[at + 1])
-                    cost += (measured[i, k] - m) ** 2
+                    at, f = _place(n0 * vx[k] + n1 * vy[k] + n2 * vz[k], bins)
+                    m = scale[i] * light[k] * ((1 - f) * table[at] + f * table[at + 1])
+                    cost += (own[k] - m) ** 2
                 if cost < best:
                     best = cost
                     slopes[i, 0], slopes[i, 1] = p, q
@@ -253,7 +251,7 @@ def fit(
     far = float(np.median(np.linalg.norm(lights.position_mm, axis=1)))
     power = lights.power / lights.power.mean() * far**2
     position = np.ascontiguousarray(lights.position_mm)
-    vectors = np.empty((*measured.shape, 3))
+    vectors = np.empty((3, *measured.shape))
     root = np.empty_like(measured)
     z = np.full(shape, height_mm)
     normals = np.zeros((*shape, 3))

@@ -21,7 +21,7 @@ from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.levels import signed_distance
 from reconstruct.methods import Options, reconstruct
-from reconstruct.outline import find_outline
+from reconstruct.outline import find_outline, shows_no_stage
 from reconstruct.piece_levels import Level, OnStage, find_levels, part_height
 from reconstruct.pieces import Pieces, change, edges_by_change, find_pieces
 from reconstruct.stack import Stack
@@ -71,6 +71,8 @@ def find_on_stage(
     if camera.shape != stack.shape or any(int(led) not in place for led in stack.ids):
         return None  # refused by `reconstruct`, in its words
     lights = lights.select(np.array([place[int(led)] for led in stack.ids]))
+    if empty is None and shows_no_stage(stack, camera, lights):
+        return None
     pixels = stack.shape[0] * stack.shape[1]
     factor = int(np.ceil(np.sqrt(pixels / MOST_PIXELS)))
     if factor > 1:

@@ -27,6 +27,7 @@ _MATT_SHARE = 0.6  # share of the lights that must agree with one albedo before 
 _LEAST_STAGE = 0.03  # share of the picture: less is no stage to stand on
 _FLARE = 2.2  # times the stage's radiance: brighter under many lights is no stage
 _DARK = 0.5  # times the stage's radiance: darker under nearly all lights is neither
+_SAMPLED = 8_000  # pixels that tell whether there is any stage
 _LEAST_PIECE_PX = 24  # smaller specks are dirt on the stage or glints on the part
 
 
@@ -49,8 +50,12 @@ class Outline:
 
 def stage_irradiance(camera: Camera, lights: Lights, height_mm: float = 0.0) -> Map:
     """(N, H, W) irradiance of each light on the plane z = height, up to one common factor."""
-    points = camera.points_at_height(height_mm)
-    out = np.empty((len(lights), *camera.shape), np.float32)
+    return _irradiance(camera.points_at_height(height_mm), lights)
+
+
+def _irradiance(points: NDArray[np.float64], lights: Lights) -> Map:
+    """(N, h, w) of each light on horizontal places (h, w, 3)."""
+    out = np.empty((len(lights), *points.shape[:2]), np.float32)
     for k in range(len(lights)):
         to_light = lights.position_mm[k] - points
         distance = np.linalg.norm(to_light, axis=-1)
@@ -60,6 +65,29 @@ def stage_irradiance(camera: Camera, lights: Lights, height_mm: float = 0.0) -> 
     return out
 
 
+def shows_no_stage(stack: Stack, camera: Camera, lights: Lights) -> bool:
+    """Whether a sample of the pixels holds too little matt ground of one albedo for a stage.
+
+    Cheap, and read from a few rows of the pictures: a part that fills them needs no more. Half of
+    what `find_outline` asks for is enough here.
+    """
+    height, width = stack.shape
+    step = max(1, int(np.sqrt(height * width / _SAMPLED)))
+    rows = np.arange(step // 2, height, step)
+    radiance = np.concatenate(
+        [stack.band(slice(int(r), int(r) + 1))[0][:, :, ::step] for r in rows], axis=1
+    )
+    rays = camera.rays(np.stack(np.meshgrid(np.arange(0, width, step), rows), axis=-1))
+    points = camera.centre_mm - rays * (camera.centre_mm[2] / rays[..., 2])[..., None]
+    lit = _irradiance(points, lights)
+    if not np.isfinite(lit).all() or not (lit > 0).any():
+        return True
+    lit = np.maximum(lit, 1e-6 * float(lit.max()))
+    noise = stack.noise_floor + stack.noise_gain * np.maximum(radiance, 0.0)
+    each, share = _matt(radiance / lit, np.asarray(np.sqrt(noise) / lit, np.float32))
+    return _common_albedo(each, share > _MATT_SHARE, 0.5 * _LEAST_STAGE) is None
+
+
 def _matt(ratio: Map, sigma: Map) -> tuple[Map, Map]:
     """Each pixel's albedo (median over lights) and the share of lights that agree with it."""
     albedo = np.median(ratio, axis=0)
@@ -67,16 +95,16 @@ def _matt(ratio: Map, sigma: Map) -> tuple[Map, Map]:
     return albedo, (np.abs(ratio - albedo) < tolerance).mean(axis=0, dtype=np.float32)
 
 
-def _common_albedo(albedo: Map, matt: Mask) -> float | None:
-    """The albedo that most matt pixels share; None if too few do."""
+def _common_albedo(albedo: Map, matt: Mask, least: float = _LEAST_STAGE) -> float | None:
+    """The albedo that most matt pixels share; None if fewer than a share of all pixels do."""
     values = albedo[matt & (albedo > 0)]
-    if values.size < _LEAST_STAGE * albedo.size:
+    if values.size < least * albedo.size:
         return None
     logs = np.log(values)
     counts, edges = np.histogram(logs, np.arange(logs.min() - 0.1, logs.max() + 0.15, 0.05))
     mode = int(np.convolve(counts, [1, 1, 1], "same").argmax())
     near = np.abs(logs - 0.5 * (edges[mode] + edges[mode + 1])) < 0.15
-    if near.sum() < _LEAST_STAGE * albedo.size:
+    if near.sum() < least * albedo.size:
         return None
     return float(np.exp(np.median(logs[near])))
 

@@ -5,29 +5,31 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage
 
 from capture.claim import claim, is_there
 from capture.errors import CaptureError
 from intake.trees import read_json
 from reconstruct.export.maps import write_tiff
 from reconstruct.export.results import is_result
-from reconstruct.metrology.accuracy import Accuracy
-from reconstruct.metrology.compare import Comparison
-from reconstruct.metrology.grid import HeightGrid
-from reconstruct.metrology.measure import Measurement
-from reconstruct.metrology.reading import MESHES, read_shape
 from rig.exits import UsageError
 from rig.workspace import Workspace
+
+if TYPE_CHECKING:  # a command that shows no such figures need not load what finds them
+    from reconstruct.metrology.accuracy import Accuracy
+    from reconstruct.metrology.compare import Comparison
+    from reconstruct.metrology.grid import HeightGrid
+    from reconstruct.metrology.measure import Measurement
 
 UNITS_MM = {"mm": 1.0, "cm": 10.0, "inch": 25.4, "m": 1000.0}
 
 
 def refuse_other_unit(own: HeightGrid, other: HeightGrid, name: str, unit: str | None) -> None:
     """Refuse a reference whose size is the part's but for a unit; raises `UsageError`."""
+    from reconstruct.metrology.reading import MESHES
+
     if unit is not None or Path(name).suffix.lower() not in MESHES:
         return
     own_mm, other_mm = (max(g.z_mm.shape) * g.step_mm for g in (own, other))
@@ -186,6 +188,10 @@ def shape_of(
     UsageError, ReconstructError
         if there is no such thing or it cannot be read
     """
+    from scipy import ndimage
+
+    from reconstruct.metrology.reading import read_shape
+
     path = Path(name)
     if not path.is_file():
         path = path if path.suffix and not path.exists() else find_result(name, workspace)

@@ -26,6 +26,7 @@ from rig import calibrating_camera
 from rig.calibrating import Order
 from rig.calibrating_live import live
 from rig.calibration_scene import REFLECTANCE
+from rig.computing import computing_shown
 from rig.config import TEMPLATE, Config, parse_config
 from rig.exits import GOOD, UsageError
 from rig.figures import accuracy_table, table
@@ -133,7 +134,8 @@ class Demo:
         plan = config.default_plan()
         render(scene, plan)
         with open_rig(config, scene=scene, seed=self.seed) as rig:
-            verdict = measure_part(rig, workspace, self.part, Job(plan=plan, truth=truth))
+            job = Job(plan=plan, truth=truth)
+            verdict = measure_part(rig, workspace, self.part, job, computing=computing_shown)
         steps = ", ".join(f"{step} {value:.0f} s" for step, value in verdict.seconds.items())
         self.say(f"{verdict.figures['measured_percent']:.1f} % of the picture measured ({steps})")
         return verdict

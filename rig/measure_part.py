@@ -10,6 +10,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +33,7 @@ from reconstruct.metrology.grid import HeightGrid, grid_of
 from reconstruct.surface import Flag, Surface
 from rig.exits import DATA, GOOD, OUT_OF_TOLERANCE
 from rig.figures import shape_of
-from rig.reconstructing import Request, reconstruction
+from rig.reconstructing import Computing, Request, reconstruction, unseen
 from rig.report.result import REPORT
 from rig.report.verdict import put_verdict_first
 from rig.session import Rig, references_of, snapshots_of
@@ -220,6 +221,7 @@ def measure_part(
     *,
     stop: Callable[[], bool] = lambda: False,
     progress: Progress = lambda done, total, what: None,
+    computing: Callable[[], AbstractContextManager[Computing]] = lambda: nullcontext(unseen),
     preview: Callable[[Judgement], None] | None = None,
 ) -> Verdict:
     """Measure the part that lies under the dome now.
@@ -229,12 +231,14 @@ def measure_part(
     say : told which step begins
     stop : asked after each picture and between the steps of the computation; True interrupts
     progress : told each picture
+    computing : opened while the surface is computed; what it gives is told each step, and where
+        that raises `Stopped` the best surface so far is kept, without a verdict
     preview : told what a quick look makes of the part, before the method asked for has ended
 
     Raises
     ------
     KeyboardInterrupt
-        at Ctrl-C; what was captured can be resumed
+        at Ctrl-C; what was captured can be resumed, and a surface that was there is kept
     DeviceError, DataError, ReconstructError
         saying which step failed; what was written before it is kept
     """
@@ -291,9 +295,18 @@ def measure_part(
         if looked is not None:
             preview(looked)
     with contextlib.ExitStack() as stack:
-        with timer.step("reconstruct"):
-            say(f"{part}: reconstructing")
-            surface, claimed = stack.enter_context(reconstruction(request, heard))
+        say(f"{part}: reconstructing")
+        with timer.step("reconstruct"), computing() as told:
+
+            def step(stage: str, share: float) -> None:
+                if stop():
+                    raise KeyboardInterrupt
+                told(stage, share)
+
+            surface, claimed = stack.enter_context(reconstruction(request, heard, step))
+        if surface.summary.get("stopped"):
+            say(f"{part}: stopped; the best surface until then is {claimed.publish()}")
+            raise KeyboardInterrupt
         with timer.step("judge"), _kept(claimed):
             found = _judged(surface, claimed.work, job, workspace)
         verdict = Verdict(

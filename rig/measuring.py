@@ -18,6 +18,7 @@ from intake.errors import InputError, MissingError
 from intake.files import read_text
 from rig import capturing
 from rig.capturing import configuration, planned
+from rig.computing import computing_shown
 from rig.config import Config
 from rig.doctor import check_calibration
 from rig.exits import DEVICE, GOOD, UsageError, exit_code, failure
@@ -229,7 +230,15 @@ class _Session:
                 flush=True,
             )
 
-        verdict = measure_part(rig, self.workspace, part, self.job, self._progress, preview=looked)
+        verdict = measure_part(
+            rig,
+            self.workspace,
+            part,
+            self.job,
+            self._progress,
+            computing=computing_shown,
+            preview=looked,
+        )
         if self.order.json:
             print(json.dumps(verdict.to_json()), flush=True)
         else:
@@ -251,8 +260,7 @@ class _Session:
         return code
 
     def _progress(self, line: str) -> None:
-        if sys.stderr.isatty():
-            print(line, file=sys.stderr, flush=True)
+        print(line, file=sys.stderr, flush=True)
 
 
 def lay_part(config: Config, part: str, seed: int, leds: Sequence[int], *, again: bool) -> bool:

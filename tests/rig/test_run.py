@@ -7,7 +7,9 @@ import io
 import json
 import os
 import shutil
+import signal
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,9 @@ from calib.light_files import write_lights
 from capture.reading import Recording
 from capture.verify import verify
 from capture.world import Scene
-from reconstruct.export.results import is_result
-from rig import measuring, session
+from reconstruct.errors import Stopped
+from reconstruct.export.results import is_result, read_results
+from rig import measuring, reconstructing, session
 from rig.cli import app
 from rig.config import TEMPLATE, Config
 from rig.simulate import scene_of, virtual_rig
@@ -304,3 +307,27 @@ def test_simulate_brings_its_own_calibration_and_keeps_the_truth(bench):
     assert done.exit_code == 0, done.output
     assert "normals, mean error" in done.output
     assert not (bench / "calibration" / "lights.json").exists(), "a real rig's must not be made up"
+
+
+def test_ctrl_c_keeps_the_best_surface_without_a_verdict(bench, monkeypatch):
+    compute = reconstructing.reconstruct
+
+    def interrupted(name, stack, camera, lights, options):
+        options.progress("level 1/2", 0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Stopped):
+            options.progress("level 2/2", 0.6)
+        surface = compute(name, stack, camera, lights, options)
+        return replace(surface, summary={**surface.summary, "stopped": True})
+
+    monkeypatch.setattr(reconstructing, "reconstruct", interrupted)
+    names = bench / "names.txt"
+    names.write_text("field-1\nfield-2\n", encoding="utf-8")
+    result = run(bench, "--watch", "--names", names, "--tolerance", "5", "--json")
+    assert result.exit_code == 130
+    assert result.stdout == "", "what was stopped has no verdict"
+    (kept,) = bench.glob("parts/*/*/results/*")
+    assert str(kept) in result.stderr
+    assert read_results(kept).summary["stopped"]
+    assert not (kept / "verdict.json").exists()
+    assert list(kept.parent.glob(".*")) == []

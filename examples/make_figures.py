@@ -23,7 +23,7 @@ from reconstruct.export.results import read_results
 from reconstruct.metrology.accuracy import Truth
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
-PART = "stamped-3"
+PART = "block-1"
 SIDE = 256  # px of a panel
 LARGEST_ERROR_MM = 0.1  # end of the error's colours
 

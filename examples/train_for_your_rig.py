@@ -4,7 +4,7 @@
 
 The last number is the minutes to train; the shipped weights took hours, so a few minutes only
 show the way. The pictures to try the weights on are those of a part of the workspace
-(``rig demo`` makes one with the part stamped-3). Started again, training goes on where it was.
+(``rig demo`` makes one with the part block-1). Started again, training goes on where it was.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def rig(*arguments: object) -> None:
     subprocess.run([sys.executable, "-m", "rig.cli", *typed], check=True)
 
 
-def main(workspace: Path, out: Path, minutes: float, part: str = "stamped-3") -> None:
+def main(workspace: Path, out: Path, minutes: float, part: str = "block-1") -> None:
     out.mkdir(parents=True, exist_ok=True)
     config, weights = out / "train.yaml", out / "mine.safetensors"
     config.write_text(CONFIG.format(minutes=minutes), encoding="utf-8")

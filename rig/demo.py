@@ -29,7 +29,7 @@ from rig.calibration_scene import REFLECTANCE
 from rig.computing import computing_shown
 from rig.config import TEMPLATE, Config, parse_config
 from rig.exits import GOOD, UsageError
-from rig.figures import accuracy_table, table
+from rig.figures import accuracy_table, levels_table, table
 from rig.measure_part import Job, Verdict, measure_part
 from rig.session import open_rig
 from rig.simulate import dome, scene_of, virtual_camera
@@ -39,6 +39,7 @@ BALL_MM = 25.4  # diameter
 BOARD, SQUARE_MM, VIEWS = "13x9", 8.0, 12
 EXPOSURE_MS = 16.0
 BORDER_PX = 8
+PART = "block-1"  # milled, on the stage, with a pocket, a bore and a boss
 
 Say = Callable[[str], None]
 
@@ -57,7 +58,7 @@ class Demo:
 
     folder: Path
     seed: int = 0
-    part: str = "stamped-3"
+    part: str = PART
     poses: int = 4
     say: Say = print
     seconds: dict[str, float] = field(default_factory=dict)
@@ -137,7 +138,9 @@ class Demo:
             job = Job(plan=plan, truth=truth)
             verdict = measure_part(rig, workspace, self.part, job, computing=computing_shown)
         steps = ", ".join(f"{step} {value:.0f} s" for step, value in verdict.seconds.items())
-        self.say(f"{verdict.figures['measured_percent']:.1f} % of the picture measured ({steps})")
+        self.say(f"{verdict.figures['measured_percent']:.1f} % of the part measured ({steps})")
+        if levels := read_results(verdict.result).summary.get("pieces"):
+            self.say(levels_table(levels))
         return verdict
 
     def _compare(self, workspace: Workspace, config: Config, verdict: Verdict) -> None:

@@ -425,9 +425,10 @@ def _deviation(values: HeightGrid, reference: str, tolerance: Tolerance) -> dict
 
 
 def figures_of(surface: Surface) -> dict[str, float]:
-    """How much of a surface is measured, its heights in mm and how sure they are."""
+    """How much of the part is measured, its heights in mm and how sure they are."""
     mask = surface.mask
-    figures = {"measured_percent": 100 * float(mask.mean())}
+    part = (surface.flags & int(Flag.OUTSIDE)) == 0
+    figures = {"measured_percent": 100 * float(mask.sum() / max(part.sum(), 1))}
     if mask.any():
         figures["mean_height_mm"] = float(surface.height_mm[mask].mean())
         figures["height_range_mm"] = float(np.ptp(surface.height_mm[mask]))

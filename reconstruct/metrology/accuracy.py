@@ -26,10 +26,12 @@ class Truth:
     ----------
     position : (H, W, 3) mm, world frame, NaN where there is no surface
     normal : (H, W, 3) unit vectors, or None
+    mask : (H, W) bool, the part where the truth holds the stage too, or None
     """
 
     position: NDArray[np.float64]
     normal: NDArray[np.float64] | None
+    mask: NDArray[np.bool_] | None = None
 
     @staticmethod
     def read(path: Path) -> Truth:
@@ -55,7 +57,10 @@ class Truth:
                 raise ReconstructError(f"{path}: 'position' holds {FARTHEST_MM:g} mm and more")
             if normal is not None and np.any(np.abs(normal) > 1.1):
                 raise ReconstructError(f"{path}: 'normal' holds vectors longer than 1")
-        return Truth(position, normal)
+        mask = np.asarray(data["mask"]) if "mask" in data else None
+        if mask is not None and mask.shape != position.shape[:2]:
+            raise ReconstructError(f"{path}: 'mask' is {mask.shape}, not {position.shape[:2]}")
+        return Truth(position, normal, None if mask is None else mask > 0)
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,8 @@ class Accuracy:
     offset_mm : mean error of height (what `mean_removed` took away)
     form_rmse_mm, texture_rmse_mm : of the error with its mean removed, split at `cutoff_mm`;
         None if no cut-off was asked for
-    within_one_sigma : share of errors (mean removed) within the stated uncertainty, or None
+    within_one_sigma : share of errors within the stated uncertainty, or None; mean removed, of a
+        part on the stage absolute
     sigma_median_mm : median of the stated uncertainty, or None
     border_px : pixels left out along the image's edges
     """
@@ -141,6 +147,8 @@ def evaluate(
     if mask is not None:
         inside &= mask
     true_z = truth.position[..., 2]
+    if truth.mask is not None:
+        inside &= truth.mask
     there = np.isfinite(true_z) & inside
     valid = there & surface.mask
     count = int(np.count_nonzero(valid))
@@ -161,7 +169,9 @@ def evaluate(
     known = np.isfinite(sigma) & (sigma > 0)
     within = None
     if known.any():
-        within = float(np.mean(np.abs(centred[valid][known]) <= sigma[known]))
+        # The heights of a part on the stage are absolute, and so is their uncertainty.
+        claimed = error if "pieces" in surface.summary else centred
+        within = float(np.mean(np.abs(claimed[valid][known]) <= sigma[known]))
     return Accuracy(
         pixels=count,
         coverage=count / int(np.count_nonzero(there)),

@@ -16,9 +16,21 @@ def register(app: typer.Typer) -> None:
         workspace: Annotated[
             Path, typer.Option(help="New folder for what the demonstration makes.")
         ] = Path("rig-demo"),
+        part: Annotated[
+            str,
+            typer.Option(
+                help="block-1, flange-3, bracket-0 … on the stage; stamped-3, coin-7, turned-2 … "
+                "that fill the picture."
+            ),
+        ] = "block-1",
         seed: options.Seed = 0,
     ) -> None:
-        """Calibrate a virtual dome of 96 LEDs, measure a part, and compare with the truth."""
-        from rig.demo import Demo
+        """Calibrate a virtual dome of 96 LEDs, measure a part, and compare with the truth.
 
-        raise typer.Exit(Demo(workspace, seed=seed, say=typer.echo).run())
+        The part is a machined block on a dark stage: nobody tells where it lies and how high.
+        """
+        from rig.demo import Demo
+        from rig.workspace import check_part_name
+
+        check_part_name(part)
+        raise typer.Exit(Demo(workspace, seed=seed, part=part, say=typer.echo).run())

@@ -21,6 +21,7 @@ import numpy as np
 from capture.reading import Recording
 from reconstruct.export.results import read_results
 from reconstruct.metrology.accuracy import Truth
+from reconstruct.surface import Flag
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 PART = "block-1"
@@ -36,9 +37,23 @@ def panel(image: np.ndarray) -> np.ndarray:
 
 
 def mapped(values: np.ndarray, low: float, high: float, colours: int) -> np.ndarray:
-    """Values as an RGB picture in 0 … 1."""
+    """Values as an RGB picture in 0 … 1; white where there are none."""
     scaled = np.clip((np.nan_to_num(values) - low) / (high - low), 0, 1)
-    return cv2.applyColorMap(np.rint(255 * scaled).astype(np.uint8), colours)[..., ::-1] / 255
+    picture = cv2.applyColorMap(np.rint(255 * scaled).astype(np.uint8), colours)[..., ::-1] / 255
+    return np.where(np.isnan(values)[..., None], 1.0, picture)
+
+
+def about(mask: np.ndarray, margin: float = 0.18) -> tuple[slice, slice]:
+    """A square window about the part, with room for its shadow."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    side = round((1 + 2 * margin) * max(np.ptp(rows), np.ptp(columns)))
+    side = min(side, *mask.shape)
+
+    def window(used: np.ndarray, size: int) -> slice:
+        first = int(np.clip((used[0] + used[-1] - side) // 2, 0, size - side))
+        return slice(first, first + side)
+
+    return window(rows, mask.shape[0]), window(columns, mask.shape[1])
 
 
 def signed(values: np.ndarray, largest: float) -> np.ndarray:
@@ -68,8 +83,9 @@ def chain(run: Path, truth: Path, out: Path) -> None:
     """Three captured pictures, then normals, height and the true error of height."""
     recording = Recording.open(run)
     surface = read_results(run / "results" / "01")
+    part = about((surface.flags & int(Flag.OUTSIDE)) == 0)
     leds = (8, 40, 90)
-    pictures = [recording.linear(led).radiance for led in leds]
+    pictures = [recording.linear(led).radiance[part] for led in leds]
     white = max(float(np.quantile(picture, 0.998)) for picture in pictures)
     lit = [
         captioned(
@@ -77,14 +93,14 @@ def chain(run: Path, truth: Path, out: Path) -> None:
         )
         for led, picture in zip(leds, pictures, strict=True)
     ]
-    error = surface.height_mm - Truth.read(truth).position[..., 2]
-    error -= np.nanmean(error)
-    low, high = np.nanmin(surface.height_mm), np.nanmax(surface.height_mm)
+    height, normals = surface.height_mm[part], surface.normals[part]
+    error = height - Truth.read(truth).position[part][..., 2]
+    low, high = np.nanmin(height), np.nanmax(height)
     ramp = np.linspace(0, 1, 64)[None]
     results = [
-        captioned(surface.normals * 0.5 + 0.5, "normals"),
+        captioned(np.where(np.isnan(normals), 1.0, normals * 0.5 + 0.5), "normals"),
         captioned(
-            mapped(surface.height_mm, low, high, cv2.COLORMAP_VIRIDIS),
+            mapped(height, low, high, cv2.COLORMAP_VIRIDIS),
             f"height, {low:.1f} to {high:.1f} mm",
             mapped(ramp, 0, 1, cv2.COLORMAP_VIRIDIS),
         ),

@@ -1,7 +1,8 @@
 """What every camera does, over every backend that is here.
 
 A camera of your own: ``RIG_TEST_CAMERA=path.cti#serial`` (or ``path.cti:serial``), with
-``RIG_TEST_PIXEL_FORMAT`` if it has no Mono8.
+``RIG_TEST_PIXEL_FORMAT`` if it has no Mono8. TLSimu comes with genicam 1.5.0; viky with genicam
+1.6.0, whose ``viky.cti`` may also lie in a folder that ``RIG_TEST_PRODUCERS`` names.
 """
 
 from __future__ import annotations
@@ -37,10 +38,12 @@ class Grey:
 
 def producer(name: str) -> str:
     genicam = pytest.importorskip("genicam")
-    path = Path(genicam.__file__).parent / name
-    if not path.is_file():
-        pytest.skip(f"{name} is not installed")
-    return str(path)
+    folders = [Path(genicam.__file__).parent]
+    folders += map(Path, filter(None, os.environ.get("RIG_TEST_PRODUCERS", "").split(os.pathsep)))
+    found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    if found is None:
+        pytest.skip(f"{name} is not here: a folder in RIG_TEST_PRODUCERS may hold it")
+    return str(found)
 
 
 BACKENDS = ["virtual", "producer", "producer-older", "TLSimu", "viky", "own"]

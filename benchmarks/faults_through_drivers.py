@@ -3,7 +3,7 @@
 Run: python benchmarks/faults_through_drivers.py [board-clocked software camera-clocked]
 
 Prints one line a kind: how its runs ended, and how many pictures of another LED were recorded as
-good, which must be none.
+good, which must be none; below it each run that ended otherwise than good, in the user's words.
 """
 
 from __future__ import annotations
@@ -41,15 +41,18 @@ def main(modes: list[str]) -> int:
                 reference = captured(process, folder / f"{mode}-reference", mode).folder
                 for kind in KINDS:
                     ways: Counter[str] = Counter()
-                    wrong = 0
+                    wrong, words = 0, list[str]()
                     for position in range(LEDS):
                         run = folder / f"{mode}-{kind}-{position}"
                         done = captured(process, run, mode, [f"{kind}@{position}"], reference)
                         ways[ended(done)] += 1
                         wrong += len(done.wrongly_good())
+                        if ended(done) not in ("retried", "unharmed"):
+                            words.append(f"    @{position}: {done.words()}")
                     worst += wrong + ways["several lines"]
                     said = ", ".join(f"{n} {way}" for way, n in sorted(ways.items()))
-                    print(f"{mode:<14} {kind:<16} {said}; {wrong} wrongly good", flush=True)
+                    print(f"{mode:<14} {kind:<16} {said}; {wrong} wrongly good")
+                    print("\n".join(words), end="\n" if words else "", flush=True)
     return int(worst > 0)
 
 

@@ -13,14 +13,15 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "gentl"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "virtual_rigs"))
 
-from outcomes import Outcome, captured
-from rig_process import rig_process
+from outcomes import Outcome
+from rig_process import captured, rig_process
 
 from capture.fault_names import KINDS
 
 LEDS = 24
+PATIENCE_S = 2.0  # the rig's clock is virtual, the drivers' time limits are the host's
 
 
 def ended(done: Outcome) -> str:
@@ -38,13 +39,22 @@ def main(modes: list[str]) -> int:
         folder = Path(name)
         for mode in modes:
             with rig_process(folder, LEDS) as process:
-                reference = captured(process, folder / f"{mode}-reference", mode).folder
+                first = captured(process, folder / f"{mode}-reference", mode, timeout_s=PATIENCE_S)
+                if first.error is not None:
+                    sys.exit(f"{mode}: no reference: {first.words()}")
                 for kind in KINDS:
                     ways: Counter[str] = Counter()
                     wrong, words = 0, list[str]()
                     for position in range(LEDS):
                         run = folder / f"{mode}-{kind}-{position}"
-                        done = captured(process, run, mode, [f"{kind}@{position}"], reference)
+                        done = captured(
+                            process,
+                            run,
+                            mode,
+                            [f"{kind}@{position}"],
+                            first.folder,
+                            timeout_s=PATIENCE_S,
+                        )
                         ways[ended(done)] += 1
                         wrong += len(done.wrongly_good())
                         if ended(done) not in ("retried", "unharmed"):

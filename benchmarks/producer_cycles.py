@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "gentl"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "virtual_rigs"))
 
 from rig_process import rig_process
 

@@ -66,8 +66,8 @@ class Faults:
         stale_frames : exposures whose frame carries the pixels of the one before
         slow_readouts : exposure number -> µs for which the sensor stays busy: triggers that come
             then are ignored
-    Camera behind the producer of `capture.gentl`, once
-        lost_packets : exposures of whose frame only the first half arrives: an incomplete buffer
+        lost_packets : exposures of whose frame only the first half arrives: an incomplete buffer,
+            which no driver hands on
         camera_restarts : the camera loses power at the end of these exposures
     Camera, always
         camera_drift_ppm : of its clock against the world's, on top of what its make has

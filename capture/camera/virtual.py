@@ -17,13 +17,14 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
-from urllib.parse import parse_qsl
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capture import world as worlds
 from capture.camera.base import CameraIdentity, CameraSettings, CameraState, Frame
 from capture.camera.sensor import Sensor, expose
+from capture.camera.timing import Timing, options_of
 from capture.errors import DeviceError, DeviceTimeout
 from capture.world import World
 
@@ -38,6 +39,7 @@ BITS = {
     "Mono16": 16,
 }
 
+BOOT_US = 300_000  # of a camera that restarts
 _STEADY = 0.9  # share of its window for which a light must shine to count as steady
 
 # A take: exposure in µs, the LEDs that shone in the window, and whether all shone through it.
@@ -69,24 +71,11 @@ def replay(address: str, takes: Iterable[tuple[int, float, float]]) -> None:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """How the virtual camera behaves in time; every field can be set in its address."""
-
-    software_latency_us: int = 56
-    line_latency_us: int = 8
-    readout_us: int = 1500
-    buffers: int = 64
-    clock_offset_us: int = 5_000_000
-    clock_drift_ppm: float = 12.0
-    exposure_min_us: float = 20.0
-    exposure_max_us: float = 10_000_000.0
-
-
-@dataclass(frozen=True)
 class _Exposure:
     """A window that was, or is being, integrated."""
 
     frame_id: int
+    number: int  # since the world was made
     start_us: int
     end_us: int
     ready_us: int
@@ -113,7 +102,7 @@ class VirtualCamera:
     ) -> None:
         name, _, query = address.partition("?")
         self.address = address
-        self.sensor, self.timing = _options(query, sensor or Sensor(), timing or Timing())
+        self.sensor, self.timing = options_of(query, sensor or Sensor(), timing or Timing())
         self.identity = CameraIdentity(
             vendor="rig",
             model="Virtual camera",
@@ -130,6 +119,9 @@ class VirtualCamera:
         self._busy_until_us = -1
         self._free_since_us: int | None = None  # running freely since then
         self._free_count = 0
+        self._last: NDArray[np.uint16] | None = None  # pixels of the frame before
+        self._incomplete = 0  # frames of which a part was lost on the way, since the last one asked
+        self._lost = False  # it has lost power since it was armed
 
     def __enter__(self) -> VirtualCamera:
         self.open()
@@ -171,6 +163,7 @@ class VirtualCamera:
                 )
             width, height = w, h
         self._settings = replace(settings, exposure_us=self._clamped(settings.exposure_us))
+        self._last = None
         taken = self._settings
         nodes: dict[str, Any] = {
             "DeviceVendorName": self.identity.vendor,
@@ -219,6 +212,9 @@ class VirtualCamera:
 
     def arm(self) -> None:
         world = self._opened()
+        if self._lost:
+            world.wait(lambda: False, BOOT_US)  # until it is back; it is then set as it was
+            self._lost = False
         with world.lock:
             now_us = world.settle()
             if self._armed:
@@ -242,6 +238,7 @@ class VirtualCamera:
 
     def trigger(self) -> None:
         world = self._opened()
+        self._check_power()
         if not self._armed or self._settings.trigger != "software":
             raise DeviceError(
                 f"camera {self.address} takes no software trigger now: "
@@ -254,16 +251,25 @@ class VirtualCamera:
 
     def next_frame(self, timeout_s: float) -> Frame:
         world = self._opened()
+        self._check_power()
         if not self._armed:
             raise DeviceError(f"camera {self.address} is not armed: no frame can come")
-        if not world.wait(lambda: bool(self._queue), timeout_s * 1e6):
+        self._incomplete = 0
+        came = world.wait(lambda: bool(self._queue) or self._lost, timeout_s * 1e6)
+        self._check_power()
+        if not came:
+            what = f"{self._incomplete} incomplete and no whole" if self._incomplete else "no"
             raise DeviceTimeout(
-                f"no frame came from camera {self.address} within {timeout_s:g} s: "
-                "check its trigger"
+                f"{what} frame came from camera {self.address} within {timeout_s:g} s: "
+                f"check its {'network link' if self._incomplete else 'trigger'}"
             )
         with world.lock:
             exposure = self._queue.popleft()
         return self._read_out(world, exposure)
+
+    def _check_power(self) -> None:
+        if self._lost:
+            raise DeviceError(f"camera {self.address} was lost: it has restarted")
 
     def due_us(self) -> int | None:
         """When it begins its next exposure of itself."""
@@ -311,14 +317,16 @@ class VirtualCamera:
         if start_us < self._busy_until_us:
             return
         end_us = start_us + round(settings.exposure_us)
-        self._busy_until_us = max(end_us, start_us + self.timing.readout_us)
-        frame_id, self._next_id = self._next_id, self._next_id + 1
         number, self._history.exposures = self._history.exposures, self._history.exposures + 1
+        self._busy_until_us = max(end_us, start_us + self.timing.readout_us)
+        self._busy_until_us += world.faults.slow_readouts.get(number, 0)
+        frame_id, self._next_id = self._next_id, self._next_id + 1
         world.pulse_exposure_active(start_us)
         kept = len(self._queue) + len(self._under_way)
         if kept < self.timing.buffers and number not in world.faults.lost_frames:
             exposure = _Exposure(
                 frame_id,
+                number,
                 start_us,
                 end_us,
                 end_us + self.timing.readout_us,
@@ -330,25 +338,39 @@ class VirtualCamera:
 
     def _deliver(self, exposure: _Exposure) -> None:
         """It is read out; an exposure from before the camera was armed again is not wanted."""
-        if exposure in self._under_way:
-            self._under_way.remove(exposure)
+        if exposure not in self._under_way:
+            return
+        self._under_way.remove(exposure)
+        faults = self._opened().faults
+        if exposure.number in faults.camera_restarts:
+            self._armed, self._lost, self._free_since_us = False, True, None
+            self._under_way.clear()
+            self._queue.clear()
+        elif exposure.number in faults.lost_packets:
+            self._incomplete += 1
+        else:
             self._queue.append(exposure)
 
     def _read_out(self, world: World, exposure: _Exposure) -> Frame:
         settings = self._settings
         bits = BITS[settings.pixel_format]
-        pixels = expose(
-            world.electrons(exposure.start_us, exposure.end_us),
-            exposure.exposure_us,
-            exposure.gain_db,
-            bits,
-            self.sensor,
-            self._rng(world, exposure),
-        )
-        if settings.roi is not None:
-            x, y, w, h = settings.roi
-            pixels = np.ascontiguousarray(pixels[y : y + h, x : x + w])
-        device_us = exposure.start_us * (1 + self.timing.clock_drift_ppm * 1e-6)
+        if exposure.number in world.faults.stale_frames and self._last is not None:
+            pixels = self._last.copy()
+        else:
+            pixels = expose(
+                world.electrons(exposure.start_us, exposure.end_us),
+                exposure.exposure_us,
+                exposure.gain_db,
+                bits,
+                self.sensor,
+                self._rng(world, exposure),
+            )
+            if settings.roi is not None:
+                x, y, w, h = settings.roi
+                pixels = np.ascontiguousarray(pixels[y : y + h, x : x + w])
+        self._last = pixels
+        drift_ppm = self.timing.clock_drift_ppm + world.faults.camera_drift_ppm
+        device_us = exposure.start_us * (1 + drift_ppm * 1e-6)
         return Frame(
             pixels=pixels,
             frame_id=exposure.frame_id,
@@ -369,28 +391,3 @@ class VirtualCamera:
         self._history.taken[take] += 1
         entropy = (world.seed, occurrence, window_us, int(steady), *take[1])
         return np.random.Generator(np.random.SFC64(np.random.SeedSequence(entropy)))
-
-
-def _options(query: str, sensor: Sensor, timing: Timing) -> tuple[Sensor, Timing]:
-    """Apply the query of an address to the constants."""
-    for key, text in parse_qsl(query):
-        owner = next(
-            (part for part in (sensor, timing) if key in {f.name for f in fields(part)}), None
-        )
-        if owner is None:
-            known = [f.name for part in (sensor, timing) for f in fields(part)]
-            raise DeviceError(
-                f"the virtual camera has no option '{key}': use one of {', '.join(known)}"
-            )
-        kind = type(getattr(owner, key))
-        try:
-            value = kind(text)
-        except ValueError:
-            raise DeviceError(
-                f"option {key}={text} of the virtual camera is not a number"
-            ) from None
-        if isinstance(owner, Sensor):
-            sensor = replace(owner, **{key: value})
-        else:
-            timing = replace(owner, **{key: value})
-    return sensor, timing

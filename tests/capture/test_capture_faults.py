@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import virtual_rig
-from virtual_rig import LEDS, MODES, SHOTS, Outcome, capture
+from in_process import EXPOSURE_US, LEDS, MODES, SHOTS, capture
+from outcomes import Outcome, bump
 
 from capture.faults import Faults, SerialFault
 
@@ -175,6 +175,6 @@ def test_a_camera_that_sees_no_light_at_all_is_one_message(tmp_path: Path) -> No
 
 
 def test_the_tests_look_at_a_well_exposed_scene() -> None:
-    scene = virtual_rig.BrightBump(virtual_rig.SHAPE, LEDS, seed=3)
+    scene = bump(LEDS)
     for led in range(1, LEDS + 1):
-        assert 0.1 < scene.irradiance(led).mean() * virtual_rig.EXPOSURE_US / 12_000 < 0.8
+        assert 0.1 < scene.irradiance(led).mean() * EXPOSURE_US / 12_000 < 0.8

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from virtual_rig import MODES, PLAN, SHOTS, capture
+from in_process import MODES, PLAN, SHOTS, capture
 
 from capture import recording
 from capture.errors import DataError, PlanError
@@ -112,7 +112,7 @@ CHILD = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from virtual_rig import PLAN, capture
+from in_process import PLAN, capture
 from dataclasses import replace
 def slowly(done, total, what):
     print(done, flush=True)
@@ -125,7 +125,7 @@ capture(Path(sys.argv[2]), sys.argv[3], progress=slowly)
     "count", [1, 7, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 4, 5, 9, 11, 12))]
 )
 def test_a_killed_run_resumes_to_the_same_bits(mode: str, count: int, tmp_path: Path) -> None:
-    here = str(Path(__file__).parent)
+    here = str(Path(__file__).parents[1] / "virtual_rigs")
     arguments = [sys.executable, "-c", CHILD, here, str(tmp_path / "run"), mode]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from virtual_rig import MODES, PLAN, SHOTS, capture
+from in_process import MODES, PLAN, SHOTS, capture
 
 from capture.faults import Faults
 from capture.journal import JOURNAL, read_journal, sha256

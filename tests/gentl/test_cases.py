@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from outcomes import captured
-from rig_process import RigProcess, rig_process
+from outcomes import Outcome, bump
+from rig_process import RigProcess, captured, rig_process
 
 from capture.camera import open_camera
 from capture.camera.base import Camera, CameraSettings, Frame
 from capture.errors import DeviceError
+from capture.reading import Recording
 from rig.session import open_rig
 
 
@@ -44,15 +45,11 @@ def test_an_exposure_that_applies_one_frame_later(tmp_path: Path) -> None:
         with open_rig(config, timeout_s=0.4) as rig:
             summary = rig.capture(tmp_path / "run", bracket)
         assert summary.finished
-        from outcomes import Outcome
-
-        from capture.reading import Recording
-
         recording = Recording.open(summary.folder)
         told = [entry.data["exposure_us"] for entry in recording.entries]
         assert sorted(set(told)) == [250.0, 500.0, 1000.0]
         assert len(told) == len(bracket.shots())
-        assert Outcome(summary, None, summary.folder, process.leds).wrongly_good() == []
+        assert Outcome(summary, None, summary.folder, bump(process.leds)).wrongly_good() == []
 
 
 def test_a_trigger_source_that_resets_when_another_feature_is_set(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Faults of timing and links, through the unmodified drivers: harvesters, genicam and pyserial.
+"""Faults of timing and links by name, on both virtual rigs: the one in the program's own process
+(`--simulate`) and the one behind the unmodified drivers harvesters, genicam and pyserial.
 
 No picture of another LED is ever recorded as good; each fault ends in a retry or in one sentence.
 `benchmarks/faults_through_drivers.py` runs every kind at every position of 24 LEDs.
@@ -6,41 +7,57 @@ No picture of another LED is ever recorded as good; each fault ends in a retry o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import in_process
 import pytest
-from outcomes import captured
-from rig_process import RigProcess, rig_process
+from outcomes import Outcome
+from rig_process import captured, rig_process
 
 from capture.errors import PlanError
 from capture.fault_names import KINDS, fault_named
 from capture.faults import NONE, Faults
 
 SENTENCE = {"clock-drift": "the clocks do not run alike"}  # what lasts cannot be retried away
-UNHARMED = {  # nothing for the capture to notice: the sensor is busy when the second edge comes
-    "board-clocked": {"doubled-edge", "bouncing-edge"},
-}
+UNHARMED = {"doubled-edge", "bouncing-edge"}  # the sensor is busy when the second edge comes
+
+Capture = Callable[[Path, str, list[str], Path | None], Outcome]
 
 
-@pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RigProcess]:
+def _in_process(folder: Path, mode: str, names: list[str], reference: Path | None) -> Outcome:
+    faults = Faults(unplugged_us=20_000)
+    for name in names:
+        faults = fault_named(name, base=faults)
+    return in_process.capture(folder, mode, faults, reference)
+
+
+@pytest.fixture(scope="module", params=["in process", "through drivers"])
+def take(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Capture]:
+    """Takes all LEDs of a virtual rig into a folder, with these faults, against a reference."""
+    if request.param == "in process":
+        yield _in_process
+        return
     with rig_process(tmp_path_factory.mktemp("rig")) as process:
-        yield process
+        yield lambda folder, mode, names, reference: captured(
+            process, folder, mode, names, reference
+        )
 
 
 @pytest.fixture(scope="module")
-def earlier(rig: RigProcess, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def earlier(take: Capture, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An undisturbed recording of the same rig."""
-    done = captured(rig, tmp_path_factory.mktemp("earlier") / "run", "board-clocked")
+    done = take(tmp_path_factory.mktemp("earlier") / "run", "board-clocked", [], None)
     assert done.summary is not None
     assert done.summary.finished
     return done.folder
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_board_clocked(kind: str, rig: RigProcess, earlier: Path, tmp_path: Path) -> None:
-    done = captured(rig, tmp_path / "run", "board-clocked", [f"{kind}@3"], earlier)
+def test_board_clocked(kind: str, take: Capture, earlier: Path, tmp_path: Path) -> None:
+    done = take(tmp_path / "run", "board-clocked", [f"{kind}@3"], earlier)
     assert done.wrongly_good() == []
     if kind in SENTENCE:
         assert done.error is not None
@@ -51,23 +68,23 @@ def test_board_clocked(kind: str, rig: RigProcess, earlier: Path, tmp_path: Path
     assert done.error is None, done.error
     assert done.summary is not None
     assert done.summary.verdicts == {"good": 12}
-    assert (done.summary.retries == 0) == (kind in UNHARMED["board-clocked"])
+    assert (done.summary.retries == 0) == (kind in UNHARMED)
 
 
 @pytest.mark.parametrize("kind", ["stale-picture", "camera-restart", "left-on", "lost-packet"])
-def test_software(kind: str, rig: RigProcess, earlier: Path, tmp_path: Path) -> None:
-    done = captured(rig, tmp_path / "run", "software", [f"{kind}@5"], earlier)
+def test_software(kind: str, take: Capture, earlier: Path, tmp_path: Path) -> None:
+    done = take(tmp_path / "run", "software", [f"{kind}@5"], earlier)
     assert done.wrongly_good() == []
-    assert done.summary is not None
+    assert done.summary is not None, done.error
     assert done.summary.verdicts == {"good": 12}
     assert done.summary.retries > 0
 
 
 @pytest.mark.parametrize("kind", ["lost-edge", "doubled-edge"])
-def test_camera_clocked(kind: str, rig: RigProcess, earlier: Path, tmp_path: Path) -> None:
-    done = captured(rig, tmp_path / "run", "camera-clocked", [f"{kind}@4"], earlier)
+def test_camera_clocked(kind: str, take: Capture, earlier: Path, tmp_path: Path) -> None:
+    done = take(tmp_path / "run", "camera-clocked", [f"{kind}@4"], earlier)
     assert done.wrongly_good() == []
-    assert done.summary is not None
+    assert done.summary is not None, done.error
     assert done.summary.verdicts == {"good": 12}
     assert done.summary.retries > 0
 

@@ -1,19 +1,36 @@
-"""What became of a capture through the real drivers, held against the truth."""
+"""What became of a capture on a virtual rig, held against the truth; and the scene they share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from rig_process import RigProcess, scene
 
+from capture.bump import Bump
 from capture.errors import CaptureError
 from capture.evidence import Reference
+from capture.journal import JOURNAL, entries_of, read_journal
 from capture.reading import Recording
 from capture.runner import Summary, recorded_reference
-from rig.session import open_rig
+from capture.world import Scene
+
+SHAPE = (48, 64)
+PART = 3
+GAIN = 8.0  # electrons per µs of the scene, so that 1 ms is well exposed
+
+
+class BrightBump(Bump):
+    """The bump under lights strong enough for short exposures."""
+
+    def _shade(self, led: int) -> np.ndarray:
+        return np.float32(GAIN) * super()._shade(led)
+
+
+def bump(leds: int, part: int = PART) -> BrightBump:
+    """What the camera of a small rig sees."""
+    return BrightBump(SHAPE, leds, seed=part)
 
 
 @dataclass
@@ -23,21 +40,24 @@ class Outcome:
     summary: Summary | None
     error: CaptureError | None
     folder: Path
-    leds: int
+    scene: Scene
+
+    def verdicts(self) -> dict[int, str]:
+        lines, _ = read_journal(self.folder / JOURNAL)
+        return {index: entry.verdict for index, entry in entries_of(lines).items()}
 
     def wrongly_good(self) -> list[str]:
         """Pictures recorded as good that do not show their LED alone: must be empty."""
         if not self.folder.exists():
             return []
-        recording = Recording.open(self.folder, unfinished=True)
-        world, wrong = scene(self.leds), []
+        recording, wrong = Recording.open(self.folder, unfinished=True), []
         for entry in recording.entries:
             if entry.verdict != "good":
                 continue
             time_us = float(entry.data["exposure_us"])
-            electrons = world.ambient() * time_us
+            electrons = self.scene.ambient() * time_us
             if entry.led:
-                electrons = electrons + world.irradiance(entry.led) * time_us
+                electrons = electrons + self.scene.irradiance(entry.led) * time_us
             expected = np.minimum(electrons / 12_000, 1) + 0.004
             seen = recording.counts(entry) / recording.full_scale
             if abs(seen - expected).mean() > 0.01 + 0.01 * expected.mean():
@@ -53,34 +73,19 @@ class Outcome:
         return f"{counts}, {self.summary.retries} retries"
 
 
-def captured(
-    process: RigProcess,
-    folder: Path,
-    mode: str,
-    faults: Sequence[str] = (),
-    reference: Path | None = None,
-    retries: int = 2,
-    rate_hz: float = 400.0,
-    timeout_s: float = 0.4,
-) -> Outcome:
-    """One capture of all LEDs through pyserial and harvesters, with faults from now on."""
-    process.ask(faults=[])
-    config = process.config(mode, retries, rate_hz)
-    plan = config.default_plan()
+def references_to(reference: Path | None) -> Any:
+    """How the LEDs look in an earlier recording, as `Rig.capture` wants it."""
 
-    def references(exposure_us: float) -> list[Reference]:
+    def at(exposure_us: float) -> list[Reference]:
         if reference is None:
             return []
         found = recorded_reference(Recording.open(reference), exposure_us)
         return [] if found is None else [found]
 
-    try:
-        with open_rig(config, timeout_s=timeout_s) as rig:
-            process.ask(faults=list(faults))
-            summary = rig.capture(folder, plan, references=references)
-        return Outcome(summary, None, summary.folder, process.leds)
-    except CaptureError as error:
-        part = folder.with_name(folder.name + ".part")
-        return Outcome(None, error, part if part.exists() else folder, process.leds)
-    finally:
-        process.ask(faults=[])
+    return at
+
+
+def left_by(folder: Path) -> Path:
+    """The recording that a capture into `folder` has left when it failed."""
+    part = folder.with_name(folder.name + ".part")
+    return part if part.exists() else folder

@@ -7,21 +7,22 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from outcomes import Outcome, bump, left_by, references_to
 
+from capture.errors import CaptureError
 from capture.gentl import wire
 from capture.gentl.build import PRODUCER, build_firmware, build_producer, c_compiler, cxx_compiler
 from capture.gentl.server import wait_for
 from rig.config import Config, parse_config
+from rig.session import open_rig
 
-SHAPE = (48, 64)
 EXPOSURE_MS = 1.0
-PART = 3
 _built: dict[str, Path] = {}
 
 
@@ -61,6 +62,32 @@ class RigProcess:
         )
 
 
+def captured(
+    process: RigProcess,
+    folder: Path,
+    mode: str,
+    faults: Sequence[str] = (),
+    reference: Path | None = None,
+    retries: int = 2,
+    rate_hz: float = 400.0,
+    timeout_s: float = 0.4,
+) -> Outcome:
+    """One capture of all LEDs through pyserial and harvesters, with faults from now on."""
+    process.ask(faults=[])
+    config, scene = process.config(mode, retries, rate_hz), bump(process.leds)
+    try:
+        with open_rig(config, timeout_s=timeout_s) as rig:
+            process.ask(faults=list(faults))
+            summary = rig.capture(
+                folder, config.default_plan(), references=references_to(reference)
+            )
+        return Outcome(summary, None, summary.folder, scene)
+    except CaptureError as error:
+        return Outcome(None, error, left_by(folder), scene)
+    finally:
+        process.ask(faults=[])
+
+
 @contextlib.contextmanager
 def rig_process(
     folder: Path, leds: int = 8, camera: str = "readout_us=200", clock: str = "stepped"
@@ -83,19 +110,6 @@ def rig_process(
                 process.kill()
 
 
-def scene(leds: int, part: int = PART) -> Any:
-    """What the camera sees: the bump under lights strong enough for 1 ms."""
-    import numpy as np
-
-    from capture.bump import Bump
-
-    class BrightBump(Bump):
-        def _shade(self, led: int) -> np.ndarray:
-            return np.float32(8.0) * super()._shade(led)
-
-    return BrightBump(SHAPE, leds, seed=part)
-
-
 def serve(socket: Path, leds: int, camera: str, clock: str, firmware: str) -> None:
     """Serve until standard input ends."""
     from dataclasses import replace
@@ -111,7 +125,7 @@ def serve(socket: Path, leds: int, camera: str, clock: str, firmware: str) -> No
     from capture.pace import SteppedClock
     from capture.world import WallClock, World
 
-    world = World(scene(leds), clock=SteppedClock() if clock == "stepped" else WallClock(), seed=1)
+    world = World(bump(leds), clock=SteppedClock() if clock == "stepped" else WallClock(), seed=1)
     model = BoardModel(led_count=leds)
     if clock == "stepped":
         board = VirtualBoard(world, replace(model, watchdog_us=2**50, max_on_ms=3_600_000))
@@ -129,7 +143,7 @@ def serve(socket: Path, leds: int, camera: str, clock: str, firmware: str) -> No
             for name in order["faults"]:
                 world.faults = fault_named(name, counts, world.faults)
         if "part" in order:
-            world.scene = scene(leds, order["part"])
+            world.scene = bump(leds, order["part"])
         log = world.log()
         return {
             "lit": [lit.led for lit in log if lit.off_us is None],

@@ -205,6 +205,19 @@ def clear_leftovers(folder: Path) -> None:
             shutil.rmtree(place, ignore_errors=True)
 
 
+def clear_dead(folder: Path) -> None:
+    """Remove claims of dead processes from a folder where nothing is claimed now.
+
+    The folder goes too if nothing else is in it.
+    """
+    if not any(folder.glob(f".*{PART}")):
+        return
+    with contextlib.suppress(FileNotFoundError), one_at_a_time(folder):
+        clear_leftovers(folder)
+    with contextlib.suppress(OSError):  # it holds something
+        folder.rmdir()
+
+
 def _owner_of(place: Path) -> Owner | None:
     try:
         return Owner(**json.loads((place / OWNER).read_text(encoding="utf-8")))

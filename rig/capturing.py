@@ -71,6 +71,7 @@ def run(order: Order) -> int:
     if order.dry_run:
         print(_described(plan, config, folder, order.exposures == "auto"))
         return GOOD
+    workspace.clear_dead(order.part)
     try:
         summary = _taken(order, workspace, config, text, folder, plan)
     except (KeyboardInterrupt, SystemExit):  # the second Ctrl-C, SIGTERM

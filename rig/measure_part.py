@@ -242,6 +242,7 @@ def measure_part(
     DeviceError, DataError, ReconstructError
         saying which step failed; what was written before it is kept
     """
+    workspace.clear_dead(part)
     folder = workspace.new_run(part)
     measured_at = datetime.now(UTC).isoformat(timespec="seconds")
     timer = _Timer()

@@ -35,12 +35,11 @@ from rig.datum import DATUMS, apply_datum
 from rig.exits import UsageError
 from rig.lights_of_pictures import read_lights_of
 from rig.plausible import AUTO, method_for, simple_camera
-from rig.workspace import EMPTY_STAGE, Workspace
+from rig.workspace import EMPTY_STAGE, RESULTS, Workspace
 
 Computing = Callable[[str, float], None]
 FLAT_CELLS = 24
 STARTS = ("auto", "halfvector", "flat", "dpps")
-RESULTS = "results"
 
 
 def unseen(stage: str, fraction: float) -> None:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from capture.claim import clear_dead
 from capture.errors import PlanError
 from capture.recording import is_resumable
 from rig.config import NAME
 from rig.exits import UsageError
 
 MAX_PART_NAME = 100
+RESULTS = "results"  # folder of a run's results
 EMPTY_STAGE = "empty-stage"  # the part's name in recordings of the stage alone
 PART_SUFFIX = ".part"  # a run that is not finished
 # Windows refuses these as file names, with any extension.
@@ -104,6 +106,11 @@ class Workspace:
             if not (folder / name).exists() and not (folder / (name + PART_SUFFIX)).exists():
                 return folder / name
         raise UsageError(f"{folder} already holds {len(names)} runs of this second")
+
+    def clear_dead(self, part: str) -> None:
+        """Remove what killed commands left of results of a part."""
+        for run in self._folders(part):
+            clear_dead(run / RESULTS)
 
     def runs(self, part: str) -> list[Path]:
         """Finished runs of a part, oldest first."""

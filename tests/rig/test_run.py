@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -331,3 +332,13 @@ def test_ctrl_c_keeps_the_best_surface_without_a_verdict(bench, monkeypatch):
     assert read_results(kept).summary["stopped"]
     assert not (kept / "verdict.json").exists()
     assert list(kept.parent.glob(".*")) == []
+
+
+def test_what_a_killed_run_left_is_cleared_by_the_next(bench):
+    """The killed one had its recording; the next one makes another, in another folder."""
+    dead = bench / "parts" / "field-1" / "20260101T000000Z" / "results" / ".01.part"
+    (dead / "work").mkdir(parents=True)
+    owner = {"pid": 2**22 - 3, "host": socket.gethostname(), "started": "1", "boot": "before"}
+    (dead / "owner.json").write_text(json.dumps(owner), encoding="utf-8")
+    assert run(bench, "--part", "field-1").exit_code == 0
+    assert not dead.parent.exists()

@@ -39,7 +39,10 @@ class CameraSettings:
 
 @dataclass(frozen=True)
 class CameraState:
-    """What the camera really took, read back; `nodes` is the whole readable node map."""
+    """What the camera really took, read back; `nodes` is the whole readable node map.
+
+    `exposure_limits_us` are the shortest and the longest exposure that it takes, if it says so.
+    """
 
     pixel_format: str
     width: int
@@ -50,6 +53,7 @@ class CameraState:
     trigger: Trigger
     nodes: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    exposure_limits_us: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

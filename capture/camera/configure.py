@@ -222,6 +222,17 @@ class Configurator(NodeAccess):
             )
         return taken_us
 
+    def exposure_limits_us(self) -> tuple[float, float] | None:
+        """The shortest and the longest exposure, µs; None if the camera does not tell."""
+        found = self.feature("exposure")
+        if found is None or found[0].kind == "enumeration":
+            return None
+        unit_us = self._exposure_unit_us(*found)
+        lowest, highest = (getattr(found[1], name, None) for name in ("min", "max"))
+        if lowest is None or highest is None or not 0 <= lowest < highest:
+            return None
+        return float(lowest) * unit_us, float(highest) * unit_us
+
     def _exposure_unit_us(self, feature: Feature, node: Any) -> float:
         unit = str(getattr(node, "unit", "") or "").strip().lower()
         if unit in ("s", "sec"):
@@ -346,6 +357,7 @@ def configure(
     to.pixel_format(settings.pixel_format)
     to.region(settings.roi)
     to.trigger(settings)
+    limits_us = to.exposure_limits_us()
     exposure_us = to.exposure(settings.exposure_us)
     gain_db = to.gain(settings.gain_db)
     to.frame_rate(settings.frame_rate_hz, settings.trigger == "free")
@@ -366,4 +378,5 @@ def configure(
         trigger=settings.trigger,
         nodes=snapshot(nodes, names or ()),
         warnings=tuple(to.warnings),
+        exposure_limits_us=limits_us,
     )

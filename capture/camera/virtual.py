@@ -203,6 +203,7 @@ class VirtualCamera:
             trigger=taken.trigger,
             nodes=nodes,
             warnings=tuple(warnings),
+            exposure_limits_us=(self.timing.exposure_min_us, self.timing.exposure_max_us),
         )
 
     def set_exposure(self, exposure_us: float) -> float:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from capture.camera.base import Camera, Frame
+import numpy as np
+
+from capture.camera.base import Camera, CameraState, Frame
 from capture.errors import CaptureError, DeviceError
 from capture.leds.base import LedBoard
 from rig.config import Config
 from rig.live.picture import read
+
+LONGEST_US = 2e6  # nobody aims by slower pictures
 
 
 def software_triggered(config: Config) -> Config:
@@ -35,12 +40,33 @@ class Station:
 
     The LED is on only while its picture is taken, so the hard limit of on-time on the board never
     trips and an LED is not cooked while somebody turns the focus ring.
+
+    Parameters
+    ----------
+    state : what the camera said when it was configured: its limits of exposure
+    asked : pixel format that was asked for
+    warn : told once when another one is delivered
     """
 
-    def __init__(self, board: LedBoard, camera: Camera, wish: Wish, max_rate_hz: float = 20.0):
+    def __init__(
+        self,
+        board: LedBoard,
+        camera: Camera,
+        wish: Wish,
+        state: CameraState | None = None,
+        asked: str | None = None,
+        warn: Callable[[str], None] = lambda line: None,
+        max_rate_hz: float = 20.0,
+    ):
         self._board = board
         self._camera = camera
         self._wish = wish
+        self._limits_us = _limits_us(board, state)
+        self._asked = asked
+        self._warn = warn
+        self._format_note = ""
+        self._dark_of_us: float | None = None  # exposure of the dark picture
+        self._black = 0.0
         self._period_s = 1.0 / max_rate_hz
         self._changed = threading.Condition()
         self._frame: Frame | None = None
@@ -68,10 +94,10 @@ class Station:
             raise ValueError(f"there is no LED {wanted.led}; this board has 1 to {count}")
         if not 0 <= wanted.level <= 1:
             raise ValueError(f"a level is between 0 and 1, not {wanted.level}")
-        longest_us = min(2e6, 800.0 * (self._board.identity.max_on_ms or 5000))
-        if not 1 <= wanted.exposure_us <= longest_us:
+        shortest_us, longest_us = self._limits_us
+        if not shortest_us <= wanted.exposure_us <= longest_us:
             raise ValueError(
-                f"an exposure is between 1 µs and {longest_us / 1000:g} ms here, "
+                f"an exposure is between {shortest_us:g} µs and {longest_us / 1000:g} ms here, "
                 f"not {wanted.exposure_us / 1000:g} ms"
             )
         self._wish = wanted
@@ -79,17 +105,24 @@ class Station:
     def state(self) -> dict[str, Any]:
         """JSON-able: what is asked, what the devices are, the figures of the last frame."""
         with self._changed:
-            frame, fault, count = self._frame, self._fault, self._count
+            frame, fault, count, black = self._frame, self._fault, self._count, self._black
         return {
             "wish": asdict(self._wish),
             "exposure_us": self._exposure_us,
+            "exposure_limits_us": list(self._limits_us),
             "led_count": self._board.identity.led_count,
             "board": f"{self._board.identity.name} {self._board.identity.serial}",
             "camera": f"{self._camera.identity.model} {self._camera.identity.serial}",
             "count": count,
             "fault": fault,
-            "reading": None if frame is None else asdict(read(frame)),
+            "note": self._format_note,
+            "reading": None if frame is None else asdict(read(frame, black)),
         }
+
+    @property
+    def exposure_us(self) -> float:
+        """What the camera took."""
+        return self._exposure_us
 
     def next_frame(self, after: int, timeout_s: float = 2.0) -> tuple[int, Frame | None]:
         """The newest frame once more than `after` were taken, with its running number."""
@@ -101,7 +134,14 @@ class Station:
         while not self._stopping.is_set():
             started = time.monotonic()
             try:
-                frame = self._take(self._wish)
+                wish = self._wish
+                if self._dark_of_us != wish.exposure_us:
+                    black = float(np.median(self._take(replace(wish, led=0)).pixels))
+                    self._dark_of_us = wish.exposure_us
+                    with self._changed:
+                        self._black = black
+                frame = self._take(wish)
+                self._compare_format(frame)
                 with self._changed:
                     self._frame, self._fault = frame, None
                     self._count += 1
@@ -114,6 +154,15 @@ class Station:
                 self._stopping.wait(0.5)
                 self._start_over()
             self._stopping.wait(max(0.0, self._period_s - (time.monotonic() - started)))
+
+    def _compare_format(self, frame: Frame) -> None:
+        if self._asked in (None, frame.pixel_format) or self._format_note:
+            return
+        self._format_note = (
+            f"{self._asked} was asked for, the camera delivers {frame.pixel_format}: set "
+            "camera: pixel_format in rig.yaml to what it has"
+        )
+        self._warn(self._format_note)
 
     def _start_over(self) -> None:
         """Drop frames that may still come: the next one shall show the LED that is on."""
@@ -131,3 +180,11 @@ class Station:
             return self._camera.next_frame(2.0 + 2e-6 * wish.exposure_us)
         finally:
             self._board.off()
+
+
+def _limits_us(board: LedBoard, state: CameraState | None) -> tuple[float, float]:
+    """The exposures that the camera takes, no longer than the board keeps an LED on."""
+    said = state.exposure_limits_us if state is not None else None
+    shortest_us, longest_us = said or (1.0, LONGEST_US)
+    allowed_us = min(LONGEST_US, 800.0 * (board.identity.max_on_ms or 5000))
+    return max(shortest_us, 1.0), min(longest_us, allowed_us)

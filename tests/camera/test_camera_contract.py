@@ -104,6 +104,9 @@ def test_state_and_frames_agree(camera: tuple[Camera, CameraSettings]) -> None:
     state = device.configure(settings)
     assert state.trigger == settings.trigger
     assert {"Width", "PixelFormat"} <= set(state.nodes)
+    if state.exposure_limits_us is not None and state.exposure_us is not None:
+        shortest_us, longest_us = state.exposure_limits_us
+        assert shortest_us <= state.exposure_us <= longest_us
     device.arm()
     frames = [shoot(device, settings) for _ in range(5)]
     device.disarm()

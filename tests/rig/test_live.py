@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -22,13 +22,15 @@ from browser import CHROMIUM, chromium
 
 from capture.camera import open_camera
 from capture.camera.base import CameraSettings, Frame
+from capture.camera.sensor import Sensor, expose
 from capture.errors import DeviceError
 from capture.leds.bench import BenchScene
 from capture.leds.board import open_board
 from capture.leds.pty_port import PtyPort
 from capture.leds.virtual import board_of
 from capture.world import World, publish, withdraw
-from rig.config import TEMPLATE
+from rig.config import TEMPLATE, parse_config, read_config
+from rig.live.keep import keep_exposure, with_exposure
 from rig.live.picture import jpeg, read
 from rig.live.station import Station, Wish
 
@@ -69,6 +71,57 @@ def test_focus_falls_with_blur_and_not_with_exposure():
     assert read(frame(2 * sharp)).focus == pytest.approx(read(frame(sharp)).focus, rel=1e-3)
 
 
+def test_focus_is_that_of_the_picture_whatever_its_light():
+    """A sensor's black level and noise, at exposures from dim to nearly clipped."""
+    rng = np.random.default_rng(0)
+    light = cv2.GaussianBlur(rng.random((160, 160), np.float32) ** 8, (0, 0), 1.2)
+    scores = []
+    for electrons in (1000, 2000, 4000, 8000):
+        taken = expose(light / light.max() * electrons, 1000.0, 0.0, 12, Sensor(), rng)
+        scores.append(read(frame(taken), 0.004 * 4095).focus)
+    assert max(scores) < 1.05 * min(scores)
+
+
+def test_without_light_there_is_no_focus():
+    rng = np.random.default_rng(0)
+    dark = expose(np.zeros((160, 160), np.float32), 1000.0, 0.0, 12, Sensor(), rng)
+    assert read(frame(dark), 0.004 * 4095).focus == 0
+
+
+# the exposure that is kept --------------------------------------------------------------------
+def test_a_kept_exposure_changes_one_number(tmp_path):
+    path = tmp_path / "rig.yaml"
+    path.write_text(TEMPLATE, encoding="utf-8")
+    assert keep_exposure(path, 3250.4) == "rig.yaml: camera: exposure_ms is 3.2504 now"
+    assert path.read_text(encoding="utf-8") == TEMPLATE.replace(
+        "exposure_ms: 8.0 ", "exposure_ms: 3.2504 "
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["rig.yaml"]
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        'camera:\n    # ours\n    producer: "sim://rig"\n    gain_db: 1.0\n',
+        'camera: {producer: "sim://rig"}\n',
+        "camera: {}\n",
+        'camera: {"exposure_ms": 8.0, gain_db: 0}\r\n',
+    ],
+)
+def test_an_exposure_is_kept_however_the_file_is_written(camera):
+    text = f'{camera}board:\n  port: "sim://rig"\n'
+    before, after = parse_config(text), parse_config(with_exposure(text, "2.5"))
+    assert after.camera.exposure_ms == 2.5
+    camera_as_before = after.camera.model_copy(update={"exposure_ms": before.camera.exposure_ms})
+    assert after.model_copy(update={"camera": camera_as_before}) == before
+
+
+def test_a_bracket_that_goes_before_the_exposure_is_named(tmp_path):
+    path = tmp_path / "rig.yaml"
+    path.write_text(TEMPLATE.replace("exposures_ms: ", "exposures_ms: [2, 8]"), encoding="utf-8")
+    assert "bracket of its plan, 2, 8 ms" in keep_exposure(path, 3000.0)
+
+
 # the station ----------------------------------------------------------------------------------
 @pytest.fixture
 def world() -> Iterator[World]:
@@ -79,11 +132,22 @@ def world() -> Iterator[World]:
 
 
 @contextlib.contextmanager
-def station_on(wish: Wish) -> Iterator[Station]:
+def station_on(
+    wish: Wish, delivered: str = "Mono12", warn: Callable[[str], None] = lambda line: None
+) -> Iterator[Station]:
     with open_board("sim://live-test", led_count=5) as board, open_camera("sim://live-test") as c:
-        c.configure(CameraSettings(exposure_us=1000.0))
-        with Station(board, c, wish, max_rate_hz=200) as station:
+        state = c.configure(CameraSettings(pixel_format=delivered, exposure_us=1000.0))
+        with Station(board, c, wish, state, "Mono12", warn, max_rate_hz=200) as station:
             yield station
+
+
+def test_another_pixel_format_than_asked_for_is_said_once(world):
+    said: list[str] = []
+    with station_on(Wish(exposure_us=1000.0), "Mono8", said.append) as station:
+        station.next_frame(2)
+        assert station.state()["note"] == said[0]
+    (line,) = said
+    assert line.startswith("Mono12 was asked for, the camera delivers Mono8")
 
 
 def test_lights_one_led_only_for_its_pictures(world):
@@ -106,6 +170,7 @@ def test_lights_one_led_only_for_its_pictures(world):
         ({"level": 1.5}, "between 0 and 1"),
         ({"level": float("nan")}, "between 0 and 1"),
         ({"exposure_us": 9e9}, "an exposure is between"),
+        ({"exposure_us": 19.0}, "between 20 µs and 2000 ms here"),  # what this camera can
         ({"exposure_us": float("nan")}, "an exposure is between"),
     ],
 )
@@ -165,9 +230,9 @@ def get(address: str, path: str = "", **headers: str):
     return urllib.request.urlopen(request, timeout=30)
 
 
-def post(address: str, wish: dict, **headers: str):
+def post(address: str, wish: dict, path: str = "wish", **headers: str):
     body = json.dumps(wish).encode()
-    request = urllib.request.Request(address + "wish", data=body, headers=headers)
+    request = urllib.request.Request(address + path, data=body, headers=headers)
     return json.loads(urllib.request.urlopen(request, timeout=30).read())
 
 
@@ -190,6 +255,10 @@ def test_answers_itself_alone(tmp_path):
             assert error.value.code == 400
             assert json.loads(error.value.read())["error"]
             error.value.close()
+        with pytest.raises(urllib.error.HTTPError) as error:
+            post(address, {}, "keep")
+        assert "'rig init' writes one" in json.loads(error.value.read())["error"]
+        error.value.close()
         assert json.loads(get(address, "state").read())["wish"]["led"] == 7
 
 
@@ -240,8 +309,12 @@ def test_leaves_no_led_on_and_lets_nobody_else_in(tmp_path, end):
         text = TEMPLATE.replace('port: "sim://rig" ', f'port: "{port.name}" ')
         (tmp_path / "rig.yaml").write_text(text, encoding="utf-8")
         with live(cwd=tmp_path, end=end) as address:
-            post(address, {"led": 5})
+            post(address, {"led": 5, "exposure_us": 4000})
             get(address, "picture.jpg").close()
+            while json.loads(get(address, "state").read())["exposure_us"] != 4000:
+                get(address, "picture.jpg").close()
+            assert post(address, {}, "keep")["said"].startswith("rig.yaml: camera: exposure_ms")
+            assert read_config(tmp_path / "rig.yaml").camera.exposure_ms == 4
             second = subprocess.run(
                 [*RIG, "live", "--port", "0"], cwd=tmp_path, capture_output=True, text=True
             )
@@ -329,6 +402,23 @@ def test_shows_and_switches_in_a_browser(tmp_path):
             await page.run("document.querySelector('[data-led=\"40\"]').click()")
             await page.until("document.querySelector('.leds .on').textContent === '40'")
             await page.until(f"document.getElementById('mean').textContent !== '{mean}'")
+            # The whole picture is seen without scrolling.
+            bottom = "document.getElementById('picture').getBoundingClientRect().bottom"
+            assert await page.run(f"{bottom} <= innerHeight")
+            # What another browser asks for is shown, also where the slider was used before.
+            await page.run("document.getElementById('level').focus()")
+            await page.run(
+                "fetch('/live/wish', {method: 'POST', body: JSON.stringify({level: 0.25})})"
+            )
+            await page.until("document.getElementById('level').value === '0.25'")
+            # The slider ends where the camera does.
+            await page.run(
+                "(() => { const e = document.getElementById('exposure'); e.value = 0;"
+                " e.oninput(); e.onchange(); })()"
+            )
+            await page.until(
+                "document.getElementById('exposure-value').textContent === '0.0200 ms'"
+            )
             # A long exposure clips, and the page says so in red.
             await page.run(
                 "(() => { const e = document.getElementById('exposure'); e.value = 800;"

@@ -9,8 +9,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from capture.errors import DataError
 from intake.errors import InputError
 from intake.trees import parse_json
+from rig.exits import UsageError, in_words
 from rig.floor.pages.app import engineer_only, floor_of
 from rig.live.picture import jpeg
 
@@ -50,6 +52,21 @@ async def wish(request: Request) -> Response:
     except (InputError, ValueError, TypeError, OverflowError) as error:
         return JSONResponse({"error": str(error)}, 400)
     return JSONResponse(await asyncio.to_thread(station.state))
+
+
+@router.post("/keep")
+async def keep(request: Request) -> Response:
+    """Write the exposure of the live picture into ``rig.yaml``."""
+    engineer_only(request)
+    worker = floor_of(request).worker
+    station = worker.live()
+    if station is None:
+        return JSONResponse({"error": worker.live_fault or "starting"}, 503)
+    try:
+        said = await asyncio.to_thread(worker.keep_exposure, station.exposure_us)
+    except (UsageError, DataError, OSError) as error:
+        return JSONResponse({"error": in_words(error)}, 400)
+    return JSONResponse({"said": said})
 
 
 async def _body(request: Request) -> bytes:

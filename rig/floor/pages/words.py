@@ -35,6 +35,7 @@ GERMAN = {
     "at a quick look; the verdict follows": "auf den ersten Blick; das Ergebnis folgt",
     "Picture": "Bild", "clipped": "übersteuert", "brightest": "hellster Wert", "mean": "Mittel",
     "focus": "Schärfe", "best focus yet": "größte Schärfe", "frames": "Bilder",
+    "Keep this exposure": "Diese Belichtung behalten",
     "Forget best focus": "Größte Schärfe vergessen", "Exposure": "Belichtung", "level": "Stufe",
     "Histogram (logarithmic)": "Histogramm (logarithmisch)", "live picture": "Livebild",
     "To the content": "Zum Inhalt", "Main navigation": "Hauptnavigation",

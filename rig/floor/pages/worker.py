@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import threading
 import time
 from collections import deque
@@ -16,7 +17,7 @@ from capture.errors import DeviceError
 from rig import measuring, session
 from rig.capturing import Order as CaptureOrder
 from rig.capturing import planned
-from rig.config import Config
+from rig.config import Config, config_text
 from rig.doctor import check_calibration
 from rig.exits import DEVICE, UNFORESEEN, UsageError, failure
 from rig.floor.plans.judge import check_references, inspector
@@ -24,6 +25,7 @@ from rig.floor.plans.model import read_plan
 from rig.floor.scale import certificate_in_force, scale_sigma
 from rig.floor.store.remember import remember
 from rig.floor.store.store import name_of_rig
+from rig.live.keep import keep_exposure
 from rig.live.station import Station, Wish, software_triggered
 from rig.measure_part import Job, Labels, Verdict, measure_part
 from rig.session import Rig
@@ -189,6 +191,21 @@ class Worker:
             self._changed.notify_all()
             return self._station
 
+    def keep_exposure(self, exposure_us: float) -> str:
+        """Make an exposure that of ``rig.yaml`` and of what is measured from now on.
+
+        Raises
+        ------
+        UsageError
+            there is no ``rig.yaml``, or it cannot be used
+        """
+        path = self.bench.workspace.config_file
+        said = keep_exposure(path, exposure_us)
+        camera = self.bench.config.camera.model_copy(update={"exposure_ms": exposure_us / 1000})
+        config = self.bench.config.model_copy(update={"camera": camera})
+        self.bench = replace(self.bench, config=config, text=config_text(path))
+        return said
+
     def hold_live(self) -> None:
         """Begin the live picture and keep it; raises what kept the devices from opening."""
         with self._changed:
@@ -331,7 +348,9 @@ class Worker:
                 config, part="live", seed=self.bench.seed, config_text=self.bench.text
             ) as rig:
                 exposure_us = rig.state.exposure_us or config.camera.exposure_ms * 1000
-                with Station(rig.board, rig.camera, Wish(exposure_us=exposure_us)) as station:
+                wish = Wish(exposure_us=exposure_us)
+                asked = config.camera.pixel_format
+                with Station(rig.board, rig.camera, wish, rig.state, asked, _warn) as station:
                     with self._changed:
                         self._station, self._live_fault = station, ""
                         self._version += 1
@@ -378,6 +397,10 @@ class Worker:
         self._changed.notify_all()
         for listener in self._listeners:
             listener(ticket)
+
+
+def _warn(line: str) -> None:
+    print(f"Note: {line}", file=sys.stderr, flush=True)
 
 
 def newest_frame(workspace: Workspace, part: str) -> Path | None:

@@ -1,8 +1,13 @@
 "use strict";
 const $ = (id) => document.getElementById(id);
-// The slider is logarithmic, 50 µs to 500 ms.
-const toExposure = (v) => 50 * 10 ** (v / 250), fromExposure = (us) => 250 * Math.log10(us / 50);
-let best = 0, bestOf = "", built = false, touching = false;
+// The slider is logarithmic over what camera and board allow.
+let limits = [1, 2e6];
+const toExposure = (v) => Math.min(Math.max(limits[0] * (limits[1] / limits[0]) ** (v / 1000), limits[0]), limits[1]);
+const fromExposure = (us) => 1000 * Math.log(us / limits[0]) / Math.log(limits[1] / limits[0]);
+let best = 0, bestOf = "", built = false;
+// A slider under somebody's hand is not moved; once it rests, it shows what is.
+const moved = {};
+const resting = (id) => performance.now() - (moved[id] ?? -1e9) > 1500;
 
 async function wish(change) {
   const answer = await fetch("/live/wish", { method: "POST", body: JSON.stringify(change) });
@@ -26,10 +31,12 @@ function show(state) {
   for (const button of $("leds").children) button.className = Number(button.dataset.led) === state.wish.led ? "on" : "";
   $("led-value").textContent = state.wish.led || "off";
   // Another browser may have asked, and the camera takes what it can: show what is.
-  if (document.activeElement !== $("level")) $("level").value = state.wish.level;
-  if (!touching) $("exposure").value = fromExposure(state.exposure_us);
-  if (!touching) $("exposure-value").textContent = `${(state.exposure_us / 1000).toFixed(2)} ms`;
+  limits = state.exposure_limits_us;
+  if (resting("level")) $("level").value = state.wish.level;
+  if (resting("exposure")) $("exposure").value = fromExposure(state.exposure_us);
+  if (resting("exposure")) $("exposure-value").textContent = inMs(state.exposure_us);
   $("fault").textContent = state.fault || "";
+  $("note").textContent = state.note;
   $("count").textContent = state.count;
   const reading = state.reading;
   if (!reading) return;
@@ -54,9 +61,15 @@ function show(state) {
   document.body.dataset.frames = state.count;
 }
 
-$("exposure").oninput = () => { touching = true; $("exposure-value").textContent = `${(toExposure($("exposure").value) / 1000).toFixed(2)} ms`; };
-$("exposure").onchange = () => { touching = false; wish({ exposure_us: toExposure($("exposure").value) }); };
-$("level").onchange = () => wish({ level: Number($("level").value) });
+const inMs = (us) => `${(us / 1000).toPrecision(3)} ms`;
+$("exposure").oninput = () => { moved.exposure = performance.now(); $("exposure-value").textContent = inMs(toExposure($("exposure").value)); };
+$("exposure").onchange = () => { delete moved.exposure; wish({ exposure_us: toExposure($("exposure").value) }); };
+$("level").oninput = () => { moved.level = performance.now(); };
+$("level").onchange = () => { delete moved.level; wish({ level: Number($("level").value) }); };
+$("keep").onclick = async () => {
+  const answer = await (await fetch("/live/keep", { method: "POST" })).json();
+  $("kept").textContent = answer.said || answer.error;
+};
 $("reset").onclick = () => { best = 0; };
 (async function poll() {
   try {

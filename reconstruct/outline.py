@@ -84,7 +84,8 @@ def shows_no_stage(stack: Stack, camera: Camera, lights: Lights) -> bool:
         return True
     lit = np.maximum(lit, 1e-6 * float(lit.max()))
     noise = stack.noise_floor + stack.noise_gain * np.maximum(radiance, 0.0)
-    each, share = _matt(radiance / lit, np.asarray(np.sqrt(noise) / lit, np.float32))
+    ratio, sigma = radiance / lit, np.sqrt(noise) / lit
+    each, share = _matt(ratio.astype(np.float32), sigma.astype(np.float32))
     return _common_albedo(each, share > _MATT_SHARE, 0.5 * _LEAST_STAGE) is None
 
 

@@ -31,6 +31,7 @@ COMMANDS = (
     "calibrate",
     "reconstruct",
     "evaluate",
+    "merge",
     "train",
     "run",
     "plan",

@@ -9,6 +9,7 @@ from reconstruct.errors import ReconstructError
 from reconstruct.export.maps import write_normals_exr, write_tiff
 from reconstruct.export.mesh import mesh_of, write_mesh
 from reconstruct.export.topography import write_sdf, write_x3p
+from reconstruct.export.walls import closed_mesh
 from reconstruct.metrology.grid import grid_of
 from reconstruct.surface import Surface
 
@@ -24,13 +25,19 @@ KINDS = {
 }
 
 
-def export_surface(surface: Surface, path: Path, step_mm: float | None = None) -> Path:
+MESHES = (".ply", ".stl", ".obj", ".glb")
+
+
+def export_surface(
+    surface: Surface, path: Path, step_mm: float | None = None, walls: bool = False
+) -> Path:
     """Write a surface in the format that the file name ends with.
 
     Parameters
     ----------
     path : to write; must not exist
     step_mm : of the regular grid in .x3p and .sdf; None: the mean distance of the pixels
+    walls : of a mesh: close it by walls that were not measured (see `reconstruct.export.walls`)
 
     Raises
     ------
@@ -40,13 +47,15 @@ def export_surface(surface: Surface, path: Path, step_mm: float | None = None) -
     kind = path.suffix.lower()
     if kind not in KINDS:
         raise ReconstructError(f"{path.name}: choose one of {', '.join(sorted(KINDS))}")
+    if walls and kind not in MESHES:
+        raise ReconstructError(f"{path.name}: walls belong to a mesh: {', '.join(MESHES)}")
     if path.exists():
         raise ReconstructError(f"{path} exists already and is kept: name another --out")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".part-{path.name}")
     try:
-        if kind in (".ply", ".stl", ".obj", ".glb"):
-            write_mesh(part, mesh_of(surface))
+        if kind in MESHES:
+            write_mesh(part, closed_mesh(surface) if walls else mesh_of(surface))
         elif kind == ".x3p":
             write_x3p(part, grid_of(surface, step_mm))
         elif kind == ".sdf":

@@ -74,12 +74,16 @@ def register(app: typer.Typer) -> None:
         step: Annotated[
             float | None, typer.Option(help="Grid of .x3p and .sdf, mm. Default: the pixels'.")
         ] = None,
+        close_walls: Annotated[
+            bool, typer.Option("--close-walls", help="Of a mesh: draw the walls that nobody saw.")
+        ] = False,
     ) -> None:
         """Write the pictures of a recording as an exchange folder, or a surface as a file.
 
         A name with an ending is a surface file; a name without one is an exchange folder of
         16-bit linear pictures with lights, camera and exposure. With --csv: results of the store,
-        into --out or onto the screen.
+        into --out or onto the screen. Meshes are open where a wall was not seen; --close-walls
+        draws upright walls between pieces and, of a part on the stage, down to it.
         """
         if csv or dfq:
             _export_store(run or "", part_type, out, workspace, dfq)
@@ -100,7 +104,7 @@ def register(app: typer.Typer) -> None:
             if step is not None and not step > 0:
                 raise UsageError(f"--step is {step:g}: expected a length above 0 mm")
             found = find_result(run, workspace)
-            export_surface(read_results(found), out, step)
+            export_surface(read_results(found), out, step, close_walls)
             typer.echo(result_line(which_result(str(found), workspace)))
             typer.echo(f"Wrote {out}: {KINDS[out.suffix.lower()]}")
             return

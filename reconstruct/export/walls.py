@@ -8,6 +8,7 @@ Each stands upright halfway between the two pixels that it parts.
 from __future__ import annotations
 
 from collections.abc import Hashable
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -65,7 +66,7 @@ class _Builder:
         return number
 
     def fan(self, corners: list[int]) -> None:
-        for b, c in zip(corners[1:-1], corners[2:], strict=True):
+        for b, c in pairwise(corners[1:]):
             self.faces.append((corners[0], b, c))
 
     def wall(self, p: tuple[int, int], q: tuple[int, int]) -> None:

@@ -19,7 +19,7 @@ from reconstruct.optics.lights import strength
 from reconstruct.optics.material import Material
 from reconstruct.optics.microfacet import BECKMANN, GGX
 from reconstruct.optics.shadows import scaled_inverse_depth, visibility
-from reconstruct.optics.tracing import trace
+from reconstruct.optics.tracing import Scene, trace
 
 Map = NDArray[np.float32]
 
@@ -42,19 +42,14 @@ def lights_seen(points_mm: NDArray[Any], camera: Camera, lights: Lights) -> NDAr
 
 
 def scene_of(
-    points_mm: NDArray[Any],
-    normals: NDArray[Any],
-    camera: Camera,
-    lights: Lights,
-    material: Material,
-    grid: int,
-    samples: int,
-    bounces: int,
-    seed: int,
-    shown: NDArray[Any] | None,
-    seen: NDArray[np.float32] | None = None,
-) -> tuple[tuple[int, int], tuple[Any, ...]]:
-    """Shape of the grid that is traced, and the arguments that the kernels share."""
+    points_mm: NDArray[Any], normals: NDArray[Any], camera: Camera, lights: Lights,
+    material: Material, *, grid: int, samples: int, bounces: int = 3, seed: int = 0,
+    shown: NDArray[Any] | None = None, seen: NDArray[np.float32] | None = None,
+) -> Scene:  # fmt: skip
+    """What the kernels trace on a grid of about `grid` places along the longer side.
+
+    The arguments are those of `indirect`.
+    """
     factor = max(1, max(camera.shape) // grid)
     coarse = camera.binned(factor) if factor > 1 else camera
     points = _binned(np.asarray(points_mm), factor)
@@ -87,7 +82,7 @@ def scene_of(
     seen = lights_seen(points, coarse, lights) if seen is None else seen
     jitter = np.random.default_rng(seed).random((*shape, 5), dtype=np.float32)
     K = coarse.K
-    return shape, (
+    return Scene(
         w,
         np.float32(z0),
         np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]], dtype=np.float32),
@@ -102,7 +97,9 @@ def scene_of(
         np.ascontiguousarray(lights.axis.T, dtype=np.float32),
         strength(lights).astype(np.float32),
         np.ascontiguousarray(lights.lobe, dtype=np.float32),
-        *stacked,
+        stacked[0],
+        stacked[1],
+        stacked[2],
         per_pixel(material.diffuse).astype(np.float32),
         index,
         kinds,
@@ -145,11 +142,12 @@ def indirect(
     (N, h, w) float32 on the coarse grid, ``image size // factor`` pixels with
     ``factor = max(1, longer side // grid)``; `upsampled` brings it to the image
     """
-    shape, scene = scene_of(
-        points_mm, normals, camera, lights, material, grid, samples, bounces, seed, shown, seen
-    )
-    out = np.zeros((*shape, len(lights)), np.float32)
-    trace(out, *scene)
+    scene = scene_of(
+        points_mm, normals, camera, lights, material, grid=grid, samples=samples, bounces=bounces,
+        seed=seed, shown=shown, seen=seen,
+    )  # fmt: skip
+    out = np.zeros((*scene.w.shape, len(lights)), np.float32)
+    trace(out, 1, 0, scene)
     images = np.ascontiguousarray(np.moveaxis(out, -1, 0))
     if smooth > 0:
         images = np.stack([cv2.GaussianBlur(image, (0, 0), smooth) for image in images])

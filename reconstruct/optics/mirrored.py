@@ -20,7 +20,7 @@ from calib.lights import Lights
 from reconstruct.optics.interreflection import scene_of
 from reconstruct.optics.material import Material
 from reconstruct.optics.microfacet import F
-from reconstruct.optics.tracing import add_direct, arrival, highest_of, walk
+from reconstruct.optics.tracing import add_direct, arrival, tops_of, walk
 
 # Bands of rows that are gone through side by side, each with a sum of its own.
 BANDS = 8
@@ -61,20 +61,17 @@ def by_mirrored_slopes(
     block-diagonal matrix no smaller than Σ stiffness (∂L/∂s)(∂L/∂s)ᵀ over all places together:
     each row weighs with the sum of its sizes (separable surrogate; De Pierro 1995).
     """
-    shape, scene = scene_of(
-        points_mm, normals, camera, lights, material, max(camera.shape), samples, bounces, seed,
-        shown,
+    scene = scene_of(
+        points_mm, normals, camera, lights, material, grid=max(camera.shape), samples=samples,
+        bounces=bounces, seed=seed, shown=shown,
     )  # fmt: skip
-    out = np.zeros((BANDS, *shape, 5), np.float32)
-    arguments = (out, pull, stiffness, turn.astype(np.float32), step.astype(np.float32), *scene)
-    by_mirrored(*arguments)
+    out = np.zeros((BANDS, *scene.w.shape, 5), np.float32)
+    by_mirrored(out, pull, stiffness, turn.astype(np.float32), step.astype(np.float32), scene)
     return np.ascontiguousarray(np.moveaxis(out.sum(axis=0), -1, 0))
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def by_mirrored(out, pull, stiffness, turn, step, w, z0, focal, points, shown, normals, tangents,
-                centre, basis, seen, position, axis, power, exponent, alpha, across, weight,
-                diffuse, index, distribution, samples, bounces, jitter):  # fmt: skip
+def by_mirrored(out, pull, stiffness, turn, step, scene):
     """What the slopes of places change by what others mirror of them; see `by_mirrored_slopes`.
 
     out : (bands, h, w, 5) to be added to: Σ pull ∂L/∂p, the same by q, and pp, pq, qq of a
@@ -82,10 +79,11 @@ def by_mirrored(out, pull, stiffness, turn, step, w, z0, focal, points, shown, n
     pull, stiffness : (h, w, N); turn : (2, h, w, 3) change of unit normals with slopes p and q
         larger by `step` (h, w)
     """
-    highest = highest_of(w)
+    tops, highest = tops_of(scene.w)
     bands = len(out)
-    lights = len(power)
-    rows = (len(w) + bands - 1) // bands
+    height, width = scene.w.shape
+    lights, samples, bounces = len(scene.power), scene.samples, scene.bounces
+    rows = (height + bands - 1) // bands
     for band in prange(bands):
         places = np.empty((bounces, 6), np.float32)
         point, facing = np.empty(3, np.float32), np.empty(3, np.float32)
@@ -95,28 +93,19 @@ def by_mirrored(out, pull, stiffness, turn, step, w, z0, focal, points, shown, n
         held = np.empty(lights, np.float32)
         total = np.empty(lights, np.float32)
         where = np.empty((samples * bounces, 2), np.int64)
-        for y in range(band * rows, min(band * rows + rows, len(w))):
-            for x in range(w.shape[1]):
-                if np.isnan(shown[y, x, 2]):
+        for y in range(band * rows, min(band * rows + rows, height)):
+            for x in range(width):
+                if np.isnan(scene.shown[y, x, 2]):
                     continue
                 count = 0
                 total[:] = _ZERO
                 for s in range(samples):
-                    landed = walk(
-                        places, y, x, s, w, z0, focal, points, shown, normals, tangents, centre,
-                        basis, alpha, across, weight, diffuse, index, distribution, samples,
-                        bounces, jitter, highest,
-                    )  # fmt: skip
+                    landed = walk(places, y, x, s, scene, tops, highest)
                     for k in range(landed):
-                        gain, dx, dy, dz, r, c = arrival(
-                            places[k], points, normals, seen, point, facing, lit
-                        )
+                        gain, dx, dy, dz, r, c = arrival(places[k], scene, point, facing, lit)
+                        back = (-dx, -dy, -dz)
                         held[:] = _ZERO
-                        add_direct(
-                            held, gain, point, facing, tangents[r, c], -dx, -dy, -dz, lit,
-                            position, axis, power, exponent, alpha[r, c], across[r, c],
-                            weight[r, c], diffuse[r, c], index, distribution,
-                        )  # fmt: skip
+                        add_direct(held, gain, point, facing, back, r, c, lit, scene)
                         for i in range(2):
                             inv = _ZERO
                             for j in range(3):
@@ -126,11 +115,7 @@ def by_mirrored(out, pull, stiffness, turn, step, w, z0, focal, points, shown, n
                             for j in range(3):
                                 moved[j] *= inv
                             change[count, i] = _ZERO
-                            add_direct(
-                                change[count, i], gain, point, moved, tangents[r, c], -dx, -dy,
-                                -dz, lit, position, axis, power, exponent, alpha[r, c],
-                                across[r, c], weight[r, c], diffuse[r, c], index, distribution,
-                            )  # fmt: skip
+                            add_direct(change[count, i], gain, point, moved, back, r, c, lit, scene)
                             for n in range(lights):
                                 change[count, i, n] = (change[count, i, n] - held[n]) / step[r, c]
                         for n in range(lights):

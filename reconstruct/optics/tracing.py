@@ -8,6 +8,8 @@ The compiled half of `reconstruct.optics.interreflection` and `reconstruct.optic
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import njit, prange
 
@@ -24,9 +26,54 @@ from reconstruct.optics.microfacet import (
 
 _ZERO, _ONE, _QUARTER, _TWO = F(0), F(1), F(0.25), F(2)
 _INV_PI, _TAU = F(1 / np.pi), F(2 * np.pi)
+TILE = 8  # side, places, of what a ray passes over at once
 
 
-@njit(cache=True)
+class Scene(NamedTuple):
+    """What a ray meets on a grid of (h, w) places, float32; of M lobes and N LEDs.
+
+    Attributes
+    ----------
+    w, z0 : (h, w) scaled inverse depth z0 (z0 / depth − 1) and its z0
+    focal : fx, fy, cx, cy of the grid
+    points, normals : (h, w, 3) world frame; NaN where there is no surface
+    shown : (h, w, 3) normals of the places that the camera sees; nothing is traced where NaN
+    tangents : (h, w, 3) directions of the finish
+    centre, basis : optical centre, and rotation from the world to the camera
+    seen : (h, w, N) share of each LED that a place sees
+    position, axis : (3, N); power, exponent : (N,)
+    alpha, across, weight : (h, w, M) of the lobes; diffuse : (h, w)
+    index : (M, 2) complex refractive index; distribution : (M,)
+    samples, bounces : rays a place, and the longest path
+    jitter : (h, w, 5) random numbers of the places
+    """
+
+    w: Any
+    z0: Any
+    focal: Any
+    points: Any
+    shown: Any
+    normals: Any
+    tangents: Any
+    centre: Any
+    basis: Any
+    seen: Any
+    position: Any
+    axis: Any
+    power: Any
+    exponent: Any
+    alpha: Any
+    across: Any
+    weight: Any
+    diffuse: Any
+    index: Any
+    distribution: Any
+    samples: Any
+    bounces: Any
+    jitter: Any
+
+
+@njit(cache=True, forceinline=True)
 def frame_of(n, t):
     """Rows of the local frame: tangent made orthogonal, bitangent, normal."""
     along = t[0] * n[0] + t[1] * n[1] + t[2] * n[2]
@@ -41,7 +88,7 @@ def frame_of(n, t):
     return tx, ty, tz, bx, by, bz
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _visible_normal(vx, vy, vz, ax, ay, u1, u2):
     """A half vector from the visible normals of a GGX surface (Heitz 2018, listing 1)."""
     hx, hy, hz = ax * vx, ay * vy, vz
@@ -67,7 +114,7 @@ def _visible_normal(vx, vy, vz, ax, ay, u1, u2):
     return mx * inv, my * inv, mz * inv
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def drawn_direction(vx, vy, vz, ax, ay, n, k, distribution, u1, u2):
     """Mirrored direction in the local frame and the sample's weight f cos / pdf."""
     if distribution == GGX:
@@ -91,20 +138,28 @@ def drawn_direction(vx, vy, vz, ax, ay, n, k, distribution, u1, u2):
     return dx, dy, dz, weight
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
-def _march(w, highest, step_bias, u, v, level, du, dv, dw):
+@njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True)
+def _march(w, tops, highest, step_bias, u, v, level, du, dv, dw):
     """Where a ray (column, row, scaled inverse depth) meets the surface: column and row, or -1, -1.
 
     The ray moves by (du, dv, dw) per step, at most one pixel along each axis; the last step is cut
-    where it and the surface, both taken as straight, meet.
+    where it and the surface, both taken as straight, meet. Where it stays above all that is near
+    (`tops_of`), steps are taken together.
     """
     height, width = w.shape
     top, right = F(height - 1), F(width - 1)
     above = _ZERO
-    for step in range(1, 2 * (height + width)):
+    step = 0
+    while step < 2 * (height + width):
+        if tops[int(v) // TILE, int(u) // TILE] < min(level, level + F(TILE) * dw):
+            u += F(TILE - 1) * du
+            v += F(TILE - 1) * dv
+            level += F(TILE - 1) * dw
+            step += TILE - 1
         u += du
         v += dv
         level += dw
+        step += 1
         if not (u >= _ZERO and v >= _ZERO and u <= right and v <= top):
             return -_ONE, -_ONE
         if dw >= _ZERO and level > highest:
@@ -121,7 +176,7 @@ def _march(w, highest, step_bias, u, v, level, du, dv, dw):
     return -_ONE, -_ONE
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _level(point, centre, basis, z0):
     """Scaled inverse depth of a point before the camera."""
     depth = _ZERO
@@ -130,21 +185,25 @@ def _level(point, centre, basis, z0):
     return z0 * (z0 / depth - _ONE)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", forceinline=True)
 def _between(u, v, values, out):
     """Fill in (h, w, C) values at column u, row v: bilinear; nearest where a neighbour is NaN."""
-    height, width = values.shape[:2]
+    height, width, count = values.shape
     r, c = min(int(v), height - 2), min(int(u), width - 2)
     g, f = v - F(r), u - F(c)
-    for i in range(len(out)):
-        upper = values[r, c, i] + f * (values[r, c + 1, i] - values[r, c, i])
-        lower = values[r + 1, c, i] + f * (values[r + 1, c + 1, i] - values[r + 1, c, i])
+    a, b = values[r, c], values[r, c + 1]
+    d, e = values[r + 1, c], values[r + 1, c + 1]
+    for i in range(count):
+        upper = a[i] + f * (b[i] - a[i])
+        lower = d[i] + f * (e[i] - d[i])
         out[i] = upper + g * (lower - upper)
     if np.isnan(out[0]):
-        out[:] = values[int(v + F(0.5)), int(u + F(0.5))]
+        nearest = values[int(v + F(0.5)), int(u + F(0.5))]
+        for i in range(count):
+            out[i] = nearest[i]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", forceinline=True)
 def _land(u, v, points, normals, point, normal):
     """Fill in the point and unit normal at column u, row v; False outside the part.
 
@@ -163,9 +222,16 @@ def _land(u, v, points, normals, point, normal):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def add_direct(out, gain, point, normal, tangent, ox, oy, oz, seen, position, axis, power,
-                exponent, alpha, across, weight, diffuse, index, distribution):  # fmt: skip
-    """Add gain × the direct light that leaves a point towards (ox, oy, oz), for every LED."""
+def add_direct(out, gain, point, normal, towards, r, c, seen, scene):
+    """Add gain × the direct light that leaves a point towards a direction, for every LED.
+
+    The material is that of the place (r, c), `seen` (N,) the share of each LED that the point sees.
+    """
+    ox, oy, oz = towards
+    tangent, diffuse = scene.tangents[r, c], scene.diffuse[r, c]
+    alpha, across, weight = scene.alpha[r, c], scene.across[r, c], scene.weight[r, c]
+    position, axis, power, exponent = scene.position, scene.axis, scene.power, scene.exponent
+    index, distribution = scene.index, scene.distribution
     n_o = normal[0] * ox + normal[1] * oy + normal[2] * oz
     if not n_o > _ZERO:
         return
@@ -205,14 +271,17 @@ def add_direct(out, gain, point, normal, tangent, ox, oy, oz, seen, position, ax
             out[i] += value if n_l > _ZERO else _ZERO
 
 
-@njit(cache=True, error_model="numpy")
-def walk(places, y, x, s, w, z0, focal, points, shown, normals, tangents, centre, basis, alpha,
-         across, weight, diffuse, index, distribution, samples, bounces, jitter,
-         highest):  # fmt: skip
+@njit(cache=True, error_model="numpy", forceinline=True)
+def walk(places, y, x, s, scene, tops, highest):
     """Ray `s` of a pixel: fill in where it lands, time after time, and return how often.
 
     places : (bounces, 6) share of the light there that reaches the camera, column, row, direction.
     """
+    w, z0, focal, centre, basis = scene.w, scene.z0, scene.focal, scene.centre, scene.basis
+    points, shown, normals, jitter = scene.points, scene.shown, scene.normals, scene.jitter
+    alpha, across, weight, diffuse = scene.alpha, scene.across, scene.weight, scene.diffuse
+    index, tangents, distribution = scene.index, scene.tangents, scene.distribution
+    samples, bounces = scene.samples, scene.bounces
     height, width = w.shape
     bias = F(0.02) * z0 / focal[0]
     share = _ONE / F(samples)
@@ -282,7 +351,7 @@ def walk(places, y, x, s, w, z0, focal, points, shown, normals, tangents, centre
         if longest < F(1e-9):
             return bounce
         inv = _ONE / longest
-        u, v = _march(w, highest, bias, u, v, level, du * inv, dv * inv, dw * inv)
+        u, v = _march(w, tops, highest, bias, u, v, level, du * inv, dv * inv, dw * inv)
         if u < _ZERO or not _land(u, v, points, normals, point, facing):
             return bounce
         r, c = np.int64(v + F(0.5)), np.int64(u + F(0.5))
@@ -297,56 +366,58 @@ def walk(places, y, x, s, w, z0, focal, points, shown, normals, tangents, centre
     return bounces
 
 
-@njit(cache=True, error_model="numpy")
-def arrival(place, points, normals, seen, point, facing, lit):
+@njit(cache=True, error_model="numpy", forceinline=True)
+def arrival(place, scene, point, facing, lit):
     """Fill in point, unit normal and each LED's visibility where a ray of `walk` landed.
 
     Returns its share of the light, its direction, and the row and column of the nearest pixel.
     """
     u, v = place[1], place[2]
-    _land(u, v, points, normals, point, facing)
-    _between(u, v, seen, lit)
+    _land(u, v, scene.points, scene.normals, point, facing)
+    _between(u, v, scene.seen, lit)
     return place[0], place[3], place[4], place[5], np.int64(v + F(0.5)), np.int64(u + F(0.5))
 
 
 @njit(cache=True)
-def highest_of(w):
-    """The largest value of a map, NaN left out unless it comes first."""
-    top = w[0, 0]
+def tops_of(w):
+    """The largest value of a map within a tile's length of each tile, and of the whole map."""
+    rows, columns = (len(w) + TILE - 1) // TILE, (w.shape[1] + TILE - 1) // TILE
+    tops = np.full((rows, columns), F(-np.inf), np.float32)
+    highest = F(-np.inf)
     for y in range(len(w)):
         for x in range(w.shape[1]):
-            top = max(top, w[y, x])
-    return top
+            value = w[y, x]
+            if not np.isnan(value):
+                highest = max(highest, value)
+                r, c = y // TILE, x // TILE
+                for i in range(max(r - 1, 0), min(r + 2, rows)):
+                    for j in range(max(c - 1, 0), min(c + 2, columns)):
+                        tops[i, j] = max(tops[i, j], value)
+    return tops, highest
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def trace(out, w, z0, focal, points, shown, normals, tangents, centre, basis, seen, position, axis,
-           power, exponent, alpha, across, weight, diffuse, index, distribution, samples,
-           bounces, jitter):  # fmt: skip
-    """Indirect radiance (h, w, N) of a grid; see `interreflection.indirect`.
+def trace(out, cells, border, scene):
+    """Indirect radiance of cells of cells × cells places, added to `out` (H, W, N) as their mean.
 
-    basis : (3, 3) rotation world to camera; focal : (fx, fy, cx, cy) of the grid.
+    The first cell begins `border` places from the grid's edges.
     """
-    highest = highest_of(w)
-    for y in prange(len(w)):
-        places = np.empty((bounces, 6), np.float32)
+    tops, highest = tops_of(scene.w)
+    share = _ONE / F(cells * cells)
+    for row in prange(len(out)):
+        places = np.empty((scene.bounces, 6), np.float32)
         point, facing = np.empty(3, np.float32), np.empty(3, np.float32)
-        lit = np.empty(len(power), np.float32)
-        for x in range(w.shape[1]):
-            if np.isnan(shown[y, x, 2]):
-                continue
-            for s in range(samples):
-                landed = walk(
-                    places, y, x, s, w, z0, focal, points, shown, normals, tangents, centre, basis,
-                    alpha, across, weight, diffuse, index, distribution, samples, bounces, jitter,
-                    highest,
-                )  # fmt: skip
-                for k in range(landed):
-                    gain, dx, dy, dz, r, c = arrival(
-                        places[k], points, normals, seen, point, facing, lit
-                    )
-                    add_direct(
-                        out[y, x], gain, point, facing, tangents[r, c], -dx, -dy, -dz, lit,
-                        position, axis, power, exponent, alpha[r, c], across[r, c], weight[r, c],
-                        diffuse[r, c], index, distribution,
-                    )  # fmt: skip
+        lit = np.empty(len(scene.power), np.float32)
+        first = border + row * cells
+        for y in range(first, first + cells):
+            for x in range(border, border + cells * out.shape[1]):
+                if np.isnan(scene.shown[y, x, 2]):
+                    continue
+                for s in range(scene.samples):
+                    landed = walk(places, y, x, s, scene, tops, highest)
+                    for k in range(landed):
+                        gain, dx, dy, dz, r, c = arrival(places[k], scene, point, facing, lit)
+                        add_direct(
+                            out[row, (x - border) // cells], share * gain, point, facing,
+                            (-dx, -dy, -dz), r, c, lit, scene,
+                        )  # fmt: skip

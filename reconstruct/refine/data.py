@@ -7,12 +7,17 @@ noise of a 12,000 e⁻ pixel, and half the memory of float32. Bit 0 says clipped
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from reconstruct.refine.pixel import LEVELS
 from reconstruct.stack import Stack
+
+# OpenCV filters that many channels at once.
+CHANNELS = 512
 
 
 @dataclass(eq=False)
@@ -103,3 +108,23 @@ def binned(pictures: Pictures, factor: int) -> Pictures:
     return Pictures(
         code, pictures.reference, pictures.scale, pictures.epsilon, pictures.noise / factor
     )
+
+
+def averaged(images: NDArray[Any], times: int) -> NDArray[Any]:
+    """(H, W, N) means over times × times places of (H times, W times, N)."""
+    height, width, count = images.shape
+    blocks = images.reshape(height // times, times, width // times, times, count)
+    return np.asarray(blocks.mean(axis=(1, 3)))
+
+
+def blurred(images: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Gaussian blur of (h, w, N) over the first two axes."""
+    taps = 2 * int(np.ceil(3.5 * sigma)) + 1
+    out = np.empty_like(images)
+    for first in range(0, images.shape[2], CHANNELS):
+        part = np.ascontiguousarray(images[..., first : first + CHANNELS])
+        part = cv2.GaussianBlur(part, (taps, taps), sigma, borderType=cv2.BORDER_REFLECT_101)
+        out[..., first : first + CHANNELS] = part.reshape(
+            images[..., first : first + CHANNELS].shape
+        )
+    return out

@@ -7,10 +7,6 @@ rounds restore what the lens lets pass; many would raise noise at the finest sca
 The blur is a Gaussian with a standard deviation that is fitted along: to first order G∗M changes
 by ½∇²M per unit of variance, and Gauss-Newton over (variance, material), each pixel's slopes
 eliminated, tells it from the fit's residuals.
-
-M is the light of pixels' middles. Across a narrow wall a shiny part turns by more than its lobe is
-wide from one pixel to the next, and what blurs there is what lies between the middles: there the
-part's own light is rendered and blurred on finer pixels.
 """
 
 from __future__ import annotations
@@ -22,31 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconstruct.refine import kernel
-from reconstruct.refine.data import lessened
+from reconstruct.refine.data import blurred, lessened
 from reconstruct.refine.pixel import CLIPPED_BIT, N_MATERIAL, SHADOW_BIT
 from reconstruct.refine.problem import MODELS, Loss, Material, Problem
-from reconstruct.refine.subpixel import excess
 
 Array = NDArray[np.float64]
 MAX_SIGMA_PX = 1.5
 BAND_ROWS = 48
 # Of large pictures, bands of about so many rows in all tell the blur.
 UPDATE_ROWS = 384
-# OpenCV filters that many channels at once.
-CHANNELS = 512
-
-
-def _blurred(images: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """Gaussian blur of (h, w, N) over the first two axes."""
-    taps = 2 * int(np.ceil(3.5 * sigma)) + 1
-    out = np.empty_like(images)
-    for first in range(0, images.shape[2], CHANNELS):
-        part = np.ascontiguousarray(images[..., first : first + CHANNELS])
-        part = cv2.GaussianBlur(part, (taps, taps), sigma, borderType=cv2.BORDER_REFLECT_101)
-        out[..., first : first + CHANNELS] = part.reshape(
-            images[..., first : first + CHANNELS].shape
-        )
-    return out
 
 
 def _laplacian(images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -60,9 +40,9 @@ def _laplacian(images: NDArray[np.float32]) -> NDArray[np.float32]:
 def _change(images: NDArray[np.float32], inside: NDArray[np.float32], sigma: float) -> NDArray:
     """What blur does to pictures, as if the part went on beyond the mask as at its border."""
     if inside.all():
-        return _blurred(images, sigma) - images
-    share = np.maximum(_blurred(inside[..., None], sigma), 1e-3)
-    return np.asarray((_blurred(images, sigma) / share - images) * inside[..., None])
+        return blurred(images, sigma) - images
+    share = np.maximum(blurred(inside[..., None], sigma), 1e-3)
+    return np.asarray((blurred(images, sigma) / share - images) * inside[..., None])
 
 
 class Lens:
@@ -94,24 +74,10 @@ class Lens:
         images = self.problem.render_rows(u, material, top, bottom)
         return images, slice(first - top, last - top), slice(top, bottom)
 
-    def _seen(self, images: NDArray[np.float32], times: int) -> NDArray[np.float32]:
-        """Pictures on pixels `times` finer through the lens, before they are averaged.
-
-        `sigma_px` was found with the pixel's own extent in it, whose variance is 1/12 px². The
-        average adds its share of that, (1 − 1/times²)/12, so here it is left out.
-        """
-        inside = self.inside.repeat(times, 0).repeat(times, 1)
-        variance = max(self.sigma_px**2 - (1 - times**-2) / 12, 0.0)
-        return images + _change(images, inside, max(times * variance**0.5, 0.1))
-
-    def sharpen(self, u: Array, material: Material, times: int = 1) -> None:
-        """Take from the captured pictures what blur does to the model's.
-
-        With the part's own light on pixels `times` finer.
-        """
+    def sharpen(self, u: Array, material: Material) -> None:
+        """Take from the captured pictures what blur does to the model's."""
         pictures = self.problem.pictures
         sigma = self.sigma_px
-        between = excess(self.problem, u, material, times, self._seen, False) if times > 1 else None
 
         def band(rows: tuple[int, int]) -> None:
             first, last = rows
@@ -122,8 +88,6 @@ class Lens:
                     u, material, first, last, int(np.ceil(3.5 * sigma))
                 )
                 change = _change(images, self.inside[around], sigma)[here]
-                if between is not None:
-                    change += between[first:last]
                 code = lessened(code, pictures.scale, change)
             pictures.code[first:last] = (code & 0xFFFC) | flags
 
@@ -148,7 +112,7 @@ class Lens:
             first, last = rows
             sigma = max(self.sigma_px, 0.3)
             images, here, around = self._rendered(u, material, first, last, 6)
-            change = 0.5 * _laplacian(_blurred(images, sigma))[here]
+            change = 0.5 * _laplacian(blurred(images, sigma))[here]
             edge = cv2.erode(self.inside[around], np.ones((5, 5)))[here]
             return kernel.lens_rows(
                 first, last, u, problem.xy, problem.jacobians, problem.rotation, problem.centre,

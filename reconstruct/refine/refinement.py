@@ -69,8 +69,6 @@ TURNS, GOES_ON = 6, 0.985
 # The least blur in px that is taken out, and the first guess: the surface has followed the blur,
 # so that the first step towards it comes out short.
 MIN_SIGMA_PX, FIRST_SIGMA_PX = 0.2, 0.5
-# The part's own light is blurred on pixels so many times finer.
-WITHIN_TIMES = 2
 # Mean loss of a coarse level from which on it explains its pictures poorly, and the share of the
 # cost on all pixels that the network's surface there must leave to go on instead.
 POORLY, BEGUN_LATE = 3e-4, 0.9
@@ -456,7 +454,8 @@ class Refinement:
     ) -> State:
         """The outer loop: what light reaches the surface, then steps, while that gains."""
         large = problem.weight.size > SETTLED_PIXELS
-        for turn in range(TURNS):
+        # Without the lens one turn tells whether it is needed; light that steps follow takes more.
+        for turn in range(TURNS if refresh is not None or self.follows else 1):
             before = state.cost
             if self.follows:
                 update_reflectance(problem, state.u, state.material, FINAL, turn)
@@ -512,17 +511,14 @@ class Refinement:
             if sigma < MIN_SIGMA_PX or now.cost > self.config.response_gain * state.cost:
                 light.restore(problem)
                 return state
-            # Small pictures have their pixels as areas; of large ones the finer ones are too many.
-            fine = fineness(problem.shape) == 1 and problem.weight.size <= SETTLED_PIXELS
             if self.unexplained(problem, now):
-                times = WITHIN_TIMES if fine else 1
-                now = self.alternated(problem, now, lambda s: self.through(lens, s, times))
+                now = self.alternated(problem, now, lambda s: self.through(lens, s))
             gained(state.cost, now.cost)
             self.captured = light.code
             return replace(now, lens_blur_px=lens.sigma_px)
 
-    def through(self, lens: Lens, state: State, times: int = 1) -> None:
-        """The response of lens and pixels at a state, on pixels so many times finer."""
-        lens.sharpen(state.u, state.material, times)
+    def through(self, lens: Lens, state: State) -> None:
+        """The lens's blur taken from the captured pictures at a state."""
+        lens.sharpen(state.u, state.material)
         if self.odd is not None:
             update_local(lens.problem, state.u, state.material, self.odd)

@@ -10,13 +10,12 @@ moves, as is done with the lens's blur.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reconstruct.refine.data import lessened
+from reconstruct.refine.data import averaged, lessened
 from reconstruct.refine.pixel import CLIPPED_BIT, SHADOW_BIT
 from reconstruct.refine.problem import Loss, Material, Problem
 from reconstruct.refine.pyramid import subdivided
@@ -34,7 +33,7 @@ FIRST_ROUNDS, ROUNDS = 3, 12
 # Rays a pixel and turn; of the mean of all turns' traces a share is kept, up to the largest.
 RAYS, KEPT = 384, 0.8
 # Rays a pixel and turn where turns follow light between places, for it and for what mirrors it.
-FOLLOWING_RAYS, MIRRORED_RAYS, FOLLOWING_KEPT = 96, 32, 0.85
+FOLLOWING_RAYS, MIRRORED_RAYS, FOLLOWING_KEPT = 64, 32, 0.85
 # Their seeds begin there: the noise of two traces along the same rays would go together.
 OTHER_RAYS = 1000
 
@@ -44,31 +43,12 @@ def fineness(shape: tuple[int, int]) -> int:
     return int(np.clip(SIDE // max(shape), 1, MOST))
 
 
-def averaged(images: NDArray[np.float32], times: int) -> NDArray[np.float32]:
-    """(H, W, N) means over times × times places of (H times, W times, N)."""
-    height, width, count = images.shape
-    blocks = images.reshape(height // times, times, width // times, times, count)
-    return np.asarray(blocks.mean(axis=(1, 3)))
-
-
-def excess(
-    problem: Problem, u: Array, material: Material, times: int,
-    blur: Callable[[NDArray[np.float32], int], NDArray[np.float32]] = lambda images, times: images,
-    finely_shadowed: bool = True,
-) -> NDArray[np.float32]:  # fmt: skip
-    """(H, W, N) by how much a pixel's mean of the part's own light exceeds that of its middle.
-
-    Both as a lens sees them: its `blur` of pictures on pixels so many times finer. These have cast
-    shadows of their own or, if not `finely_shadowed`, those of their pixels.
-    """
+def excess(problem: Problem, u: Array, material: Material, times: int) -> NDArray[np.float32]:
+    """(H, W, N) by how much a pixel's mean of the part's own light exceeds that of its middle."""
     fine, within = subdivided(problem, u, times)
-    if finely_shadowed:
-        update_shadows(fine, within)
-    else:
-        shadow = problem.pictures.code & SHADOW_BIT
-        fine.pictures.code[:] = shadow.repeat(times, 0).repeat(times, 1)
-    mean = averaged(blur(fine.render_rows(within, material, 0, fine.shape[0]), times), times)
-    return mean - blur(problem.own_light(u, material), 1)
+    update_shadows(fine, within)
+    mean = averaged(fine.render_rows(within, material, 0, fine.shape[0]), times)
+    return mean - problem.own_light(u, material)
 
 
 @dataclass(eq=False)

@@ -9,18 +9,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from calib.lights import Lights
 from reconstruct.integrate import slopes
 from reconstruct.optics import shadows
-from reconstruct.optics.interreflection import indirect, lights_seen
+from reconstruct.optics.interreflection import scene_of
 from reconstruct.optics.material import Lobe, Tangents, circular_lay, index_of_reflectance
 from reconstruct.optics.material import Material as OpticsMaterial
 from reconstruct.optics.mirrored import by_mirrored_slopes
+from reconstruct.optics.tracing import trace
 from reconstruct.refine.beyond import BEYOND_SHADOWS, BEYOND_TRACED, continued
+from reconstruct.refine.data import averaged, blurred
 from reconstruct.refine.pixel import SHADOW_BIT
 from reconstruct.refine.problem import TYPICAL_REFLECTANCE, Loss, Material, Problem
 from reconstruct.refine.pyramid import subdivided
@@ -142,39 +143,38 @@ def indirect_light(
         shared, factor = finer * factor, 1
     around = continued(*subdivided(problem, u, finer), factor, BEYOND_TRACED, drawn)
     lights, (traced, scale) = table_lights(problem), optics_material(problem, material)
-    seen = lights_seen(around.points, around.camera, lights)
+    scene = scene_of(
+        around.points, around.normals, around.camera, lights, traced,
+        grid=max(around.camera.shape), samples=samples, seed=seed,
+    )  # fmt: skip
+    cells = tuple((size - 2 * around.border) // finer for size in scene.w.shape)
 
     def light(shown: Array, samples: int) -> NDArray[np.float32]:
-        images = indirect(
-            around.points, around.normals, around.camera, lights, traced,
-            grid=max(around.camera.shape), samples=max(1, samples // shared**2), seed=seed,
-            smooth=0.0, shown=around.within(shown), seen=seen,
-        )  # fmt: skip
-        return np.nan_to_num(around.inner(images)) * np.float32(scale)
-
-    def pixels(images: NDArray[Any], blur: bool = True) -> NDArray[np.float32]:
-        count, height, width = images.shape
-        if finer > 1:
-            blocks = images.reshape(count, height // finer, finer, width // finer, finer)
-            images = blocks.mean(axis=(2, 4))
-        images = images.astype(np.float32, copy=False)
-        return np.stack([cv2.GaussianBlur(i, (0, 0), 0.7) for i in images]) if blur else images
+        out = np.zeros((*cells, len(lights)), np.float32)
+        rays = max(1, samples // shared**2)
+        shown_here = around.within(shown).astype(np.float32)
+        trace(out, finer, around.border, scene._replace(shown=shown_here, samples=rays))
+        out *= np.float32(scale)
+        return out
 
     # Places within a pixel average its speckle; blurred, it would be wrong beside every edge.
-    images = pixels(light(around.normals, samples), finer == 1)
+    images = light(around.normals, samples)
+    if finer == 1:
+        images = blurred(images, 0.7)
     if by_slopes and factor == 1:
         p, q, turned = around.slopes()
         step = SLOPE_STEP * (1 + p * p + q * q)
-        across = pixels(2 * around.inner(step[None]), blur=False)
+        across = averaged(around.inner(2 * step[None])[0][..., None], finer)
         rays = samples if shared == 1 else round(BY_SLOPES * samples)
 
         def change(p: Any, q: Any) -> NDArray[np.float32]:
-            return pixels(light(turned(p, q), rays) - light(turned(-p, -q), rays)) / across
+            return (light(turned(p, q), rays) - light(turned(-p, -q), rays)) / across
 
-        held = pixels(around.inner(np.stack([p, q])), blur=False)
-        images = np.concatenate([images, change(step, 0), change(0, step), held])
-        images = np.nan_to_num(images)
-    return np.ascontiguousarray(np.moveaxis(images, 0, -1), np.float32), factor
+        held = averaged(np.moveaxis(around.inner(np.stack([p, q])), 0, -1), finer)
+        images = np.concatenate([images, change(step, 0), change(0, step), held], axis=-1)
+    images = np.asarray(images, np.float32)
+    images[np.isnan(images)] = 0.0
+    return images, factor
 
 
 def at_slopes_of(

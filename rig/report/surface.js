@@ -16,6 +16,7 @@ const [heightLow, heightHigh] = finiteQuantiles(heights, 0.002, 0.998);
 const [sigmaLow, sigmaHigh] = finiteQuantiles(sigmas, 0.0, 0.98);
 const heightImage = paint($("height"), heights, width, height, data.viridis, heightLow, heightHigh);
 paint($("sigma"), sigmas, width, height, data.magma, sigmaLow, sigmaHigh);
+drawOutline($("sigma").getContext("2d"));
 paintBar($("height-bar"), data.viridis);
 paintBar($("sigma-bar"), data.magma);
 for (const [name, low, high, unit] of [["height", heightLow, heightHigh, "mm"], ["sigma", sigmaLow, sigmaHigh, "µm"]]) {
@@ -23,6 +24,7 @@ for (const [name, low, high, unit] of [["height", heightLow, heightHigh, "mm"], 
   $(`${name}-middle`).textContent = `${number((low + high) / 2)} ${unit}`;
   $(`${name}-high`).textContent = `${number(high)} ${unit}`;
 }
+if (data.map.absolute) $("sigma-note").textContent = "Of the height above the stage; grey: no surface is claimed there.";
 const sigmaKnown = sigmas.some(Number.isFinite);
 if (!sigmaKnown) {
   $("sigma-note").textContent = "No uncertainty was estimated for this result.";
@@ -52,9 +54,22 @@ function profile() {
   return points;
 }
 
+/** The part's border, and those of its holes, as they were found in the pictures. */
+function drawOutline(context) {
+  context.strokeStyle = "#111827";
+  context.lineWidth = Math.max(1, width / 400);
+  for (const border of data.map.outline) {
+    context.beginPath();
+    for (let i = 0; i < border.length; i += 2) context.lineTo(border[i], border[i + 1]);
+    context.closePath();
+    context.stroke();
+  }
+}
+
 function drawLine() {
   const context = $("height").getContext("2d");
   context.putImageData(heightImage, 0, 0);
+  drawOutline(context);
   context.strokeStyle = "#fff";
   context.lineWidth = Math.max(1, width / 200);
   context.beginPath();

@@ -97,13 +97,31 @@ def _residual_data(residual: Residual) -> dict[str, Any]:
     }
 
 
+def _outline(part: NDArray[np.bool_], step: int) -> list[list[float]]:
+    """Borders of the part and of its holes on the map: x0, y0, x1, y1, … each; none if all is part.
+
+    Contours run through the middles of border pixels.
+    """
+    if part.all() or not part.any():
+        return []
+    contours, _ = cv2.findContours(part.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    return [((c[:, 0] + 0.5) / step).round(2).ravel().tolist() for c in contours if len(c) > 3]
+
+
 def _flag_data(flags: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    """Shares are of the part; that of what is not part, of the picture."""
+    part = flags[(flags & int(Flag.OUTSIDE)) == 0]
     return [
         {
             "bit": int(flag),
             "name": str(flag.name).lower(),
             "colour": colour,
-            "percent": 100 * float(np.mean((flags & int(flag)) != 0)),
+            "percent": 100
+            * float(
+                np.mean(
+                    ((flags if flag == Flag.OUTSIDE or not part.size else part) & int(flag)) != 0
+                )
+            ),
             "meaning": meaning,
         }
         for flag, colour, meaning in FLAGS
@@ -200,6 +218,8 @@ def write_surface_report(
             "sigma_um": floats(shrink(sigma_um, MAP_SIZE)),
             "x_mm": floats(shrink(points[..., 0], MAP_SIZE)),
             "y_mm": floats(shrink(points[..., 1], MAP_SIZE)),
+            "outline": _outline(part, step),
+            "absolute": "pieces" in surface.summary,
             "flags": floats(surface.flags[::step, ::step][: height.shape[0], : height.shape[1]]),
         },
         "mesh": _mesh_data(surface, points),

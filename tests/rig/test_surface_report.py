@@ -1,5 +1,6 @@
 """The report opens offline and draws: checked in a headless browser."""
 
+import json
 import re
 import subprocess
 
@@ -66,6 +67,18 @@ def test_title_is_text_not_markup(tmp_path):
     page = written(tmp_path).read_text(encoding="utf-8")
     assert "<title>A12 &lt;b&gt;&amp;</title>" in page
     assert "<b>&" not in page
+
+
+def test_outline_of_the_part_and_its_hole_is_drawn_where_they_are(tmp_path):
+    surface = bump()
+    surface.flags[:] = Flag.OUTSIDE
+    surface.flags[20:80, 30:110] = 0
+    surface.flags[40:60, 50:70] = Flag.OUTSIDE
+    page = written(tmp_path, surface).read_text(encoding="utf-8")
+    text = re.search(r'<script[^>]*id="data"[^>]*>(.*?)</script>', page, re.DOTALL)
+    borders = [np.reshape(b, (-1, 2)) for b in json.loads(text[1])["map"]["outline"]]
+    boxes = sorted((*b.min(axis=0), *b.max(axis=0)) for b in borders)
+    assert boxes == [(30.5, 20.5, 109.5, 79.5), (49.5, 39.5, 70.5, 60.5)]
 
 
 def test_shrinking_averages_and_leaves_nan_out():

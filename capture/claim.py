@@ -26,6 +26,7 @@ from capture.journal import sync_file, sync_folder
 PART = ".part"
 OWNER = "owner.json"
 WORK = "work"
+COMPLETE = "complete"  # says that the files in `WORK` are to be put into place, come what may
 ATTEMPTS = 50  # to claim something in a folder that others make and give up
 
 
@@ -80,17 +81,21 @@ class Claim:
     def publish_files(self, aside: Callable[[Path], object] = lambda path: None) -> Path:
         """Put each file of `work` beside the target, the target itself last.
 
+        They belong together: where the process dies in between, the next claim beside it or
+        `clear_dead` puts the rest into place.
+
         Parameters
         ----------
         aside : is told of a file that is about to be replaced, to keep a copy of it
         """
         _sync_tree(self.work)
-        for made in sorted(self.work.iterdir(), key=lambda path: path.name == self.target.name):
+        for made in self.work.iterdir():
             place = self.target.with_name(made.name)
             if place.exists():
                 aside(place)
-            os.replace(made, place)
-        sync_folder(self.target.parent)
+        (self.work.parent / COMPLETE).touch()
+        sync_folder(self.work.parent)
+        _put_beside(self.work.parent)
         return self.target
 
     @property
@@ -192,21 +197,34 @@ def claim_of(target: Path) -> Path:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove the claims in a folder whose processes are dead. Call it within `one_at_a_time`."""
+    """Finish or remove the claims in a folder whose processes are dead.
+
+    Call it within `one_at_a_time`.
+    """
     for place in folder.glob(f".*{PART}"):
         if not place.is_dir() or place.is_symlink():
             continue
         inside = {path.name for path in place.iterdir()}
-        if inside and (OWNER not in inside or not inside <= {OWNER, WORK}):
+        if inside and (OWNER not in inside or not inside <= {OWNER, WORK, COMPLETE}):
             continue  # no claim of ours
         owner = _owner_of(place)
         # Claims are made within `one_at_a_time`: one that names nobody was never completed.
         if owner is None or not owner.is_alive:
+            if COMPLETE in inside:
+                _put_beside(place)
             shutil.rmtree(place, ignore_errors=True)
 
 
+def _put_beside(place: Path) -> None:
+    """Put the files of a complete claim into their places, the one that it names last."""
+    target = place.name.removeprefix(".").removesuffix(PART)
+    for made in sorted((place / WORK).iterdir(), key=lambda path: path.name == target):
+        os.replace(made, place.with_name(made.name))
+    sync_folder(place.parent)
+
+
 def clear_dead(folder: Path) -> None:
-    """Remove claims of dead processes from a folder where nothing is claimed now.
+    """Finish or remove claims of dead processes in a folder where nothing is claimed now.
 
     The folder goes too if nothing else is in it.
     """

@@ -35,6 +35,8 @@ def open_zip(file: Path | BinaryIO, source: str) -> Iterator[zipfile.ZipFile]:
     with zipped:
         if len(zipped.infolist()) > MAX_MEMBERS:
             raise InputError(f"{source} holds {len(zipped.infolist())} files: refused")
+        if not all(zipped.namelist()):
+            raise InputError(f"{source} is not a sound zip file: a file in it has no name")
         yield zipped
 
 

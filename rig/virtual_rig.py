@@ -220,15 +220,16 @@ def _remove(path: Path) -> None:
 
 
 def run(options: Options) -> None:
-    """Serve until Ctrl-C or SIGTERM."""
-    from capture.leds.board import exit_on_sigterm
-
-    with exit_on_sigterm(), contextlib.suppress(KeyboardInterrupt), serve(options) as rig:
-        cameras = ", ".join(rig.server.cameras)
-        print(f"Virtual rig in {rig.folder}: {options.led_count} LEDs, cameras {cameras}")
-        print(f"  board    {rig.folder / BOARD} ({rig.firmware} firmware)")
-        print(f"  producer {rig.folder / PRODUCER}")
-        print(f"  stage    {rig.stage.what}")
-        print("Type rig commands in another terminal; Ctrl-C ends this one.", flush=True)
-        threading.Event().wait()
-    print("The virtual rig has ended.")
+    """Serve until a signal ends it, Ctrl-C as a rule; raises `KeyboardInterrupt` then."""
+    try:
+        with serve(options) as rig:
+            cameras = ", ".join(rig.server.cameras)
+            print(f"Virtual rig in {rig.folder}: {options.led_count} LEDs, cameras {cameras}")
+            print(f"  board    {rig.folder / BOARD} ({rig.firmware} firmware)")
+            print(f"  producer {rig.folder / PRODUCER}")
+            print(f"  stage    {rig.stage.what}")
+            print("Type rig commands in another terminal; Ctrl-C ends this one.", flush=True)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        print("The virtual rig has ended.")
+        raise

@@ -108,7 +108,8 @@ class Workspace:
         raise UsageError(f"{folder} already holds {len(names)} runs of this second")
 
     def clear_dead(self, part: str) -> None:
-        """Remove what killed commands left of results of a part."""
+        """Finish or remove what killed commands left of a calibration, or of a part's results."""
+        clear_dead(self.calibration)
         for run in self._folders(part):
             clear_dead(run / RESULTS)
 

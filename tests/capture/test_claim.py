@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from capture.claim import OWNER, claim, claim_first, claim_of
+from capture.claim import OWNER, claim, claim_first, claim_of, clear_dead
 from capture.errors import DataError
 
 DYING = """
@@ -86,6 +86,35 @@ def test_the_next_writer_clears_what_a_killed_one_left(tmp_path: Path) -> None:
         assert not claim_of(target).exists()
     with claim(target) as claimed:
         assert not (claimed.work / "half").exists()
+
+
+DYING_HALFWAY = """
+import os, signal, sys
+from pathlib import Path
+from capture.claim import claim
+replace = os.replace
+def once(made, place):
+    os.replace = lambda made, place: os.kill(os.getpid(), signal.SIGKILL)
+    replace(made, place)
+with claim(Path(sys.argv[1]), replacing=True) as claimed:
+    for name in ("lights.json", "calibration.html"):
+        (claimed.work / name).write_text("new")
+    os.replace = once
+    claimed.publish_files(lambda path: path.with_suffix(".kept").write_text(path.read_text()))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
+def test_files_that_belong_together_are_put_into_place_whoever_dies(tmp_path: Path) -> None:
+    target = tmp_path / "lights.json"
+    target.write_text("old")
+    killed = subprocess.run([sys.executable, "-c", DYING_HALFWAY, str(target)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert target.read_text() == "old"
+    clear_dead(tmp_path)
+    assert target.read_text() == "new"
+    assert names(tmp_path) == ["calibration.html", "lights.json", "lights.kept"]
+    assert (tmp_path / "lights.kept").read_text() == "old"
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,15 @@ def test_arrays_of_mat_files(tmp_path: Path, packed: bool) -> None:
 METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
 
 
+def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as zipped:
+        zipped.writestr("qqq", "content")
+    path.write_bytes(path.read_bytes().replace(b"qqq", b"\0qq"))
+    with pytest.raises(InputError, match="has no name"), open_zip(path, "a.zip"):
+        pass
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_zip_members_of_any_method(tmp_path: Path, method: int) -> None:
     content = GREY.tobytes() * 900

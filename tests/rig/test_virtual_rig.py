@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,9 +42,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         while (line := process.stdout.readline()) and "Ctrl-C ends this one" not in line:
             pass
         yield workspace
-        process.terminate()
-        process.stdout.read()
-        assert process.wait() in (0, 143)
+        process.send_signal(signal.SIGINT)
+        assert "The virtual rig has ended." in process.stdout.read()
+        assert process.wait() == 130
     assert not (workspace / "virtual" / "board").is_symlink()
 
 

@@ -1,14 +1,14 @@
-const byId = (id) => document.getElementById(id);
+theme();
 
-byId("title").textContent = data.title;
-byId("subtitle").textContent = data.subtitle;
+$("title").textContent = data.title;
+$("subtitle").textContent = data.subtitle;
 for (const tile of data.tiles) {
-  byId("tiles").append(node("div", { class: "tile" }, node("b", {}, tile.value), node("span", {}, tile.name)));
+  $("tiles").append(node("div", { class: "tile" }, node("b", {}, tile.value), node("span", {}, tile.name)));
 }
 const missing = Object.entries(data.missing);
-if (missing.length === 0) byId("missing-card").remove();
-else for (const [id, reason] of missing) byId("missing").append(node("tr", {}, node("td", {}, `LED ${id}`), node("td", {}, reason)));
-byId("provenance").append(...provenanceRows(data.provenance));
+if (missing.length === 0) $("missing-card").remove();
+else for (const [id, reason] of missing) $("missing").append(node("tr", {}, node("td", {}, `LED ${id}`), node("td", {}, reason)));
+$("provenance").append(...provenanceRows(data.provenance));
 
 // Green for the best light, red for the worst; logarithmic.
 const sigmas = data.leds.map((led) => Math.max(led.sigma_mm, 1e-6));
@@ -20,7 +20,7 @@ function badness(sigma) {
 
 // The dome ------------------------------------------------------------------------------------
 function dome() {
-  const canvas = byId("view");
+  const canvas = $("view");
   let renderer;
   try {
     renderer = new THREE.WebGLRenderer({ canvas, antialias: true, alpha: true, preserveDrawingBuffer: true });
@@ -71,15 +71,15 @@ function dome() {
     renderer.render(scene, view);
   }
   function scale() {
-    const factor = 10 ** Number(byId("scale").value);
-    byId("scale-value").textContent = factor.toFixed(0);
+    const factor = 10 ** Number($("scale").value);
+    $("scale-value").textContent = factor.toFixed(0);
     blobs.forEach((mesh, k) => mesh.scale.set(...data.ellipsoids[k].sigma_mm.map((s) => Math.max(s * factor, reach * 0.002))));
     draw();
   }
   const look = (x, y, z) => { view.position.set(x * reach, y * reach, z * reach); controls.update(); draw(); };
-  byId("top").onclick = () => look(0, -0.01, 3.6);
-  byId("side").onclick = () => look(0, -3.2, 0.6);
-  byId("scale").oninput = scale;
+  $("top").onclick = () => look(0, -0.01, 3.6);
+  $("side").onclick = () => look(0, -3.2, 0.6);
+  $("scale").oninput = scale;
   controls.addEventListener("change", draw);
   const picker = new THREE.Raycaster();
   canvas.addEventListener("pointermove", (event) => {
@@ -88,7 +88,7 @@ function dome() {
     const hit = picker.intersectObjects(blobs)[0];
     if (!hit) return;
     const led = data.leds[blobs.indexOf(hit.object)];
-    byId("picked").textContent = `LED ${led.id}: ${led.position_mm.map((v) => v.toFixed(2)).join(", ")} mm, one sigma ${number(led.sigma_mm, 3)} mm`;
+    $("picked").textContent = `LED ${led.id}: ${led.position_mm.map((v) => v.toFixed(2)).join(", ")} mm, one sigma ${number(led.sigma_mm, 3)} mm`;
   });
   new ResizeObserver(draw).observe(canvas);
   look(1.8, -2.2, 1.5);
@@ -112,13 +112,13 @@ function traced(context, points, place) {
 const ink = getComputedStyle(document.body).color;
 const figures = data.poses.map((pose) => {
   const canvas = node("canvas", { class: "map", style: "image-rendering: auto; cursor: default" });
-  byId("residuals").append(node("figure", {}, canvas, node("figcaption", { class: "soft" }, `${pose.name}: ${number(pose.rms_px, 3)} px`)));
+  $("residuals").append(node("figure", {}, canvas, node("figcaption", { class: "soft" }, `${pose.name}: ${number(pose.rms_px, 3)} px`)));
   return canvas;
 });
 
 function residuals() {
-  const gain = 10 ** Number(byId("arrows").value);
-  byId("arrows-value").textContent = gain.toFixed(0);
+  const gain = 10 ** Number($("arrows").value);
+  $("arrows-value").textContent = gain.toFixed(0);
   data.poses.forEach((pose, k) => {
     const xs = pose.outline.map((p) => p[0]);
     const ys = pose.outline.map((p) => p[1]);
@@ -145,13 +145,13 @@ function residuals() {
     });
   });
 }
-byId("arrows").oninput = residuals;
+$("arrows").oninput = residuals;
 residuals();
 
 function coverage() {
   const { width, height } = data.camera;
   const zoom = 640 / Math.max(width, height);
-  const context = prepared(byId("coverage"), Math.round(width * zoom), Math.round(height * zoom));
+  const context = prepared($("coverage"), Math.round(width * zoom), Math.round(height * zoom));
   context.strokeStyle = "#9aa5b1";
   context.strokeRect(0.5, 0.5, width * zoom - 1, height * zoom - 1);
   context.font = "16px sans-serif";
@@ -177,10 +177,10 @@ function percent(value) {
   return value === null || value === undefined ? "–" : number(100 * value, 3);
 }
 
-byId("poses").append(node("tr", {}, ...["place", "residual px", "held out px", "outline seen %", "outline px"].map((t) => node("th", {}, t))));
+$("poses").append(node("tr", {}, ...["place", "residual px", "held out px", "outline seen %", "outline px"].map((t) => node("th", {}, t))));
 for (const pose of data.poses) {
   const cells = [pose.name, number(pose.rms_px, 3), number(pose.held_out_px, 3), percent(pose.coverage), number(pose.outline_rms_px, 3)];
-  byId("poses").append(node("tr", {}, ...cells.map((t) => node("td", {}, t))));
+  $("poses").append(node("tr", {}, ...cells.map((t) => node("td", {}, t))));
 }
 
 const columns = [
@@ -206,6 +206,6 @@ function table(key, descending) {
     cell.onclick = () => table(value, value === key ? !descending : false);
     return cell;
   }));
-  byId("leds").replaceChildren(head, ...rows.map((led) => node("tr", {}, ...columns.map(([, , text]) => node("td", {}, text(led))))));
+  $("leds").replaceChildren(head, ...rows.map((led) => node("tr", {}, ...columns.map(([, , text]) => node("td", {}, text(led))))));
 }
 table(columns[0][1], false);

@@ -6,6 +6,46 @@ function floats(text) {
   return new Float32Array(bytes.buffer);
 }
 
+const $ = (id) => document.getElementById(id);
+
+function svg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}
+
+// What the reader has put into the page. It stays in this browser; a page that may keep nothing
+// (a sandbox, a private window) forgets it.
+const kept = (() => {
+  const key = `rig-report/${data.id || document.title}`;
+  let state = {};
+  try { state = JSON.parse(localStorage.getItem(key)) || {}; } catch { /* nothing is kept */ }
+  return {
+    get: (name, otherwise) => (name in state ? state[name] : otherwise),
+    set(name, value) {
+      state[name] = value;
+      try { localStorage.setItem(key, JSON.stringify(state)); } catch { /* nothing is kept */ }
+    },
+  };
+})();
+
+// Dark where the system is, until the reader says otherwise.
+function theme(button) {
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const show = () => {
+    const dark = kept.get("theme", system.matches ? "dark" : "light") === "dark";
+    document.documentElement.dataset.theme = dark ? "dark" : "light";
+    if (button) button.setAttribute("aria-pressed", String(dark));
+    dispatchEvent(new Event("themechange"));
+  };
+  if (button) button.addEventListener("click", () => { kept.set("theme", document.documentElement.dataset.theme === "dark" ? "light" : "dark"); show(); });
+  system.addEventListener("change", show);
+  addEventListener("beforeprint", () => { document.documentElement.dataset.theme = "light"; dispatchEvent(new Event("themechange")); });
+  addEventListener("afterprint", show);
+  show();
+}
+
 function node(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);

@@ -7,7 +7,7 @@ import html
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,23 @@ def script_json(data: Any) -> str:
     return json.dumps(plain(data), allow_nan=False).replace("<", "\\u003c")
 
 
-def write_page(path: Path, *, title: str, body: str, script: str, data: Any) -> None:
+def write_page(
+    path: Path,
+    *,
+    title: str,
+    body: str,
+    script: str,
+    data: Any,
+    blobs: Iterable[tuple[str, str]] = (),
+) -> None:
     """Write a page that opens offline: styles, three.js, our script and the data are inside it.
 
     Written beside `path` first and then moved, so that a reader never meets half a page.
+
+    Parameters
+    ----------
+    blobs : names and base64 texts that the script asks for when it needs them; they stand last,
+        so that the page is there before them
     """
     page = f"""<!doctype html>
 <html lang="en">
@@ -71,10 +84,12 @@ def write_page(path: Path, *, title: str, body: str, script: str, data: Any) -> 
 {asset("page.js")}
 {script}
 </script>
-</body>
-</html>
 """
     temporary = path.with_name(path.name + ".part")
-    # A folder's name need not be text: its odd bytes are shown as \udce4.
-    temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+    # A folder's name need not be text: its odd bytes are shown as \\udce4.
+    with temporary.open("w", encoding="utf-8", errors="backslashreplace") as stream:
+        stream.write(page)
+        for name, text in blobs:
+            stream.write(f'<script type="text/plain" id="{html.escape(name)}">{text}</script>\n')
+        stream.write("</body>\n</html>\n")
     os.replace(temporary, path)

@@ -7,7 +7,8 @@ from typing import Any
 
 from reconstruct.metrology.accuracy import Accuracy, Truth, evaluate
 from reconstruct.surface import Surface
-from rig.report.surface import Figure, write_surface_report
+from rig.report.surface import write_surface_report
+from rig.report.words import Figure
 
 REPORT = "report.html"
 

@@ -7,6 +7,7 @@ between its top and the stage.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconstruct.optics.interreflection import indirect, upsampled
+from reconstruct.optics.lights import spread_disc
 from reconstruct.optics.material import Lobe, Material
 from reconstruct.optics.render import render
+from reconstruct.optics.shadows import visibility
 from reconstruct.shapes.base import Shape
 from reconstruct.shapes.sampling import (
     corner_rays,
@@ -33,10 +36,19 @@ FINE_BYTES = 1.5e9
 
 @dataclass(frozen=True, eq=False)
 class _Cells:
-    """The cells of divided pixels: middle, normal, and whether they are of the part."""
+    """The cells of divided pixels.
+
+    Attributes
+    ----------
+    points_mm, normals : of the middle of each cell
+    casting_mm : the cells that cast shadows: at their highest corner, since the edge that crosses
+        a cell lies in its middle on average; at the mean of their corners shadows end too early
+    part : whether they are of the part
+    """
 
     points_mm: Map
     normals: Map
+    casting_mm: Map
     part: NDArray[np.bool_]
 
 
@@ -96,6 +108,8 @@ class StagedScene(RenderedScene):
     part : from `reconstruct.shapes.staged`
     material : of the part; stage_albedo : of the stage
     divide : cells along a pixel's side; default 3, less where the picture is large
+    roughness : function of points (..., 3) mm giving a factor on the widths of the lobes, for
+        metals that are not alike everywhere
     options : of `RenderedScene`
     """
 
@@ -107,6 +121,7 @@ class StagedScene(RenderedScene):
         *,
         stage_albedo: float = STAGE_ALBEDO,
         divide: int | None = None,
+        roughness: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
         **options: Any,
     ) -> None:
         pixels = rig.camera.width * rig.camera.height
@@ -127,14 +142,20 @@ class StagedScene(RenderedScene):
         normals = normals_from_corners(corners)
         normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
         self._camera = camera
-        self._cells = _Cells(points.astype(np.float32), normals.astype(np.float32), on_part)
+        high = np.maximum.reduce([corners[:-1, :-1, 2], corners[1:, :-1, 2], corners[:-1, 1:, 2],
+                                  corners[1:, 1:, 2]])  # fmt: skip
+        along = (origin[2] - high) / (origin[2] - points[..., 2])
+        casting = origin + (points - origin) * along[..., None]
+        self._cells = _Cells(*(m.astype(np.float32) for m in (points, normals, casting)), on_part)
         self.mask = self._averaged(on_part.astype(np.float32)) > 0.25
         mean = self._averaged(points.astype(np.float32))
         facing = self._averaged(normals.astype(np.float32))
         facing /= np.linalg.norm(facing, axis=-1, keepdims=True)
         share = self._averaged(on_part.astype(np.float32))
-        super().__init__(rig, mean, facing, _on_stage(material, share, stage_albedo), **options)
-        self._fine = _on_stage(material, on_part.astype(np.float32), stage_albedo)
+        made = _on_stage(_roughened(material, roughness, mean), share, stage_albedo)
+        super().__init__(rig, mean, facing, made, **options)
+        fine = _roughened(material, roughness, self._cells.points_mm)
+        self._fine = _on_stage(fine, on_part.astype(np.float32), stage_albedo)
 
     def _averaged(self, values: NDArray[Any]) -> Map:
         """Mean over the cells of each pixel."""
@@ -145,17 +166,15 @@ class StagedScene(RenderedScene):
 
     def radiance(self, led: int) -> Map:
         """(H, W) radiance by LED `led` (from 1), before the lens."""
-        radius = self.rig.led_radius_mm if self._disc_points > 1 else 0.0
+        lights, cells = self.rig.lights.select(np.array([led - 1])), self._cells
+        if self._disc_points > 1:
+            lights = spread_disc(self.rig.lights, led - 1, self.rig.led_radius_mm,
+                                 self._disc_points)  # fmt: skip
         image = render(
-            self._cells.points_mm,
-            self._cells.normals,
-            self._camera,
-            self.rig.lights.select(np.array([led - 1])),
-            self._fine,
-            disc_radius_mm=radius,
-            disc_count=self._disc_points,
-        )[0]
-        out = self._averaged(image)
+            cells.points_mm, cells.normals, self._camera, lights, self._fine, shadows=False
+        )
+        image *= visibility(cells.casting_mm, self._camera, lights.position_mm)
+        out = self._averaged(image.sum(axis=0))
         if self._bounce:
             if self._indirect is None:
                 self._indirect = indirect(
@@ -167,6 +186,19 @@ class StagedScene(RenderedScene):
     def write_truth(self, path: Path) -> None:
         """``truth.npz``: position (H, W, 3) mm, normal (H, W, 3), mask (H, W) of the part."""
         np.savez_compressed(path, position=self.points_mm, normal=self.normals, mask=self.mask)
+
+
+def _roughened(
+    material: Material, roughness: Callable[[NDArray[Any]], NDArray[Any]] | None, points: Map
+) -> Material:
+    if roughness is None:
+        return material
+    factor = np.asarray(roughness(points), np.float32)
+    lobes = tuple(
+        replace(lobe, alpha=np.clip(np.asarray(lobe.alpha * factor, np.float32), 0.03, 0.7))
+        for lobe in material.lobes
+    )
+    return replace(material, lobes=lobes)
 
 
 def _on_stage(material: Material, share: Map, albedo: float) -> Material:

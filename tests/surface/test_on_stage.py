@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from calib.lights import Lights
 from reconstruct.methods import Options
 from reconstruct.on_stage import find_on_stage, reconstruct_on_stage
 from reconstruct.optics.material import Material
@@ -74,6 +75,30 @@ def test_part_is_found_and_its_hole_shows_the_stage() -> None:
     assert both / either > 0.97
     hole = np.hypot(scene.points_mm[..., 0] + 13, scene.points_mm[..., 1] + 11) < 2.5
     assert not found().mask[hole].any()
+
+
+def test_shadow_on_the_stage_ends_where_geometry_has_it() -> None:
+    """What levels are told by must be true in the virtual rig to begin with."""
+    half, top = 20.03, 6.0
+    elevation = np.radians([25.0, 45.0, 65.0])
+    place = 280.0 * np.stack([-np.cos(elevation), 0 * elevation, np.sin(elevation)], axis=-1)
+    camera = virtual_camera((160, 160), tilt_deg=0.0)
+    bench = VirtualRig(camera, Lights.at(place, lobe=1.0), place)
+    part = stacked("box", [Feature("box", (0.0, 0.0), (half, half), top)], {})
+    scene = StagedScene(bench, part, CHROMIUM, bounce=False, blur_px=0.0)
+    bare = StagedScene(bench, None, CHROMIUM, bounce=False, blur_px=0.0, divide=1)
+    x = camera.points_at_height(0.0)[70:90, :, 0]
+    beside = x[0] > half + 0.5
+    off = []
+    for led, (px, _, pz) in enumerate(place, 1):
+        dark = 1.0 - np.clip(scene.radiance(led)[70:90] / bare.radiance(led)[70:90], 0.0, 1.0)
+        pitch = x[0, 1] - x[0, 0]
+        first = x[0][beside][0] - 0.5 * pitch
+        seen = first + dark[:, beside].mean(axis=0).sum() * pitch
+        off.append(seen - (half + (half - px) * top / (pz - top)))
+    cell_mm = (x[0, 1] - x[0, 0]) / 3
+    assert np.abs(np.mean(off)) < 0.5 * cell_mm
+    assert np.ptp(off) < 0.5 * cell_mm  # heights are told by how it grows with the light's angle
 
 
 def test_part_that_fills_the_picture_has_no_outline() -> None:

@@ -3,9 +3,9 @@
     python benchmarks/button_to_verdict.py [METHOD] [SIZE]
 
 Measures three parts of SIZE × SIZE pixels (256) by 96 lights on the virtual rig, through the worker
-behind the operator's page, judged by an inspection plan. The first part also waits for compiled
-loops to be loaded. Prints the capture and what follows it: to the verdict at a quick look, which
-the page shows first, and to the verdict itself.
+behind the operator's page, warmed up as `rig serve` is, judged by an inspection plan. Prints the
+capture and what follows it: to the verdict at a quick look, which the page shows first, and to the
+verdict itself; in brackets the processor seconds, which do not depend on what else is going on.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from calib.light_files import write_lights
 from capture.world import Scene
 from rig import measuring, session
 from rig.capturing import configuration
 from rig.config import TEMPLATE, Config
 from rig.floor.pages.worker import Bench, Ticket, Worker
+from rig.floor.warm import Warming
 from rig.measure_part import Labels
 from rig.simulate import scene_of, virtual_rig
 from rig.workspace import Workspace
@@ -54,12 +57,16 @@ def main(method: str, size: int) -> None:
         (Path(folder) / "plans" / "plate.yaml").write_text(PLAN, encoding="utf-8")
         workspace = Workspace.at(Path(folder))
         config, text = configuration(workspace, simulate=True)
-        with Worker(Bench(workspace, config, text, method=method)) as worker:
+        with (
+            Warming(method, "cpu") as warming,
+            Worker(Bench(workspace, config, text, method=method)) as worker,
+        ):
+            warming.wait()
             for part in PARTS:
-                seen: dict[str, float] = {}
+                seen: dict[str, tuple[float, float]] = {}
 
-                def listen(ticket: Ticket, seen: dict[str, float] = seen) -> None:
-                    now = time.monotonic()
+                def listen(ticket: Ticket, seen: dict[str, tuple[float, float]] = seen) -> None:
+                    now = time.monotonic(), time.process_time()
                     if ticket.taken and ticket.taken == ticket.pictures:
                         seen.setdefault("captured", now)
                     if ticket.preview:
@@ -76,11 +83,15 @@ def main(method: str, size: int) -> None:
                 if ticket["error"]:
                     sys.exit(ticket["error"])
                 seconds = ticket["verdict"]["seconds"]
-                looked = seen.get("preview", seen["verdict"]) - seen["captured"]
+
+                def after(what: str, seen: dict[str, tuple[float, float]] = seen) -> str:
+                    real, used = np.subtract(seen.get(what, seen["verdict"]), seen["captured"])
+                    return f"{real:.1f} s ({used:.1f})"
+
                 print(
                     f"{part:10} {ticket['verdict']['verdict']:16} "
                     f"capture {seconds['capture']:.1f} s; after its last picture: first verdict "
-                    f"{looked:.1f} s, verdict {seen['verdict'] - seen['captured']:.1f} s {seconds}",
+                    f"{after('preview')}, verdict {after('verdict')}",
                     flush=True,
                 )
 

@@ -80,6 +80,11 @@ class Prediction:
     log_delta_error: Tensor
 
 
+# Half width of the head's first weights. Even, not normal: PyTorch loads its compiler, in 1.5 s, to
+# draw normal weights that have a size but no memory (`reconstruct.dpps.weights.read_weights`).
+HEAD_START = 0.01 * 3**0.5
+
+
 class AnyRigNet(nn.Module):
     """Moments (B, 42, H, W) to a `Prediction`; H and W multiples of 16."""
 
@@ -99,7 +104,7 @@ class AnyRigNet(nn.Module):
             for i in reversed(range(len(w) - 1))
         )
         self.head = nn.Conv2d(2 * w[0], 5, 1)
-        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.uniform_(self.head.weight, -HEAD_START, HEAD_START)
         assert self.head.bias is not None
         nn.init.zeros_(self.head.bias)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -232,12 +233,12 @@ def predict(
     ------
     ReconstructError : pictures, camera and lights do not belong together, or no weights
     """
-    from reconstruct.dpps.network import ready, threads_for
-    from reconstruct.dpps.weights import read_weights
+    from reconstruct.dpps.network import threads_for
+    from reconstruct.dpps.weights import SHIPPED
 
     start = time.perf_counter()
-    model, facts = read_weights(options.weights)
-    model = ready(model, options.device)
+    path = options.weights or SHIPPED
+    model, facts = _network(path, path.stat().st_mtime_ns if path.exists() else 0, options.device)
     loaded = time.perf_counter()
     with threads_for(stack.shape[0] * stack.shape[1] > TILE * TILE):
         surface = predict_with(
@@ -247,6 +248,16 @@ def predict(
         "load": loaded - start, "predict": time.perf_counter() - loaded
     }  # fmt: skip
     return surface
+
+
+@functools.lru_cache(maxsize=1)
+def _network(path: Path, written_ns: int, device: str) -> tuple[Any, dict[str, Any]]:
+    """The network of a file, ready to predict; kept, since part after part asks for the same."""
+    from reconstruct.dpps.network import ready
+    from reconstruct.dpps.weights import read_weights
+
+    model, facts = read_weights(path)
+    return ready(model, device), facts
 
 
 def predict_with(
@@ -304,7 +315,7 @@ def predict_with(
         summary={
             "method": "dpps",
             "network": "any-rig",
-            "weights": facts,
+            "weights": dict(facts),
             "mean_height_mm": mean_height_mm,
             "lights": len(lights),
         },

@@ -11,6 +11,7 @@ from rig.capturing import configuration
 from rig.floor.pages.security import access_of
 from rig.floor.pages.server import listen, serve
 from rig.floor.pages.worker import Bench, Worker
+from rig.floor.warm import Warming
 from rig.reconstructing import Request, refuse_nonsense
 from rig.workspace import Workspace
 
@@ -53,6 +54,8 @@ def run(offer: Offer, ready: Callable[[str], None]) -> None:
     with contextlib.ExitStack() as stack:
         socket = stack.enter_context(listen(offer.host, offer.port))
         worker = stack.enter_context(Worker(bench))
+        if not offer.live:
+            stack.enter_context(Warming(offer.method, offer.device))
         if config.mqtt is not None:
             from rig.floor.interfaces.mqtt import MqttBridge
 

@@ -1,7 +1,7 @@
 """Processor seconds and peak memory of whole `rig reconstruct` commands, beside another checkout.
 
 Usage: python benchmarks/reconstruct_speed.py [--baseline DIR/.venv/bin/rig] [--parts blob stamped]
-                                              [--sizes 256 512 1024] [--method refine]
+                                              [--sizes 256 512 1024 2448x2048] [--method refine]
 
 Every command runs twice in both checkouts, one after the other, so that compiled kernels come from
 the cache; the second run counts. Larger pictures are captures enlarged by a cubic spline, with
@@ -35,21 +35,27 @@ class Spent:
     peak_gb: float
 
 
-def enlarged(source: Path, target: Path, size: int) -> None:
-    """An exchange folder at another size, with the noise of a sensor of 12,000 electrons."""
+def enlarged(source: Path, target: Path, width: int, height: int) -> None:
+    """An exchange folder at another size, with the noise of a sensor of 12,000 electrons.
+
+    Enlarged by a whole factor, and cut to the size about the middle.
+    """
     target.mkdir(parents=True)
     rng = np.random.default_rng(0)
+    camera = Camera.read(source / "camera.json")
+    factor = -(-max(width, height) // max(camera.shape))
+    x, y = (camera.width * factor - width) // 2, (camera.height * factor - height) // 2
     for path in sorted(source.glob("*.png")):
         image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(np.float32)
-        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
+        image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+        image = image[y : y + height, x : x + width]
         sigma = FULL * np.sqrt(np.maximum(image, 0) / FULL / WELL_E)
         image += rng.standard_normal(image.shape, dtype=np.float32) * sigma
         cv2.imwrite(str(target / path.name), np.clip(image, 0, FULL).astype(np.uint16))
     for name in ("lights.lp", "power.csv", "exposure.json"):
         if (source / name).is_file():
             (target / name).write_bytes((source / name).read_bytes())
-    camera = Camera.read(source / "camera.json")
-    camera.subdivided(size // camera.width).write(target / "camera.json")
+    camera.subdivided(factor).cropped(x, y, width, height).write(target / "camera.json")
 
 
 def mean_height_mm(source: Path) -> float:
@@ -78,7 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--baseline", type=Path, help="the rig command of another checkout")
     parser.add_argument("--parts", nargs="*", default=["blob", "stamped", "steep"])
-    parser.add_argument("--sizes", nargs="*", type=int, default=[256])
+    parser.add_argument("--sizes", nargs="*", default=["256"])
     parser.add_argument("--method", default="refine")
     asked = parser.parse_args()
     ours = Path(sys.executable).with_name("rig")
@@ -91,9 +97,10 @@ def main() -> None:
                 workspace = Path(scratch) / f"{part}-{size}"
                 workspace.mkdir()
                 folder = CAPTURES / part
-                if size != 256:
+                if size != "256":
                     folder = Path(scratch) / f"{part}-{size}-pictures"
-                    enlarged(CAPTURES / part, folder, size)
+                    sides = [int(side) for side in size.split("x")]
+                    enlarged(CAPTURES / part, folder, sides[0], sides[-1])
                 subprocess.run(
                     [ours, "import", folder, "--part", part, "--workspace", workspace],
                     check=True, stdout=subprocess.DEVNULL,
@@ -110,7 +117,7 @@ def main() -> None:
                     spent.append(spent_now)
                 other = spent[1] if len(spent) > 1 else Spent(float("nan"), float("nan"))
                 print(
-                    f"| {asked.method} {part} {size}² | {spent[0].processor_s:.1f} | "
+                    f"| {asked.method} {part} {size} px | {spent[0].processor_s:.1f} | "
                     f"{spent[0].peak_gb:.2f} | {other.processor_s:.1f} | {other.peak_gb:.2f} | "
                     f"{other.processor_s / spent[0].processor_s:.1f} |",
                     flush=True,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from calib.plausible import near
 from reconstruct.agreement import CoarseStack, Kind, fit, picture_costs
@@ -320,7 +319,12 @@ def _refuse_other_order(
             tried = fit(small, _permuted(lights, now), _kind(kind), height_mm, 6)
             if tried.unexplained < best:
                 best, best_order = tried.unexplained, now
-            _, better = linear_sum_assignment(picture_costs(small, tried))
+            costs = picture_costs(small, tried)
+            if np.array_equal(costs.argmin(axis=1), plain):  # nothing can be better
+                break
+            from scipy.optimize import linear_sum_assignment  # takes 0.3 s to load
+
+            _, better = linear_sum_assignment(costs)
             if np.array_equal(better, plain):
                 break
             now = now[better]

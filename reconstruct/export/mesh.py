@@ -89,9 +89,12 @@ def write_mesh(path: Path, mesh: Mesh) -> None:
     ReconstructError
         if the format is not one of these
     """
+    kind = path.suffix.lower().lstrip(".")
+    if kind == "ply":
+        _write_ply(path, mesh)
+        return
     import trimesh
 
-    kind = path.suffix.lower().lstrip(".")
     shape = trimesh.Trimesh(
         vertices=mesh.vertices_mm,
         faces=mesh.faces,
@@ -99,11 +102,7 @@ def write_mesh(path: Path, mesh: Mesh) -> None:
         process=False,
         validate=False,
     )
-    if kind == "ply":
-        if mesh.quality is not None:
-            shape.vertex_attributes["quality"] = mesh.quality.astype(np.float32)
-        data = shape.export(file_type="ply", vertex_normal=mesh.normals is not None)
-    elif kind == "stl":
+    if kind == "stl":
         data = shape.export(file_type="stl")
     elif kind == "obj":
         data = shape.export(file_type="obj", include_normals=mesh.normals is not None, digits=9)
@@ -114,6 +113,32 @@ def write_mesh(path: Path, mesh: Mesh) -> None:
     else:
         raise ReconstructError(f"{path.name}: a mesh is written as .ply, .stl, .obj or .glb")
     path.write_bytes(data if isinstance(data, bytes) else str(data).encode())
+
+
+def _write_ply(path: Path, mesh: Mesh) -> None:
+    """Write binary PLY: every result has one, and the library takes longer to load than to write.
+
+    Vertices are float32 x, y, z, normal and quality where there are such; faces are int32.
+    """
+    columns = [mesh.vertices_mm]
+    names = ["x", "y", "z"]
+    if mesh.normals is not None:
+        columns.append(mesh.normals)
+        names += ["nx", "ny", "nz"]
+    if mesh.quality is not None:
+        columns.append(np.asarray(mesh.quality)[:, None])
+        names.append("quality")
+    faces = np.empty(len(mesh.faces), np.dtype([("count", "u1"), ("corners", "<i4", 3)]))
+    faces["count"], faces["corners"] = 3, mesh.faces
+    header = [
+        "ply", "format binary_little_endian 1.0", f"element vertex {len(mesh.vertices_mm)}",
+        *(f"property float {name}" for name in names),
+        f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header",
+    ]  # fmt: skip
+    with path.open("wb") as file:
+        file.write(("\n".join(header) + "\n").encode("ascii"))
+        file.write(np.concatenate(columns, axis=1, dtype="<f4", casting="same_kind").tobytes())
+        file.write(faces.tobytes())
 
 
 @told_as(ReconstructError)

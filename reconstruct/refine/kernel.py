@@ -20,7 +20,6 @@ from reconstruct.refine.pixel import (
     BY_P,
     BY_Q,
     BY_U,
-    CLIPPED,
     HUBER,
     JIT,
     LOSS,
@@ -29,6 +28,7 @@ from reconstruct.refine.pixel import (
     RESIDUAL,
     STRIDE,
     pixel_rows,
+    radiance_rows,
 )
 
 __all__ = ["lens_rows", "local_rows", "render_rows", "system_rows"]
@@ -62,21 +62,17 @@ def render_rows(
                 for k in range(n):
                     out[r - first, c, k] = 0.0
                 continue
-            # With nothing captured (scale 0) the residual is the root of the model.
             prepare(
                 r, c, u, xy, jacobians, rotation, centre, flat, flat_step, indirect, indirect_step,
                 obs, 0.0, material, brush, local, geometry64, geometry, tangent, jac, mat, work,
             )  # fmt: skip
-            for k in range(n):
-                work[CLIPPED + k] = np.float32(0.0)
-            pixel_rows(
+            radiance_rows(
                 geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
-                tangent, n, np.float32(1e-9), mat, model, HUBER, np.float32(1e9),
+                tangent, n, np.float32(0.0), mat, model, HUBER, np.float32(0.0),
                 np.float32(0.0), work,
             )  # fmt: skip
             for k in range(n):
-                root = work[RESIDUAL + k]
-                out[r - first, c, k] = root * root
+                out[r - first, c, k] = work[RESIDUAL + k]
 
 
 @njit(**JIT)

@@ -51,14 +51,13 @@ class Lens:
     Attributes
     ----------
     sigma_px : standard deviation of the point-spread function
+    captured : codes as captured, from which the blur is taken: a copy, before any is
     """
 
-    def __init__(
-        self, problem: Problem, captured: NDArray[np.uint16] | None = None, sigma_px: float = 0.0
-    ) -> None:
+    def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.captured = problem.pictures.code.copy() if captured is None else captured
-        self.sigma_px = sigma_px
+        self.captured = problem.pictures.code
+        self.sigma_px = 0.0
         # Beyond the mask nothing is known: there the part goes on as it is.
         self.inside = np.asarray(problem.weight > 0, np.float32)
 
@@ -94,14 +93,11 @@ class Lens:
         with ThreadPoolExecutor(self.problem.threads) as pool:
             list(pool.map(band, self._bands()))
 
-    def restore(self) -> None:
-        """Put the captured pictures back."""
-        self.sigma_px = 0.0
-        shadow = self.problem.pictures.code & SHADOW_BIT
-        self.problem.pictures.code[:] = (self.captured & 0xFFFD) | shadow
-
     def update(self, u: Array, material: Material, loss: Loss) -> float:
-        """A Gauss-Newton step of the blur's variance; returns the new standard deviation."""
+        """A Gauss-Newton step of the blur's variance; what it promises to take from the cost.
+
+        To first order, beyond what the material alone would take.
+        """
         problem = self.problem
         size = N_MATERIAL + 1
         variance = self.sigma_px**2
@@ -124,7 +120,8 @@ class Lens:
             )  # fmt: skip
 
         with ThreadPoolExecutor(problem.threads) as pool:
-            some = self._bands()[:: max(1, problem.shape[0] // UPDATE_ROWS)]
+            bands = self._bands()
+            some = bands[:: max(1, problem.shape[0] // UPDATE_ROWS)]
             total = np.sum(list(pool.map(band, some)), axis=0)
         matrix, right = total[: size * size].reshape(size, size), total[size * size :]
         if not material.anisotropic:
@@ -133,12 +130,14 @@ class Lens:
             keep = [0, 1, 3, 4, 5, 6]
             matrix, right = (tie @ matrix @ tie.T)[np.ix_(keep, keep)], (tie @ right)[keep]
         if matrix[0, 0] <= 0:
-            return self.sigma_px
+            return 0.0
         damped = matrix + np.diag(1e-6 * np.diag(matrix) + 1e-20)
-        step = float(np.linalg.solve(damped, right)[0])
-        variance = float(np.clip(variance + np.clip(step, -0.3, 0.3), 0.0, MAX_SIGMA_PX**2))
-        self.sigma_px = variance**0.5
-        return self.sigma_px
+        steps = np.linalg.solve(damped, right)
+        without = np.linalg.solve(damped[1:, 1:], right[1:])
+        step = float(np.clip(steps[0], -0.3, 0.3))
+        self.sigma_px = float(np.clip(variance + step, 0.0, MAX_SIGMA_PX**2)) ** 0.5
+        promised = float(right @ steps - right[1:] @ without)
+        return promised * len(bands) / len(some)
 
 
 def _placed(rows: NDArray[np.float32], shape: tuple[int, int], first: int) -> NDArray[np.float32]:

@@ -23,6 +23,7 @@ Inner loops run over the lights in float32 without branches or calls, so that LL
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numba import njit
@@ -139,182 +140,6 @@ def sample(grid, row, column, step, offset, work):
         work[offset + k] = top * (one - fy) + low * fy
 
 
-@njit(**JIT)
-def pixel_rows(
-    position, normal, d_p, d_q, w, v, tangent, n, epsilon, material, model, robust, width, doubt,
-    work,
-):  # fmt: skip
-    """Weighted residual and Jacobian of one pixel, per light.
-
-    Parameters
-    ----------
-    position, normal : (3,) world point (mm) and unit normal
-    d_p, d_q : (3,) derivatives of the unit normal by the slopes
-    w : (3,) derivative of the point by log-depth, mm
-    v : (3,) unit vector to the camera
-    tangent : (3,) unit direction of the brushing marks (any, if isotropic)
-    n : number of lights
-    doubt : error of the inter-reflected light as a share of it, over twice the noise of √-pictures
-    work : in: lights, irradiance, indirect and its derivatives, target, seen, clipped; out:
-        weighted residual, loss, weighted Jacobian columns
-    """
-    one = np.float32(1.0)
-    zero = np.float32(0.0)
-    tiny = np.float32(1e-6)
-    px, py, pz = position[0], position[1], position[2]
-    nx, ny, nz = normal[0], normal[1], normal[2]
-    ax, ay, az = d_p[0], d_p[1], d_p[2]
-    bx, by, bz = d_q[0], d_q[1], d_q[2]
-    wx, wy, wz = w[0], w[1], w[2]
-    vx, vy, vz = v[0], v[1], v[2]
-    alpha_x = math.exp(material[0])
-    alpha_y = math.exp(material[1])
-    ks = math.exp(material[2])
-    g = material[3]
-    kd_pi = material[4] * np.float32(1 / math.pi)
-    floor = material[5] + epsilon
-    iax2 = one / (alpha_x * alpha_x)
-    iay2 = one / (alpha_y * alpha_y)
-    dia2 = iax2 - iay2
-    # Brushing direction within the tangent plane, and what of it moves with the normal.
-    nt = nx * tangent[0] + ny * tangent[1] + nz * tangent[2]
-    it = one / math.sqrt(max(one - nt * nt, np.float32(1e-3)))
-    tx = (tangent[0] - nt * nx) * it
-    ty = (tangent[1] - nt * ny) * it
-    tz = (tangent[2] - nt * nz) * it
-    at = (ax * tangent[0] + ay * tangent[1] + az * tangent[2]) * it
-    bt = (bx * tangent[0] + by * tangent[1] + bz * tangent[2]) * it
-    # Terms of the view, the same for all lights.
-    nv = max(nx * vx + ny * vy + nz * vz, np.float32(1e-3))
-    av = ax * vx + ay * vy + az * vz
-    bv = bx * vx + by * vy + bz * vz
-    vt = vx * tx + vy * ty + vz * tz
-    a2v = alpha_y * alpha_y * max(one - nv * nv - vt * vt, zero) + alpha_x * alpha_x * vt * vt
-    g1v, dg1v = _smith(nv, a2v / max(one - nv * nv, tiny), model)
-    lead = ks * g1v / (np.float32(4.0 * math.pi) * nv * alpha_x * alpha_y)
-    dview = dg1v - one / nv
-    ax2 = alpha_x * alpha_x
-    ay2 = alpha_y * alpha_y
-    for k in range(n):
-        lx = work[_X + k] - px
-        ly = work[_Y + k] - py
-        lz = work[_Z + k] - pz
-        inv = one / math.sqrt(lx * lx + ly * ly + lz * lz)
-        lx *= inv
-        ly *= inv
-        lz *= inv
-        lv = lx * vx + ly * vy + lz * vz
-        hinv = one / math.sqrt(max(np.float32(2.0) + np.float32(2.0) * lv, np.float32(1e-4)))
-        nl = nx * lx + ny * ly + nz * lz
-        al = ax * lx + ay * ly + az * lz
-        bl = bx * lx + by * ly + bz * lz
-        hn = max((nl + nv) * hinv, np.float32(1e-2))
-        ah = (al + av) * hinv
-        bh = (bl + bv) * hinv
-        ht = ((lx + vx) * tx + (ly + vy) * ty + (lz + vz) * tz) * hinv
-        vh = (one + lv) * hinv
-        lit = nl > np.float32(1e-4)
-        nl = max(nl, np.float32(1e-4))
-        # Derivatives of l, h by log-depth.
-        wl = wx * lx + wy * ly + wz * lz
-        nw = nx * wx + ny * wy + nz * wz
-        vw = vx * wx + vy * wy + vz * wz
-        nl_u = (nl * wl - nw) * inv
-        lv_u = (lv * wl - vw) * inv
-        hn_u = nl_u * hinv - hn * lv_u * hinv * hinv
-        # The microfacet distribution and its logarithmic derivatives.
-        hn2 = hn * hn
-        t2 = ht * ht * dia2
-        slope = (one - hn2) * iay2 + t2
-        if model == GGX:
-            root = one / (slope + hn2)
-            d = root * root
-            dln_slope = -np.float32(2.0) * root
-            dln_hn = -np.float32(4.0) * hn * root
-        else:
-            ihn2 = one / hn2
-            x = max(-slope * ihn2, np.float32(-30.0))
-            d = _exp(x) * ihn2 * ihn2
-            dln_slope = -ihn2
-            dln_hn = (np.float32(2.0) * slope * ihn2 - np.float32(4.0)) / hn
-        slope_hn = -np.float32(2.0) * hn * iay2
-        dh = dln_slope * slope_hn + dln_hn
-        dt = dln_slope * np.float32(2.0) * ht * dia2
-        lt = lx * tx + ly * ty + lz * tz
-        s2 = max(one - nl * nl, tiny)
-        a2l = (ay2 * max(s2 - lt * lt, zero) + ax2 * lt * lt) / s2
-        # Smith's G1 towards the light.
-        if model == GGX:
-            root_l = math.sqrt(nl * nl + a2l * s2)
-            g1l = np.float32(2.0) * nl / (nl + root_l)
-            dg1l = a2l / (nl * root_l * (nl + root_l))
-        else:
-            a = nl / math.sqrt(a2l * s2)
-            num = np.float32(3.535) * a + np.float32(2.181) * a * a
-            den = one + np.float32(2.276) * a + np.float32(2.577) * a * a
-            below = a < np.float32(1.6)
-            g1l = num / den if below else one
-            dg = (np.float32(3.535) + np.float32(4.362) * a) / num - (
-                np.float32(2.276) + np.float32(5.154) * a
-            ) / den
-            dg1l = dg * a / (nl * s2) if below else zero
-        f1 = one - vh
-        f5 = f1 * f1
-        f5 = f5 * f5 * f1
-        fresnel = one + g * f5
-        e = work[IRRADIANCE + k] * inv * inv
-        e = e * work[SEEN + k] if lit else zero
-        bare = e * lead * d * g1l
-        spec = bare * fresnel
-        diff = e * kd_pi * nl
-        m = spec + diff + floor + work[INDIRECT + k]
-        root_m = math.sqrt(max(m, tiny))
-        r = root_m - work[TARGET + k]
-        used = (r < zero) | (work[CLIPPED + k] == zero)
-        r = r if used else zero
-        # Robust loss and weight.
-        ar = abs(r)
-        if robust == HUBER:
-            weight = one if ar <= width else width / ar
-            loss = r * r if ar <= width else width * (np.float32(2.0) * ar - width)
-        else:
-            q = width * width / (width * width + r * r)
-            loss = r * r * q
-            weight = q * q
-        # Noise and the error of the inter-reflected light add up.
-        unsure = doubt * work[INDIRECT + k] / root_m
-        trust = one / (one + unsure * unsure)
-        loss *= trust
-        weight *= trust
-        half = np.float32(0.5) / root_m * math.sqrt(weight) if used else zero
-        sw = math.sqrt(weight)
-        work[RESIDUAL + k] = r * sw
-        work[LOSS + k] = loss
-        # by u: distance, incidence, half vector, lobe
-        axis_l = -(work[_AX + k] * lx + work[_AY + k] * ly + work[_AZ + k] * lz)
-        axis_w = -(work[_AX + k] * wx + work[_AY + k] * wy + work[_AZ + k] * wz)
-        lobe = work[_LOBE + k] * (wl - axis_w / max(axis_l, np.float32(0.05))) * inv
-        away = np.float32(2.0) * wl * inv + lobe
-        ekd = e * kd_pi
-        work[BY_U + k] = half * (spec * (dh * hn_u + dg1l * nl_u + away) + ekd * (nl_u + nl * away))
-        # by p and q: normal
-        ht_p = -(nt * it) * ah - hn * at + ht * nt * it * at
-        ht_q = -(nt * it) * bh - hn * bt + ht * nt * it * bt
-        by_p = dh * ah + dt * ht_p + dg1l * al + dview * av
-        work[BY_P + k] = half * (spec * by_p + ekd * al + work[INDIRECT_P + k])
-        by_q = dh * bh + dt * ht_q + dg1l * bl + dview * bv
-        work[BY_Q + k] = half * (spec * by_q + ekd * bl + work[INDIRECT_Q + k])
-        # by the material
-        sx = -np.float32(2.0) * ht * ht * iax2
-        sy = -np.float32(2.0) * (one - hn2 - ht * ht) * iay2
-        work[BY_AX + k] = half * spec * (dln_slope * sx - one)
-        work[BY_AY + k] = half * spec * (dln_slope * sy - one)
-        work[BY_KS + k] = half * spec
-        work[BY_G + k] = half * bare * f5
-        work[BY_KD + k] = half * e * nl * np.float32(1 / math.pi)
-        work[BY_OFFSET + k] = half
-
-
 @njit(inline="always", **JIT)
 def _smith(c, a2, model):
     """Smith's G1 at cosine c with squared width a2 across it, and ∂ ln G1/∂c."""
@@ -331,3 +156,196 @@ def _smith(c, a2, model):
         np.float32(2.276) + np.float32(5.154) * a
     ) / den
     return num / den, dg * a / (c * s2)
+
+
+def _pixel_rows(derivatives: bool) -> Callable[..., None]:
+    """The pixel's loop over the lights, compiled with derivatives, or for the radiance alone.
+
+    That stands in place of the residual then, which takes two thirds of the time.
+    """
+
+    @njit(**JIT)
+    def pixel_rows(
+        position, normal, d_p, d_q, w, v, tangent, n, epsilon, material, model, robust, width,
+        doubt, work,
+    ):  # fmt: skip
+        """Weighted residual and Jacobian of one pixel, per light; or the radiance alone.
+
+        Parameters
+        ----------
+        position, normal : (3,) world point (mm) and unit normal
+        d_p, d_q : (3,) derivatives of the unit normal by the slopes
+        w : (3,) derivative of the point by log-depth, mm
+        v : (3,) unit vector to the camera
+        tangent : (3,) unit direction of the brushing marks (any, if isotropic)
+        n : number of lights
+        doubt : error of the inter-reflected light as a share of it, over twice the noise of the
+            √-pictures
+        work : in: lights, irradiance, indirect and its derivatives, target, seen, clipped; out:
+            weighted residual, loss, weighted Jacobian columns
+        """
+        one = np.float32(1.0)
+        zero = np.float32(0.0)
+        tiny = np.float32(1e-6)
+        px, py, pz = position[0], position[1], position[2]
+        nx, ny, nz = normal[0], normal[1], normal[2]
+        ax, ay, az = d_p[0], d_p[1], d_p[2]
+        bx, by, bz = d_q[0], d_q[1], d_q[2]
+        wx, wy, wz = w[0], w[1], w[2]
+        vx, vy, vz = v[0], v[1], v[2]
+        alpha_x = math.exp(material[0])
+        alpha_y = math.exp(material[1])
+        ks = math.exp(material[2])
+        g = material[3]
+        kd_pi = material[4] * np.float32(1 / math.pi)
+        floor = material[5] + epsilon
+        iax2 = one / (alpha_x * alpha_x)
+        iay2 = one / (alpha_y * alpha_y)
+        dia2 = iax2 - iay2
+        # Brushing direction within the tangent plane, and what of it moves with the normal.
+        nt = nx * tangent[0] + ny * tangent[1] + nz * tangent[2]
+        it = one / math.sqrt(max(one - nt * nt, np.float32(1e-3)))
+        tx = (tangent[0] - nt * nx) * it
+        ty = (tangent[1] - nt * ny) * it
+        tz = (tangent[2] - nt * nz) * it
+        at = (ax * tangent[0] + ay * tangent[1] + az * tangent[2]) * it
+        bt = (bx * tangent[0] + by * tangent[1] + bz * tangent[2]) * it
+        # Terms of the view, the same for all lights.
+        nv = max(nx * vx + ny * vy + nz * vz, np.float32(1e-3))
+        av = ax * vx + ay * vy + az * vz
+        bv = bx * vx + by * vy + bz * vz
+        vt = vx * tx + vy * ty + vz * tz
+        a2v = alpha_y * alpha_y * max(one - nv * nv - vt * vt, zero) + alpha_x * alpha_x * vt * vt
+        g1v, dg1v = _smith(nv, a2v / max(one - nv * nv, tiny), model)
+        lead = ks * g1v / (np.float32(4.0 * math.pi) * nv * alpha_x * alpha_y)
+        dview = dg1v - one / nv
+        ax2 = alpha_x * alpha_x
+        ay2 = alpha_y * alpha_y
+        for k in range(n):
+            lx = work[_X + k] - px
+            ly = work[_Y + k] - py
+            lz = work[_Z + k] - pz
+            inv = one / math.sqrt(lx * lx + ly * ly + lz * lz)
+            lx *= inv
+            ly *= inv
+            lz *= inv
+            lv = lx * vx + ly * vy + lz * vz
+            hinv = one / math.sqrt(max(np.float32(2.0) + np.float32(2.0) * lv, np.float32(1e-4)))
+            nl = nx * lx + ny * ly + nz * lz
+            al = ax * lx + ay * ly + az * lz
+            bl = bx * lx + by * ly + bz * lz
+            hn = max((nl + nv) * hinv, np.float32(1e-2))
+            ah = (al + av) * hinv
+            bh = (bl + bv) * hinv
+            ht = ((lx + vx) * tx + (ly + vy) * ty + (lz + vz) * tz) * hinv
+            vh = (one + lv) * hinv
+            lit = nl > np.float32(1e-4)
+            nl = max(nl, np.float32(1e-4))
+            # Derivatives of l, h by log-depth.
+            wl = wx * lx + wy * ly + wz * lz
+            nw = nx * wx + ny * wy + nz * wz
+            vw = vx * wx + vy * wy + vz * wz
+            nl_u = (nl * wl - nw) * inv
+            lv_u = (lv * wl - vw) * inv
+            hn_u = nl_u * hinv - hn * lv_u * hinv * hinv
+            # The microfacet distribution and its logarithmic derivatives.
+            hn2 = hn * hn
+            t2 = ht * ht * dia2
+            slope = (one - hn2) * iay2 + t2
+            if model == GGX:
+                root = one / (slope + hn2)
+                d = root * root
+                dln_slope = -np.float32(2.0) * root
+                dln_hn = -np.float32(4.0) * hn * root
+            else:
+                ihn2 = one / hn2
+                x = max(-slope * ihn2, np.float32(-30.0))
+                d = _exp(x) * ihn2 * ihn2
+                dln_slope = -ihn2
+                dln_hn = (np.float32(2.0) * slope * ihn2 - np.float32(4.0)) / hn
+            slope_hn = -np.float32(2.0) * hn * iay2
+            dh = dln_slope * slope_hn + dln_hn
+            dt = dln_slope * np.float32(2.0) * ht * dia2
+            lt = lx * tx + ly * ty + lz * tz
+            s2 = max(one - nl * nl, tiny)
+            a2l = (ay2 * max(s2 - lt * lt, zero) + ax2 * lt * lt) / s2
+            # Smith's G1 towards the light.
+            if model == GGX:
+                root_l = math.sqrt(nl * nl + a2l * s2)
+                g1l = np.float32(2.0) * nl / (nl + root_l)
+                dg1l = a2l / (nl * root_l * (nl + root_l))
+            else:
+                a = nl / math.sqrt(a2l * s2)
+                num = np.float32(3.535) * a + np.float32(2.181) * a * a
+                den = one + np.float32(2.276) * a + np.float32(2.577) * a * a
+                below = a < np.float32(1.6)
+                g1l = num / den if below else one
+                dg = (np.float32(3.535) + np.float32(4.362) * a) / num - (
+                    np.float32(2.276) + np.float32(5.154) * a
+                ) / den
+                dg1l = dg * a / (nl * s2) if below else zero
+            f1 = one - vh
+            f5 = f1 * f1
+            f5 = f5 * f5 * f1
+            fresnel = one + g * f5
+            e = work[IRRADIANCE + k] * inv * inv
+            e = e * work[SEEN + k] if lit else zero
+            bare = e * lead * d * g1l
+            spec = bare * fresnel
+            diff = e * kd_pi * nl
+            m = spec + diff + floor + work[INDIRECT + k]
+            if not derivatives:
+                work[RESIDUAL + k] = max(m, tiny)
+                continue
+            root_m = math.sqrt(max(m, tiny))
+            r = root_m - work[TARGET + k]
+            used = (r < zero) | (work[CLIPPED + k] == zero)
+            r = r if used else zero
+            # Robust loss and weight.
+            ar = abs(r)
+            if robust == HUBER:
+                weight = one if ar <= width else width / ar
+                loss = r * r if ar <= width else width * (np.float32(2.0) * ar - width)
+            else:
+                q = width * width / (width * width + r * r)
+                loss = r * r * q
+                weight = q * q
+            # Noise and the error of the inter-reflected light add up.
+            unsure = doubt * work[INDIRECT + k] / root_m
+            trust = one / (one + unsure * unsure)
+            loss *= trust
+            weight *= trust
+            half = np.float32(0.5) / root_m * math.sqrt(weight) if used else zero
+            sw = math.sqrt(weight)
+            work[RESIDUAL + k] = r * sw
+            work[LOSS + k] = loss
+            # by u: distance, incidence, half vector, lobe
+            axis_l = -(work[_AX + k] * lx + work[_AY + k] * ly + work[_AZ + k] * lz)
+            axis_w = -(work[_AX + k] * wx + work[_AY + k] * wy + work[_AZ + k] * wz)
+            lobe = work[_LOBE + k] * (wl - axis_w / max(axis_l, np.float32(0.05))) * inv
+            away = np.float32(2.0) * wl * inv + lobe
+            ekd = e * kd_pi
+            work[BY_U + k] = half * (
+                spec * (dh * hn_u + dg1l * nl_u + away) + ekd * (nl_u + nl * away)
+            )
+            # by p and q: normal
+            ht_p = -(nt * it) * ah - hn * at + ht * nt * it * at
+            ht_q = -(nt * it) * bh - hn * bt + ht * nt * it * bt
+            by_p = dh * ah + dt * ht_p + dg1l * al + dview * av
+            work[BY_P + k] = half * (spec * by_p + ekd * al + work[INDIRECT_P + k])
+            by_q = dh * bh + dt * ht_q + dg1l * bl + dview * bv
+            work[BY_Q + k] = half * (spec * by_q + ekd * bl + work[INDIRECT_Q + k])
+            # by the material
+            sx = -np.float32(2.0) * ht * ht * iax2
+            sy = -np.float32(2.0) * (one - hn2 - ht * ht) * iay2
+            work[BY_AX + k] = half * spec * (dln_slope * sx - one)
+            work[BY_AY + k] = half * spec * (dln_slope * sy - one)
+            work[BY_KS + k] = half * spec
+            work[BY_G + k] = half * bare * f5
+            work[BY_KD + k] = half * e * nl * np.float32(1 / math.pi)
+            work[BY_OFFSET + k] = half
+
+    return pixel_rows
+
+
+pixel_rows, radiance_rows = _pixel_rows(True), _pixel_rows(False)

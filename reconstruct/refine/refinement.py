@@ -67,8 +67,9 @@ KEPT = 0.8
 # Turns of the last level at most; it goes on while one leaves less than a share of the last cost.
 TURNS, GOES_ON = 6, 0.985
 # The least blur in px that is taken out, and the first guess: the surface has followed the blur,
-# so that the first step towards it comes out short.
-MIN_SIGMA_PX, FIRST_SIGMA_PX = 0.2, 0.5
+# so that the first step towards it comes out short, and promises less than it will bring: it is
+# tried from that share of the gain on that is asked for.
+MIN_SIGMA_PX, FIRST_SIGMA_PX, PROMISED = 0.2, 0.5, 0.5
 # Mean loss of a coarse level from which on it explains its pictures poorly, and the share of the
 # cost on all pixels that the network's surface there must leave to go on instead.
 POORLY, BEGUN_LATE = 3e-4, 0.9
@@ -412,8 +413,6 @@ class Refinement:
                 self.transport(problem, state, RAYS)
                 state = reconsidered(problem, state, HUBER)
             state = self.own_material(problem, state)
-            rounds = 6 if problem.weight.size <= SETTLED_PIXELS else 2
-            state = gauss_newton(problem, state, FINAL, height, rounds)
             state = self.alternated(problem, state)
             if self.unexplained(problem, state):
                 state = self.responded(problem, state)
@@ -478,9 +477,11 @@ class Refinement:
         """With the pixels' response, if it explains the pictures better: blur, or area."""
         if not self.config.response:
             return state
+        if fineness(problem.shape) == 1:
+            return self.sharpened(problem, state)
         before = Light.of(problem)
         blurred = self.sharpened(problem, state)
-        if fineness(problem.shape) == 1 or not self.unexplained(problem, blurred):
+        if not self.unexplained(problem, blurred):
             return blurred
         after = Light.of(problem)
         before.restore(problem)
@@ -498,21 +499,28 @@ class Refinement:
     def sharpened(self, problem: Problem, state: State) -> State:
         """The last level again with the lens's blur, where that explains the pictures better."""
         with self.stage("lens", 0.65) as gained:
+            lens = Lens(problem)
+            promised = lens.update(state.u, state.material, FINAL)
+            wanted = PROMISED * (1 - self.config.response_gain) * state.cost
+            if lens.sigma_px < MIN_SIGMA_PX or promised < wanted:
+                return state
             light = Light.of(problem)
-            lens = Lens(problem, light.code)
-            height = self.options.height_mm
-            sigma = lens.update(state.u, state.material, FINAL)
-            if sigma < MIN_SIGMA_PX:
-                return state
-            lens.sigma_px = max(sigma, FIRST_SIGMA_PX)
-            self.through(lens, state)
-            now = gauss_newton(problem, state, FINAL, height, 4)
-            sigma = lens.update(now.u, now.material, FINAL)
-            if sigma < MIN_SIGMA_PX or now.cost > self.config.response_gain * state.cost:
+            lens.captured = light.code
+            lens.sigma_px = max(lens.sigma_px, FIRST_SIGMA_PX)
+            turns = 0
+
+            def refresh(now: State) -> None:
+                nonlocal turns
+                if turns == 1:  # the surface follows the blur no longer: now its size shows
+                    lens.update(now.u, now.material, FINAL)
+                self.through(lens, now)
+                turns += 1
+
+            now = self.alternated(problem, state, refresh)
+            if lens.sigma_px < MIN_SIGMA_PX or now.cost > self.config.response_gain * state.cost:
                 light.restore(problem)
+                self.best = problem, state
                 return state
-            if self.unexplained(problem, now):
-                now = self.alternated(problem, now, lambda s: self.through(lens, s))
             gained(state.cost, now.cost)
             self.captured = light.code
             return replace(now, lens_blur_px=lens.sigma_px)

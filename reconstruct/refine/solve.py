@@ -34,7 +34,7 @@ CORRELATED = 1000.0
 FLOOR, SMOOTH, TWIST = 1e-2, 1e-3, 0.1
 # Up to so many pixels the fit goes on until its slowest modes rest, pieces' levels and bends of the
 # whole; meanwhile slopes are held by a share of the mean weight, or dark places would wander.
-SETTLED_PIXELS, SETTLED_ROUNDS, HELD = 1 << 18, 40, 1e-3
+SETTLED_PIXELS, SETTLED_ROUNDS, SETTLED_GAIN, HELD = 1 << 18, 40, 1e-4, 1e-3
 
 
 @dataclass(eq=False)
@@ -254,6 +254,6 @@ def settled(problem: Problem, state: State, loss: Loss, height_mm: float) -> Sta
         return state
     with problem.holding(state.u, state.material, loss, HELD):
         state = gauss_newton(
-            problem, state, loss, height_mm, SETTLED_ROUNDS, stop=1e-5, pcg_iterations=200
+            problem, state, loss, height_mm, SETTLED_ROUNDS, stop=SETTLED_GAIN, pcg_iterations=200
         )
     return replace(state, cost=problem.evaluate(state.u, state.material, loss, False).cost)

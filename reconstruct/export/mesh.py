@@ -120,7 +120,7 @@ def _write_ply(path: Path, mesh: Mesh) -> None:
 
     Vertices are float32 x, y, z, normal and quality where there are such; faces are int32.
     """
-    columns = [mesh.vertices_mm]
+    columns: list[NDArray[Any]] = [mesh.vertices_mm]
     names = ["x", "y", "z"]
     if mesh.normals is not None:
         columns.append(mesh.normals)

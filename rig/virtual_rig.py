@@ -19,7 +19,7 @@ from capture.gentl.build import PRODUCER, firmware_file, producer_file
 from capture.gentl.features import Model
 from capture.gentl.server import VirtualRigServer
 from capture.leds.firmware import BoardModel
-from capture.leds.pty_port import PtyPort
+from capture.leds.pty_port import PtyPort, linked
 from capture.leds.virtual import VirtualBoard
 from capture.pace import SteppedClock
 from capture.world import Scene, WallClock, World
@@ -167,8 +167,7 @@ def serve(options: Options, say: Callable[[str], None] = print) -> Iterator[Virt
         )
         stack.enter_context(rig.server)
         port = stack.enter_context(PtyPort(rig.board, rig.server.moved))
-        _link(folder / BOARD, port.name)
-        stack.callback(_remove, folder / BOARD)
+        stack.enter_context(linked(folder / BOARD, port.name))
         (folder / ADDRESS).write_text(f"{socket}\n", encoding="utf-8")
         stack.callback(_remove, folder / ADDRESS)
         yield rig
@@ -208,11 +207,6 @@ def _claimed(folder: Path) -> Iterator[None]:
                 f"a virtual rig serves {folder.parent} already: use that one, or end it first"
             ) from None
         yield
-
-
-def _link(link: Path, target: str) -> None:
-    _remove(link)
-    link.symlink_to(target)
 
 
 def _remove(path: Path) -> None:

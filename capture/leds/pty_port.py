@@ -6,7 +6,8 @@ import contextlib
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from capture.errors import DeviceError
 from capture.leds.virtual import Unplugged, VirtualBoard
@@ -19,6 +20,29 @@ except ImportError:  # Windows has no pseudo-terminals
     pty = None  # type: ignore[assignment]
 
 POLL_S = 0.02
+
+
+@contextlib.contextmanager
+def linked(link: Path, port: str) -> Iterator[None]:
+    """A name for a port that stays the same, while the context is open.
+
+    Raises
+    ------
+    DeviceError : something else than a link lies there, or the link cannot be made.
+    """
+    if link.exists() and not link.is_symlink():
+        raise DeviceError(f"{link} exists and is no link to a port: name another one")
+    try:
+        link.unlink(missing_ok=True)
+        link.symlink_to(port)
+    except OSError as error:
+        raise DeviceError(f"the link {link} cannot be made: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if os.readlink(link) == port:  # and not that of a board started since
+                link.unlink()
 
 
 class PtyPort:

@@ -32,7 +32,7 @@ def virtual_rig(
         typer.Option(help="Part that stays on the stage. Default: the one that a command names."),
     ] = None,
     leds: Annotated[int, typer.Option(min=1, max=4096, help="How many LEDs the dome has.")] = 96,
-    size: Annotated[str, typer.Option(help="Of the pictures, as 512x512.")] = "512x512",
+    size: Annotated[str, typer.Option(help="Of the pictures, as 1024 or 640x480.")] = "512x512",
     camera: Annotated[
         list[str] | None,
         typer.Option(help="A camera and its habits, as names=older,exposure_step_us=17. Repeat."),
@@ -98,9 +98,10 @@ def virtual_rig(
 def _shape(text: str) -> tuple[int, int]:
     from rig.exits import UsageError
 
-    width, _, height = text.lower().replace("×", "x").partition("x")
+    width, by, height = text.lower().replace("×", "x").partition("x")
+    height = height if by else width
     if not (width.isdigit() and height.isdigit()):
-        raise UsageError(f"--size {text}: write the width and height in pixels, as 512x512")
+        raise UsageError(f"--size {text}: write pixels, as 1024 or 640x480")
     if int(width) % 4 or int(height) % 2 or not 16 <= int(width) <= 16384 or int(height) > 16384:
         raise UsageError(f"--size {text}: the width is a multiple of 4, the height of 2")
     return int(height), int(width)

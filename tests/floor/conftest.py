@@ -6,11 +6,13 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from reconstruct.optics.material import Material
 from reconstruct.shapes.base import Shape
 from rig import measuring, session
 from rig.config import TEMPLATE, Config
-from rig.simulate import part_scene, scene_of, virtual_rig
+from rig.simulate import VirtualRig, part_scene, scene_of, virtual_rig
 from rig.workspace import Workspace
 
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -54,16 +56,42 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace.at(tmp_path)
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """URL of a database in a cluster of its own, that an ordinary user runs in a new folder."""
+@dataclass
+class Cluster:
+    """A PostgreSQL of its own: `start` it, `kill` it as kill -9 does."""
+
+    url: str
+    control: list[Any]
+    data: Path
+    options: dict[str, Any]
+
+    def start(self) -> None:
+        port = self.url.rsplit(":", 1)[1].partition("/")[0]
+        serve = f"-p {port} -c listen_addresses=127.0.0.1 -k {self.data.parent} -c fsync=off"
+        self._run("-o", serve, "-l", self.data.parent / "log", "start")
+
+    def stop(self) -> None:
+        self._run("-m", "immediate", "stop")
+
+    def kill(self) -> None:
+        pid = int((self.data / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+
+    def _run(self, *words: Any) -> None:
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run([*self.control, *words], **self.options | silent)
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    """A cluster that an ordinary user runs in a new folder; skips where there is none."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         pytest.skip("PostgreSQL is not installed: apt install postgresql")
     pytest.importorskip("pg8000", reason="pg8000 is not installed: pip install '.[postgresql]'")
     bin_folder = found[-1].parent
     folder = Path(tempfile.mkdtemp(prefix="rig-postgresql-"))
-    options: dict[str, Any] = {"check": True, "capture_output": True, "cwd": folder}
+    options: dict[str, Any] = {"check": True, "cwd": folder}
     if os.geteuid() == 0:  # the server refuses to run as root
         user = pwd.getpwnam("nobody")
         shutil.chown(folder, user.pw_uid, user.pw_gid)
@@ -72,21 +100,27 @@ def postgresql() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     data = folder / "data"
-    control = [bin_folder / "pg_ctl", "-D", data, "-w"]
-    serve = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder} -c fsync=off"
+    url = f"postgresql://rig@127.0.0.1:{port}/postgres"
+    made = Cluster(url, [bin_folder / "pg_ctl", "-D", data, "-w"], data, options)
     try:
         subprocess.run(
             [bin_folder / "initdb", "-D", data, "-U", "rig", "-A", "trust", "--no-sync",
-             "-E", "UTF8", "--locale", "C"], **options,
+             "-E", "UTF8", "--locale", "C"], **options, capture_output=True,
         )  # fmt: skip
-        log = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "capture_output": False}
-        subprocess.run([*control, "-o", serve, "-l", folder / "log", "start"], **options | log)
+        made.start()
         try:
-            yield f"postgresql://rig@127.0.0.1:{port}/postgres"
+            yield made
         finally:
-            subprocess.run([*control, "-m", "immediate", "stop"], **options | log)
+            made.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """URL of a database in a cluster of its own."""
+    with cluster() as made:
+        yield made.url
 
 
 def finished(worker: Any, number: int) -> dict[str, Any]:
@@ -103,6 +137,18 @@ def finished(worker: Any, number: int) -> dict[str, Any]:
 LEDS, SIZE = 24, 64
 
 
+def plate_scene_of(small: VirtualRig) -> Callable[[Config, str, int], Scene]:
+    """What a small virtual rig sees of a part, by the name of the part."""
+
+    def scene(config: Config, part: str, seed: int) -> Scene:
+        kind = part.split("-")[0]
+        if kind not in ("flat", "dented", "tilted"):
+            return scene_of(part or "field", rig=small, bounce=False)
+        return part_scene(small, Shape(part, PLATES[kind]), Material.lambertian(0.6), bounce=False)
+
+    return scene
+
+
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A calibrated workspace of a small virtual rig with a plan for two types of parts.
@@ -112,12 +158,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """
     small = virtual_rig(LEDS, (SIZE, SIZE))
 
-    def scene(config: Config, part: str, seed: int) -> Scene:
-        kind = part.split("-")[0]
-        if kind not in ("flat", "dented", "tilted"):
-            return scene_of(part or "field", rig=small, bounce=False)
-        return part_scene(small, Shape(part, PLATES[kind]), Material.lambertian(0.6), bounce=False)
-
+    scene = plate_scene_of(small)
     monkeypatch.setattr(session, "default_scene", scene)
     monkeypatch.setattr(measuring, "default_scene", scene)
     monkeypatch.setattr("capture.world._worlds", {})

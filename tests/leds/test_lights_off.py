@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -202,13 +203,17 @@ def test_another_board_on_the_port_is_not_taken_for_ours(world: World, port: str
             board.on(4)
 
 
-def test_the_command_serves_a_board_until_it_is_told_to_stop() -> None:
+def test_the_command_serves_a_board_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    link = tmp_path / "board"
+    link.symlink_to("/dev/pts/left-by-a-crash")
     command = [sys.executable, "-m", "rig.cli", "virtual-board", "--leds", "12"]
+    command += ["--link", str(link)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        port = process.stdout.readline().decode().strip()
-        with open_board(port) as board:
+        assert process.stdout.readline().decode().strip() == str(link)
+        with open_board(str(link)) as board:
             assert board.identity.led_count == 12
             board.on(12)
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130
+    assert not link.is_symlink()

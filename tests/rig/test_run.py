@@ -171,8 +171,7 @@ def test_twenty_parts_leave_neither_memory_nor_open_files_behind(bench, monkeypa
     assert max(files[4:]) <= files[3]
     growth_kb = (np.mean(memory[-4:]) - np.mean(memory[4:8])) / 12 / 1024
     print(f"{growth_kb:.2f} kB a part, {files[-1]} files")
-    # 23 kB since every part is written into the store too; what holds them is to be found.
-    assert growth_kb < 35, f"{growth_kb:.1f} kB a part"
+    assert growth_kb < 20, f"{growth_kb:.1f} kB a part"
 
 
 def test_reads_names_as_they_are_typed(bench, monkeypatch):

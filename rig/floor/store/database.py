@@ -10,9 +10,8 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
@@ -77,18 +76,39 @@ def bring_up_to_date(engine: Engine) -> None:
     UsageError
         if a newer version of this program has made the database
     """
-    config = AlembicConfig()
-    config.set_main_option("script_location", "rig.floor.store:migrations")
-    script = ScriptDirectory.from_config(config)
-    head = script.get_current_head()
+    current, (head, known) = _revision(engine), _revisions()
+    if current == head:
+        return
+    if current is not None and current not in known:
+        raise UsageError(
+            f"the store was made by a newer version of this program (tables {current}, known "
+            f"here {head}): install that version"
+        )
+    config = _alembic()
     with engine.begin() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-        if current == head:
-            return
-        if current is not None and current not in {r.revision for r in script.walk_revisions()}:
-            raise UsageError(
-                f"the store was made by a newer version of this program (tables {current}, known "
-                f"here {head}): install that version"
-            )
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _revision(engine: Engine) -> str | None:
+    """Which migration a database has seen last. Asked at every result, hence in plain SQL: what
+    Alembic asks is compiled anew each time, and remembered."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        asked = connection.exec_driver_sql("SELECT version_num FROM alembic_version")
+        found: str | None = asked.scalar()
+        return found
+
+
+@functools.cache
+def _revisions() -> tuple[str | None, frozenset[str]]:
+    """The newest migration, and all that this program knows."""
+    script = ScriptDirectory.from_config(_alembic())
+    return script.get_current_head(), frozenset(r.revision for r in script.walk_revisions())
+
+
+def _alembic() -> AlembicConfig:
+    config = AlembicConfig()
+    config.set_main_option("script_location", "rig.floor.store:migrations")
+    return config

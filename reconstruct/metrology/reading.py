@@ -16,6 +16,7 @@ from reconstruct.export.mesh import read_mesh
 from reconstruct.export.results import is_result, read_results
 from reconstruct.export.topography import read_topography
 from reconstruct.metrology.accuracy import Truth
+from reconstruct.metrology.curved import CURVED, CURVED_ADVICE
 from reconstruct.metrology.grid import HeightGrid, grid_of
 
 MESHES = (".ply", ".stl", ".obj", ".glb", ".gltf", ".off")
@@ -50,6 +51,8 @@ def read_shape(
         return grid_of(read_results(path), step_mm)
     if not path.exists():
         raise ReconstructError(f"there is no file {path}: is its name spelled so?")
+    if suffix in CURVED:
+        raise ReconstructError(f"{path} {CURVED_ADVICE}")
     if suffix in MESHES:
         mesh = read_mesh(path, unit_mm)
         size_mm = float(np.ptp(mesh.vertices_mm[:, :2], axis=0).max())

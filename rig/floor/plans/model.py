@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from reconstruct.metrology.curved import CURVED, CURVED_ADVICE
 from rig.config import ConfigError, Problem
 from rig.exits import UsageError
 from rig.workspace import Workspace, check_part_name
 
 FORMAT = "rig-plan/1"
 FOLDER = "plans"
-STEP_ENDINGS = (".step", ".stp", ".iges", ".igs")
 
 Mm = Annotated[float, Field(allow_inf_nan=False)]
 PositiveMm = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -53,11 +53,8 @@ class Alignment(_Strict):
 
     @model_validator(mode="after")
     def _is_readable(self) -> Alignment:
-        if Path(self.reference).suffix.lower() in STEP_ENDINGS:
-            raise ValueError(
-                f"{self.reference} holds curved CAD surfaces, which are not read: save it as .stl "
-                "with a chord height below a tenth of the tightest tolerance"
-            )
+        if Path(self.reference).suffix.lower() in CURVED:
+            raise ValueError(f"{self.reference} {CURVED_ADVICE}")
         return self
 
 

@@ -22,7 +22,7 @@ FORMAT = "rig-result/1"
 FARTHEST_MM = 1e9
 
 
-def write_results(surface: Surface, folder: Path, overwrite: bool = False) -> Path:
+def write_results(surface: Surface, folder: Path | str, overwrite: bool = False) -> Path:
     """Write the results folder; it appears whole or not at all.
 
     ``height.tif`` (mm, NaN where there is no surface), ``normals.tif`` (world frame),
@@ -95,7 +95,7 @@ def is_result(folder: Path) -> bool:
     return (folder / "summary.json").is_file() and (folder / "height.tif").is_file()
 
 
-def read_results(folder: Path) -> Surface:
+def read_results(folder: Path | str) -> Surface:
     """Read a results folder back.
 
     Raises

@@ -9,6 +9,9 @@ import typer
 
 from rig.commands import options
 
+HDF5 = (".h5", ".hdf5", ".nxs")
+RELIGHTING = (".rti", ".ptm", ".relight")
+
 if TYPE_CHECKING:
     from capture.reading import Recording
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     @app.command("import", epilog="Example: rig import captures/blob --part blob")
     def import_(
-        folder: Annotated[Path, typer.Argument(help="Folder or .zip of pictures.")],
+        folder: Annotated[Path, typer.Argument(help="Folder, .zip or .h5 of pictures.")],
         part: Annotated[str, typer.Option(help="Name of the part.")],
         workspace: options.Workspace = None,
         channel: Annotated[
@@ -39,6 +42,13 @@ def register(app: typer.Typer) -> None:
         from rig.workspace import Workspace
 
         run = Workspace.at(workspace).new_run(part)
+        if folder.suffix.lower() in HDF5:
+            from capture.exchange.hdf5 import read_hdf5
+            from capture.reading import Recording
+
+            done = read_hdf5(folder, run)
+            typer.echo(f"{len(Recording.open(done))} pictures are now {done}, as they were")
+            return
         opened = unpacked(folder) if folder.suffix.lower() == ".zip" else nullcontext(folder)
         with opened as place:
             done, recording, remarks = import_capture(place, run, channel, field_mm)
@@ -57,7 +67,8 @@ def register(app: typer.Typer) -> None:
         out: Annotated[
             Path | None,
             typer.Option(
-                help="Folder for pictures, or a surface: .ply .stl .obj .glb .x3p .sdf .exr .tif."
+                help="Folder for pictures; a surface: .ply .stl .obj .glb .gltf .x3p .sdf .gwy "
+                ".sur .exr .tif; a recording: .h5, .rti .ptm .relight for viewers."
             ),
         ] = None,
         csv: Annotated[
@@ -92,21 +103,25 @@ def register(app: typer.Typer) -> None:
             from rig.exits import UsageError
 
             raise UsageError("say what goes where: rig export A12 --out a12.stl, or --csv")
+        if out.suffix.lower() in (*HDF5, *RELIGHTING):
+            typer.echo(f"Wrote {_export_recording(run, out, workspace)}")
+            return
         if out.suffix:
-            from reconstruct.export.formats import KINDS, export_surface
+            from reconstruct.export.formats import export_surface, kinds
             from reconstruct.export.results import read_results
             from rig.exits import UsageError
             from rig.figures import find_result, result_line, which_result
 
-            if out.suffix.lower() not in KINDS:
-                known = " ".join(sorted(KINDS))
+            known_kinds = kinds()
+            if out.suffix.lower() not in known_kinds:
+                known = " ".join(sorted(known_kinds))
                 raise UsageError(f"a surface cannot be written as {out.suffix}: choose {known}")
             if step is not None and not step > 0:
                 raise UsageError(f"--step is {step:g}: expected a length above 0 mm")
             found = find_result(run, workspace)
             export_surface(read_results(found), out, step, close_walls)
             typer.echo(result_line(which_result(str(found), workspace)))
-            typer.echo(f"Wrote {out}: {KINDS[out.suffix.lower()]}")
+            typer.echo(f"Wrote {out}: {known_kinds[out.suffix.lower()]}")
             return
         from capture.reading import Recording
         from rig.imports import export_capture
@@ -118,6 +133,21 @@ def register(app: typer.Typer) -> None:
         recording = Recording.open(folder)
         export_capture(recording, out, exposure)
         typer.echo(f"{len(recording.leds)} pictures are now in {out}")
+
+
+def _export_recording(run: str, out: Path, workspace: Path | None) -> Path:
+    """The whole recording as one file, or for a viewer that moves the light."""
+    from capture.reading import Recording
+    from rig.reconstructing import find_run
+
+    recording = Recording.open(find_run(run, workspace))
+    if out.suffix.lower() in HDF5:
+        from capture.exchange.hdf5 import write_hdf5
+
+        return write_hdf5(recording, out)
+    from rig.relighting import export_relighting
+
+    return export_relighting(recording, out, workspace)
 
 
 def _still_to_name(recording: Recording, workspace: Path | None) -> str:

@@ -193,3 +193,46 @@ def test_gwyddion_knows_the_file_and_draws_the_far_edge_on_top(kind: str, tmp_pa
     if program := shutil.which("gwyddion"):
         done = subprocess.run([program, "--identify", path], capture_output=True, text=True)
         assert "Unknown" not in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["gwy", "sur"])
+def test_topography_of_other_programs_is_read_by_them(
+    kind: str, surface: Surface, tmp_path: Path
+) -> None:
+    import surfalize
+
+    path = export_surface(surface, tmp_path / f"part.{kind}", 0.5)
+    grid = grid_of(surface, 0.5)
+    read = surfalize.Surface.load(path)
+    z_um = 1e3 * grid.z_mm[::-1]
+    assert read.data.shape == z_um.shape
+    assert read.step_x == pytest.approx(500, rel=1e-5)
+    known = np.isfinite(z_um)
+    if kind == "sur":
+        np.testing.assert_array_equal(np.isfinite(read.data), known)
+    away = (read.data - read.data[known].mean()) - (z_um - z_um[known].mean())
+    assert np.abs(away[known]).max() < 1e-2
+    if program := shutil.which("gwyddion"):
+        done = subprocess.run([program, "--identify", path], capture_output=True, text=True)
+        assert "Unknown" not in done.stdout
+
+
+def test_a_light_mesh_brings_the_normals_of_all_pixels(surface: Surface, tmp_path: Path) -> None:
+    import base64
+
+    import cv2
+
+    path = export_surface(surface, tmp_path / "part.gltf")
+    document = json.loads(path.read_text(encoding="utf-8"))
+    picture = base64.b64decode(document["images"][0]["uri"].split(",")[1])
+    codes = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    known = np.isfinite(surface.normals)
+    np.testing.assert_allclose((codes / 255 * 2 - 1)[known], surface.normals[known], atol=0.005)
+    mesh = trimesh.load(path, force="mesh")
+    points = surface.points_mm()[surface.mask]
+    np.testing.assert_allclose(
+        mesh.bounds[:, 0] * 1e3, [points[:, 0].min(), points[:, 0].max()], atol=1e-3
+    )
+    np.testing.assert_allclose(
+        mesh.bounds[:, 1] * 1e3, [points[:, 2].min(), points[:, 2].max()], atol=1e-3
+    )

@@ -18,6 +18,9 @@ from intake.trees import number_of, numbers, read_json, whole
 
 Array = NDArray[np.float64]
 
+# Of a camera that nobody calibrated, where nothing better is known.
+SIMPLE_FOCAL_WIDTHS, SIMPLE_FIELD_MM = 4.0, 100.0
+
 
 def _distorted(points: Array, dist: Array) -> Array:
     """Apply lens distortion to (n, 2) normalised coordinates (Brown 1966, as OpenCV has it).
@@ -145,6 +148,33 @@ class Camera:
         K[0, 2] = (self.K[0, 2] + 0.5) * times - 0.5
         K[1, 2] = (self.K[1, 2] + 0.5) * times - 0.5
         return replace(self, width=self.width * times, height=self.height * times, K=K)
+
+    @staticmethod
+    def straight_down(
+        shape: tuple[int, int], field_mm: float | None = None, focal_px: float | None = None
+    ) -> Camera:
+        """A pinhole over the origin that looks straight down, of little that is known.
+
+        Parameters
+        ----------
+        shape : (H, W) of its pictures
+        field_mm : width of what a picture shows on the stage; 100 mm where only the focal length
+            is known, so that heights keep their shape and not their scale
+        focal_px : focal length; four widths of the picture where only the field is known
+
+        Raises
+        ------
+        CalibrationError
+            for a width or a focal length that is no number above 0
+        """
+        for what, value in (("field_mm", field_mm), ("focal_px", focal_px)):
+            if value is not None and not 0 < value < 1e6:
+                raise CalibrationError(f"{what} is {value:g}: expected a number above 0")
+        height, width = shape
+        focal = focal_px or SIMPLE_FOCAL_WIDTHS * width
+        distance = (field_mm or SIMPLE_FIELD_MM) * focal / width
+        K = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1.0]])
+        return Camera(width, height, K, t=np.array([0.0, 0.0, distance]))
 
     # files -----------------------------------------------------------------------------------
     def to_json(self) -> dict[str, Any]:

@@ -9,5 +9,11 @@ class CalibrationError(Exception):
     exit_code = 4
 
 
+class RequestError(CalibrationError):
+    """It cannot be done as it was asked."""
+
+    exit_code = 2
+
+
 class NoSphereError(CalibrationError):
     """There is no sphere in a picture, or none where one can be."""

@@ -173,7 +173,7 @@ def format_powers(lights: Lights) -> str:
 
 # dispatch ------------------------------------------------------------------------------------
 @told_as(CalibrationError)
-def read_lights(path: Path) -> Lights:
+def read_lights(path: Path | str) -> Lights:
     """Read a light file of any known kind, told by its name.
 
     ``.json``/``.yaml`` (ours), ``.lp`` (with the powers of a ``power.csv`` beside it), ``.dome``,
@@ -236,7 +236,7 @@ def format_lights(lights: Lights, kind: str, camera: Camera | None = None) -> st
 
 
 def write_lights(
-    lights: Lights, path: Path, camera: Camera | None = None, *, overwrite: bool = False
+    lights: Lights, path: Path | str, camera: Camera | None = None, *, overwrite: bool = False
 ) -> None:
     """Write a light file of the kind its name tells; an existing one only with `overwrite`."""
     path = Path(path)

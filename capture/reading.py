@@ -6,13 +6,13 @@ megapixels are read in bounded memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from capture.errors import DataError, reason_of
 from capture.hdr import (
@@ -324,6 +324,22 @@ class Recording:
             image = self.linear(led, rows)
             radiance[place], clipped[place] = image.radiance, image.clipped
         return radiance, clipped
+
+    def __len__(self) -> int:
+        """Number of LEDs."""
+        return len(self.leds)
+
+    def __iter__(self) -> Iterator[tuple[Entry, NDArray[np.uint16]]]:
+        """Each frame in the order of the plan, dark ones too: what it is, and its counts."""
+        for entry in self.entries:
+            yield entry, self.counts(entry)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        """(N, H, W) radiance, for `numpy.asarray`."""
+        return np.asarray(self.radiance()[0], dtype=dtype)
 
     # noise -----------------------------------------------------------------------------------
     @cached_property

@@ -9,6 +9,7 @@ stays resumable until the cause is repaired.
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -29,6 +30,7 @@ from capture.recording import RecordingWriter, Snapshot
 from capture.resemblance import reference_pictures
 from capture.synchronise import SequenceVoid, Synchroniser, Taken
 
+_LOG = logging.getLogger(__name__)
 NOT_JUDGED = "not judged yet"
 
 Progress = Callable[[int, int, str], None]
@@ -140,7 +142,8 @@ class Runner:
             raise
 
     def note(self, event: str, data: Mapping[str, object]) -> None:
-        """For the journal, once there is one."""
+        """For the journal, once there is one, and for the log."""
+        _LOG.info("%s %s", event, dict(data))
         self._retaken += event == "retry"
         if self.writer is not None:
             self.writer.note(event, data)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from intake import plugins
+from intake.errors import told_as
 from reconstruct.errors import ReconstructError, RequestError
 from reconstruct.refine.config import RefineConfig
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from reconstruct.stack import Stack
     from reconstruct.surface import Surface
 
+AUTO = "auto"  # in place of a method: the one that suits the part
 MIN_LIGHTS = 4
 # What the compiled kernels of `refine` have room for.
 MAX_LIGHTS = 1024
@@ -92,7 +95,7 @@ METHODS: dict[str, str] = {
 
 
 def available() -> tuple[str, ...]:
-    """Names of the methods whose modules are installed."""
+    """Names of the methods whose modules are installed, those of plug-ins last."""
     names = []
     for name, where in METHODS.items():
         module = where.partition(":")[0]
@@ -102,13 +105,17 @@ def available() -> tuple[str, ...]:
             found = None
         if found is not None:
             names.append(name)
-    return tuple(names)
+    return (*names, *(name for name in plugins.offered(plugins.METHODS) if name not in METHODS))
 
 
 def find(name: str) -> Method:
     """The method of a name; raises `ReconstructError` if there is none such."""
-    if name not in METHODS or name not in available():
+    if name not in available():
         raise ReconstructError(f"no method '{name}' (known: {', '.join(available())})")
+    if name not in METHODS:
+        with told_as(ReconstructError):
+            added: Method = plugins.load(plugins.METHODS, name)
+        return added
     module, _, function = METHODS[name].partition(":")
     method: Method = getattr(importlib.import_module(module), function)
     return method

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from reconstruct.errors import ReconstructError
 
 if TYPE_CHECKING:
     from capture.reading import Recording
@@ -54,6 +56,39 @@ class Stack:
             self.noise_floor,
             self.noise_gain,
         )
+
+
+def stack_of_radiance(radiance: NDArray[Any], clipped: NDArray[np.bool_] | None = None) -> Stack:
+    """A stack of linear radiance, its noise estimated from the grain of the pictures.
+
+    Parameters
+    ----------
+    radiance : (N, H, W) floats, black level removed, LED 1 first
+    clipped : (N, H, W) where radiance is only a lower bound; None for nowhere
+
+    Raises
+    ------
+    ReconstructError
+        if they are not three-dimensional, finite and somewhere above 0
+    """
+    from capture.hdr import TYPICAL_FLOOR, TYPICAL_GAIN, spatial_gain
+
+    values = np.ascontiguousarray(radiance, dtype=np.float32)
+    if values.ndim != 3 or not np.isfinite(values).all() or not values.size:
+        raise ReconstructError(
+            f"radiance is {values.shape}: expected finite numbers (N, H, W), one picture per light"
+        )
+    top = float(values.max())
+    if top <= 0:
+        raise ReconstructError("all pictures are black: no radiance is above 0")
+    over = np.zeros(values.shape, bool) if clipped is None else np.asarray(clipped, bool)
+    if over.shape != values.shape:
+        raise ReconstructError(f"clipped is {over.shape}, radiance is {values.shape}")
+    some = range(0, len(values), max(1, len(values) // 12))
+    gain = spatial_gain([values[k] / np.float32(top) for k in some], TYPICAL_FLOOR)
+    gain = float(np.clip(gain or TYPICAL_GAIN, 1e-6, 1e-3))
+    ids = np.arange(1, len(values) + 1, dtype=np.int64)
+    return Stack(ids, values, over, TYPICAL_FLOOR * top * top, gain * top)
 
 
 def flat_band(

@@ -71,3 +71,27 @@ class Surface:
     def points_mm(self) -> NDArray[np.float64]:
         """(H, W, 3) world points, NaN where there is no surface."""
         return self.camera.points_at_height(self.height_mm)
+
+    # looked at and taken elsewhere ---------------------------------------------------------------
+    def plot(self) -> Any:
+        """A matplotlib figure of height, normals and uncertainty over mm on the stage."""
+        from reconstruct.showing import plot
+
+        return plot(self)
+
+    def to_mesh(self) -> Any:
+        """A `trimesh.Trimesh` in mm, world frame, one vertex per pixel that has a height."""
+        from reconstruct.showing import to_mesh
+
+        return to_mesh(self)
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` of all maps, with x and y in mm as coordinates."""
+        from reconstruct.showing import to_xarray
+
+        return to_xarray(self)
+
+    def _repr_html_(self) -> str:
+        from reconstruct.showing import to_html
+
+        return to_html(self)

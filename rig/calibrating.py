@@ -15,22 +15,21 @@ import numpy as np
 
 from calib.camera import Camera
 from calib.certificate import Calibration
-from calib.errors import CalibrationError, NoSphereError
+from calib.errors import CalibrationError
+from calib.from_pictures import about_the_spheres, ball_radius, measure_balls, places_of, renumbered
 from calib.light_files import read_lights, write_lights
 from calib.lights import Lights
 from calib.photometric import fit_photometry
-from calib.pictures import PictureSet, pose_folders, probe_windows, read_camera
+from calib.pictures import PictureSet, probe_windows, read_camera
 from calib.plate import PlateData, PlatePictures, measure_plate
 from calib.plausible import refuse_camera, refuse_lights
 from calib.solve import solve_directions, solve_lights
-from calib.sphere import assumed_camera
-from calib.views import SphereView, measure_views
+from calib.views import SphereView
 from capture.claim import Claim, claim
 from capture.journal import JOURNAL
-from intake.names import numbered_lights
+from reconstruct.lights_of_pictures import matched
 from rig.calibration_summary import Say, advise, summary
 from rig.exits import GOOD, OUT_OF_TOLERANCE, UsageError
-from rig.lights_of_pictures import matched
 from rig.workspace import Workspace
 
 HISTORY = "history"
@@ -78,7 +77,12 @@ def _from_pictures(order: Order, out: Claim, say: Say) -> int:
         )
     radius_mm = ball_radius(order.diameter_mm)
     camera = find_camera(order, order.source)
-    views, camera, names = views_of(order.source, camera, radius_mm, order, say)
+    balls = measure_balls(
+        {pose: pictures_at(pose) for pose in _poses(order.source)},
+        camera, radius_mm, windows=probe_windows(order.source), focal_px=order.focal_px,
+        spheres=order.spheres, say=say,
+    )  # fmt: skip
+    views, camera, names = balls.views, balls.camera, balls.names
     ids = list(names)
     provenance = {"source": order.source.name, "sphere_diameter_mm": order.diameter_mm}
     if len(views) == 1 and order.nominal is None:
@@ -104,14 +108,8 @@ def _from_pictures(order: Order, out: Claim, say: Say) -> int:
         nominal_sigma_mm=order.nominal_sigma_mm,
     )
     if np.linalg.norm(camera.centre_mm) == 0:
-        result = _about_the_spheres(result)
+        result = about_the_spheres(result)
     return keep(result, out, order, provenance, views, plate, say)
-
-
-def ball_radius(diameter_mm: float) -> float:
-    if not 0 < diameter_mm < 1e4:
-        raise UsageError(f"a ball cannot have a diameter of {diameter_mm} mm")
-    return diameter_mm / 2
 
 
 # pictures -------------------------------------------------------------------------------------
@@ -121,11 +119,7 @@ def pictures_at(folder: Path, ids: Sequence[int] | None = None) -> PlatePictures
         from rig.recorded import RecordedPictures
 
         return RecordedPictures(folder)
-    pictures = PictureSet.open(folder)
-    if ids is not None and len(ids) == len(pictures) and set(pictures.ids) != set(ids):
-        # Counted from 1 elsewhere, and in the order of the names here too.
-        pictures = replace(pictures, ids=tuple(ids))
-    return pictures
+    return renumbered(PictureSet.open(folder), ids)
 
 
 def _camera_at(folder: Path) -> Camera | None:
@@ -157,91 +151,7 @@ def _poses(folder: Path) -> list[Path]:
         return recorded
     if (folder / JOURNAL).is_file():
         return [folder]
-    windows = probe_windows(folder)
-    poses = [pose for pose in pose_folders(folder) if not windows or pose.name in windows]
-    if not poses:
-        raise UsageError(
-            f"{folder} holds no pictures of a ball: expected one subfolder per place of the ball "
-            "with led_001.png … and ambient.png"
-        )
-    return poses
-
-
-def views_of(
-    folder: Path, camera: Camera | None, radius_mm: float, order: Order, say: Say
-) -> tuple[list[SphereView], Camera, dict[int, str]]:
-    """All spheres of all poses, the camera whose pixels they are in, the LEDs' pictures' names."""
-    views: list[SphereView] = []
-    failures: list[NoSphereError] = []
-    windows = probe_windows(folder)
-    if windows and camera is None:
-        camera = _uncut_camera(windows, order.focal_px)
-        if order.focal_px is None:
-            say("no camera.json and no --focal: the view is taken to be parallel")
-    whole = camera
-    names: dict[int, str] = {}
-    poses = _counted_alike({pose: pictures_at(pose) for pose in _poses(folder)})
-    for pose, pictures in poses.items():
-        own = Camera.read(pose / "camera.json") if (pose / "camera.json").is_file() else camera
-        if pose.name in windows and own is not None:
-            own = own.cropped(*windows[pose.name])
-        if own is None:
-            own = assumed_camera(_shape(pictures), order.focal_px)
-            if order.focal_px is None:
-                say(f"{pose.name}: no camera.json; the view is taken to be parallel")
-        try:
-            found = measure_views(pictures, own, radius_mm, name=pose.name, spheres=order.spheres)
-        except NoSphereError as error:
-            failures.append(error)
-            continue
-        if whole is None:
-            whole = own
-        if own is not whole:
-            # A window of the whole picture: the same camera, its pixels counted from elsewhere.
-            same = np.allclose(own.K[:2, :2], whole.K[:2, :2]) and np.allclose(own.R, whole.R)
-            if not same or not np.allclose(own.t, whole.t):
-                raise UsageError(f"{pose.name} was taken with another camera than the rest")
-            shift = whole.K[:2, 2] - own.K[:2, 2]
-            found = [view.shifted(float(shift[0]), float(shift[1])) for view in found]
-        for view in found:
-            eye = view.sphere.centre_mm.round(2).tolist()
-            say(
-                f"{view.name}: ball at {eye} mm, {100 * view.sphere.coverage:.0f} % of its "
-                f"outline, {sum(bool(b) for b in view.blobs.values())} of {len(view.blobs)} lights"
-            )
-        views += found
-        names |= pictures.names
-    if failures and len(views) < 2:
-        raise failures[0]
-    for failure in failures:
-        say(f"{failure} This place is left out.")
-    assert whole is not None
-    return views, whole, dict(sorted(names.items()))
-
-
-def _counted_alike(poses: dict[Path, PlatePictures]) -> dict[Path, PlatePictures]:
-    """Lights counted from 1 in all places of the ball alike, as an import counts them.
-
-    Raises
-    ------
-    UsageError
-        where the names only order the pictures, and places differ in their number
-    """
-    folders = {p: s for p, s in poses.items() if isinstance(s, PictureSet)}
-    counts = {len(pictures): pose for pose, pictures in folders.items()}
-    told = all(numbered_lights([p.name for p in s.paths]) is not None for s in folders.values())
-    if len(counts) > 1 and not told:
-        (few, one), *_, (many, other) = sorted(counts.items())
-        raise UsageError(
-            f"{one} holds {few} pictures and {other} {many}, and their names do not say which "
-            "light is which: give each place one picture per light, or names such as led_007.png"
-        )
-    every = sorted({led for pictures in folders.values() for led in pictures.ids})
-    place = {led: number for number, led in enumerate(every, start=1)}
-    return poses | {
-        pose: replace(pictures, ids=tuple(place[led] for led in pictures.ids))
-        for pose, pictures in folders.items()
-    }
+    return places_of(folder)
 
 
 def _named_as(
@@ -256,28 +166,6 @@ def _named_as(
     if said is not None:
         say(f"note: {said}")
     return lights
-
-
-def _uncut_camera(windows: dict[str, tuple[int, int, int, int]], focal_px: float | None) -> Camera:
-    """A camera for photographs of which only windows are left: seen through their middle."""
-    height = max(y + height for _, y, _, height in windows.values())
-    width = max(x + width for x, _, width, _ in windows.values())
-    return assumed_camera((height, width), focal_px)
-
-
-def _shape(pictures: PlatePictures) -> tuple[int, int]:
-    height, width = pictures.read(0)[0].shape
-    return height, width
-
-
-def _about_the_spheres(result: Calibration) -> Calibration:
-    """With an assumed camera: the world's origin put between the spheres."""
-    middle = result.spheres_mm.mean(axis=0)
-    lights = replace(result.lights, position_mm=result.lights.position_mm - middle)
-    camera = result.camera
-    if camera is not None:
-        camera = replace(camera, t=camera.t + camera.R @ middle)
-    return replace(result, lights=lights, spheres_mm=result.spheres_mm - middle, camera=camera)
 
 
 # results --------------------------------------------------------------------------------------

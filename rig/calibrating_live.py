@@ -16,13 +16,14 @@ from calib.advice import ball_places, next_place
 from calib.camera import Camera
 from calib.certificate import Calibration
 from calib.errors import CalibrationError
+from calib.from_pictures import ball_radius
 from calib.light_files import read_lights
 from calib.plate import measure_plate
 from calib.solve import solve_lights
 from calib.views import SphereView, measure_views
 from capture.claim import Claim, claim
 from capture.plan import Plan, Shot, parse_leds
-from rig.calibrating import Order, ball_radius, find_camera, keep, target
+from rig.calibrating import Order, find_camera, keep, target
 from rig.calibration_scene import CalibrationScene
 from rig.calibration_summary import advise, summary
 from rig.capturing import configuration

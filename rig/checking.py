@@ -10,13 +10,14 @@ import numpy as np
 
 from calib.camera import Camera
 from calib.check import Finding, check_ball, check_linearity, check_plate
+from calib.from_pictures import ball_radius
 from calib.light_files import read_lights
 from calib.lights import Lights
 from calib.plate import measure_plate
 from calib.validity import age_days, check_validity
 from calib.views import measure_views
 from capture.plan import Plan, Shot
-from rig.calibrating import ball_radius, pictures_at
+from rig.calibrating import pictures_at
 from rig.calibrating_live import Ask, asker, record, showing, take_ambient
 from rig.calibration_scene import CalibrationScene
 from rig.capturing import configuration

@@ -27,18 +27,19 @@ from capture.verify import refuse_damage
 from intake import pictures
 from intake.errors import told_as
 from reconstruct.errors import Stopped
-from reconstruct.methods import MIN_LIGHTS, Options, available, device_named, reconstruct
+from reconstruct.flat_field import PLATE_REFLECTANCE, with_plate
+from reconstruct.lights_of_pictures import read_lights_of
+from reconstruct.methods import AUTO, MIN_LIGHTS, Options, available, device_named
+from reconstruct.part import ASSUMED, Measurement, reconstruct_part
 from reconstruct.stack import RecordedStack
 from reconstruct.surface import Surface
 from rig.config import NAME, Config, read_config
 from rig.datum import DATUMS, apply_datum
 from rig.exits import UsageError
-from rig.lights_of_pictures import read_lights_of
-from rig.plausible import AUTO, method_for, simple_camera
+from rig.simple_camera import simple_camera
 from rig.workspace import EMPTY_STAGE, RESULTS, Workspace
 
 Computing = Callable[[str, float], None]
-FLAT_CELLS = 24
 STARTS = ("auto", "halfvector", "flat", "dpps")
 
 
@@ -149,38 +150,11 @@ def gather_lights(
     if request.plate is not None:
         if not request.plate.is_dir():
             raise UsageError(f"there is no folder {request.plate} with pictures of a white plate")
-        from calib.photometric import calibrate_plate  # loads the optimisers
-
-        found = calibrate_plate(
-            request.plate, lights, camera, reflectance=request.plate_reflectance or 0.8
+        lights, flat, plate = with_plate(
+            lights, camera, request.plate, request.plate_reflectance or PLATE_REFLECTANCE
         )
-        keep = lights.covariance
-        lights = replace(found.lights, covariance=keep) if keep is not None else found.lights
-        if keep is None:
-            lights = replace(lights, covariance=None)
-        flat = vignetting_field(camera, found.vignetting, len(lights))
-        origin["plate"] = request.plate.name
-        origin["vignetting"] = found.vignetting.tolist()
-        origin["plate_residual"] = float(np.median(found.residual))
+        origin |= plate
     return lights, flat, origin
-
-
-def vignetting_field(
-    camera: Camera, vignetting: NDArray[np.float64], count: int
-) -> NDArray[np.float32] | None:
-    """(g, g, N) factors ``exp(v1 q + v2 q²)`` as a small picture; None if they are 1 anyway."""
-    y, x = np.mgrid[0:FLAT_CELLS, 0:FLAT_CELLS] + 0.5
-    columns = x / FLAT_CELLS * camera.width - 0.5
-    rows = y / FLAT_CELLS * camera.height - 0.5
-    cx, cy = camera.K[0, 2], camera.K[1, 2]
-    farthest = max(
-        (c - cx) ** 2 + (r - cy) ** 2 for c in (0, camera.width - 1) for r in (0, camera.height - 1)
-    )
-    q = ((columns - cx) ** 2 + (rows - cy) ** 2) / farthest
-    factor = np.exp(vignetting[0] * q + vignetting[1] * q * q)
-    if np.abs(factor - 1).max() < 1e-3:
-        return None
-    return np.repeat(factor[..., None], count, axis=-1).astype(np.float32)
 
 
 def empty_stage_of(
@@ -312,72 +286,38 @@ def _reconstructed(
     sigma = request.height_sigma_mm
     told = "--height"
     if height is None:
-        height, told = (config.stage.height_mm, NAME) if config else (0.0, "assumed")
+        height, told = (config.stage.height_mm, NAME) if config else (0.0, ASSUMED)
     if sigma is None:
         sigma = config.stage.height_sigma_mm if config else 1.0
-    if not height < camera.centre_mm[2]:
-        raise UsageError(
-            f"a mean height of {height:g} mm ({told}) lies above the camera, which is at "
-            f"{camera.centre_mm[2]:.0f} mm"
-        )
-    from reconstruct.on_stage import find_on_stage, reconstruct_on_stage
-
-    found = find_on_stage(stack, camera, lights, mask, empty_stage_of(recording, request, leds))
-    if told == "assumed" and found is None:
-        say("note: no height was given: the mean of the surface is taken to lie on the stage")
     self_calibrate = request.self_calibrate
     if self_calibrate is None:
         self_calibrate = lights.covariance is not None
-    method, judged = method_for(
-        request.method,
-        stack,
-        camera,
-        lights,
-        str(origin["lights"]),
-        height,
-        mask if found is None else found.mask,
-        say,
-        mask,
-    )
     options = Options(
         height_mm=height, height_sigma_mm=sigma, mask=mask, flat=flat, start=request.start,
         self_calibrate=self_calibrate, device=request.device, memory_gb=request.memory_gb,
         weights=request.weights, say=say, progress=progress,
     )  # fmt: skip
+    empty = empty_stage_of(recording, request, leds)
+    measured = Measurement(stack, camera, lights, str(origin["lights"]), empty)
     gathered = time.perf_counter()
     try:
-        if found is None:
-            surface = reconstruct(method, stack, camera, lights, options)
-        else:
-            surface = reconstruct_on_stage(
-                method, stack, camera, lights, options, found,
-                height_given=request.height_mm is not None,
-            )  # fmt: skip
+        surface = reconstruct_part(
+            request.method, measured, options, told, height_given=request.height_mm is not None
+        )
     except Stopped:
         raise KeyboardInterrupt from None
-    if surface.summary.get("stopped"):
-        say("note: stopped before the fit had ended: this is the best surface until then")
-    if found is not None and (shadow := surface.summary.get("height_told")) is not None:
-        height, sigma, told = shadow["mm"], shadow["sigma_mm"], "shadow"
-    solved = time.perf_counter()
     from reconstruct.export.results import write_results
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds = {
-        **surface.summary.get("seconds", {}),
-        "gather": gathered - started,
-        "reconstruct": solved - gathered,
-    }
+    seconds = {**surface.summary["seconds"], "gather": gathered - started}
     summary = {
         **surface.summary,
         "part": run.parent.name,
         "recording": run.name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": version("dpps-rig"),
-        "height": {"mm": height, "sigma_mm": sigma, "from": told},
         "calibration": origin,
         "mask": mask_path.name if mask_path is not None else None,
-        "plausibility": judged,
         "leds": [int(led) for led in leds],
         "device": request.device,
         "seconds": seconds,

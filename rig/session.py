@@ -13,25 +13,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from capture.bracket import propose, spread
-from capture.camera import open_camera
+from capture import rig as capture_rig
 from capture.camera.base import Camera, CameraIdentity, CameraSettings, CameraState
-from capture.errors import CaptureError, DataError, PlanError
+from capture.errors import CaptureError, DataError
 from capture.evidence import Reference
 from capture.leds.base import BoardIdentity, LedBoard
-from capture.leds.board import open_board
-from capture.plan import Plan, Shot
+from capture.plan import Plan
 from capture.reading import Recording
-from capture.recording import RecordingWriter, Snapshot
+from capture.recording import Snapshot
 from capture.resemblance import direction_pictures
-from capture.runner import Devices, Progress, Runner, Summary, kept_entries, recorded_reference
-from capture.synchronise import (
-    DEFAULT_TIMEOUT_S,
-    Mode,
-    Synchroniser,
-    choose_mode,
-    synchroniser,
-)
+from capture.rig import BoardAddress, OpenRig
+from capture.runner import Devices, Progress, Summary, recorded_reference
+from capture.synchronise import DEFAULT_TIMEOUT_S, Mode, Synchroniser
 from capture.world import Scene, World, find, publish
 from rig.config import Config
 from rig.exits import UsageError
@@ -58,49 +51,43 @@ def default_scene(config: Config, part: str, seed: int) -> Scene:
 
 @dataclass
 class Rig:
-    """Devices that are open, and how to synchronise them."""
+    """An open rig (`capture.rig.OpenRig`) and the configuration that names it."""
 
     config: Config
-    board: LedBoard
-    camera: Camera
-    mode: Mode
-    sync: Synchroniser
-    state: CameraState
-    settings: CameraSettings
+    opened: OpenRig
     config_text: str = ""
-    _note: Callable[[str, dict[str, object]], None] | None = None
+
+    @property
+    def board(self) -> LedBoard:
+        return self.opened.board
+
+    @property
+    def camera(self) -> Camera:
+        return self.opened.camera
+
+    @property
+    def mode(self) -> Mode:
+        return self.opened.mode
+
+    @property
+    def sync(self) -> Synchroniser:
+        return self.opened.sync
+
+    @property
+    def state(self) -> CameraState:
+        return self.opened.state
+
+    @property
+    def settings(self) -> CameraSettings:
+        return self.opened.settings
 
     @property
     def devices(self) -> Devices:
-        address = self.config.camera.address
-        seed = find(address).seed if address.startswith("sim://") else None
-        return Devices(self.board.identity, self.camera.identity, self.settings, seed)
+        return self.opened.devices
 
-    def tell(self, event: str, data: dict[str, object]) -> None:
-        if self._note is not None:
-            self._note(event, data)
-
-    # pictures --------------------------------------------------------------------------------
     def bracket(self, plan: Plan) -> tuple[tuple[float, ...], list[tuple[int, float]]]:
         """Exposures (µs) that this part needs, and the test shots taken to find them."""
-        taken: list[tuple[int, float]] = []
-        full_scale = 0
-
-        def take(exposure_us: float, led: int) -> Any:
-            nonlocal full_scale
-            used_us = self.sync.expose(float(round(exposure_us)))
-            shot = Shot(0, "light" if led else "dark", led, plan.level, used_us, 0)
-            pictures = list(self.sync.take([shot], 1))
-            taken.append((led, used_us))
-            full_scale = 2 ** pictures[0].frame.bits - 1
-            return pictures[0].frame.pixels
-
-        limit_ms = self.board.identity.max_on_ms or 5000
-        limits_us = (20.0, min(limit_ms * 1000 * 0.8, 1e6))
-        found = propose(
-            take, spread(plan.leds), lambda: full_scale, plan.exposures_us[0], limits_us
-        )
-        return found, taken
+        return self.opened.bracket(plan)
 
     def capture(
         self,
@@ -118,37 +105,21 @@ class Rig:
 
         Ctrl-C ends it after the current picture: `Summary.interrupted`.
         """
-        beyond = [led for led in plan.leds if led > self.board.identity.led_count]
-        if beyond:
-            raise PlanError(
-                f"the plan asks for LED {beyond[0]}, "
-                f"the board has 1 to {self.board.identity.led_count}"
-            )
         kept: dict[str, Snapshot] = {"rig.yaml": self.config_text} if self.config_text else {}
         if not resume:
             kept |= self._own_knowledge()
-        runner = Runner(
-            plan=plan,
-            devices=self.devices,
-            sync=self.sync,
-            folder=folder,
-            state=self.state,
-            snapshots={**kept, **(snapshots or {})},
+        runner = self.opened.runner(
+            folder,
+            plan,
+            {**kept, **(snapshots or {})},
+            resume=resume,
             references=references,
-            retries=self.config.plan.retries,
-            progress=progress,
             test_shots=test_shots,
         )
-        if resume:
-            runner.writer = RecordingWriter.resume(folder, runner.start())
-            self._replay(runner.writer)
-        self._note = runner.note
-        try:
-            with stop_on_interrupt() as interrupted:
-                runner.stop = lambda: interrupted() or stop()
-                return runner.run()
-        finally:
-            self._note = None
+        runner.progress = progress
+        with stop_on_interrupt() as interrupted:
+            runner.stop = lambda: interrupted() or stop()
+            return self.opened.run(runner)
 
     def _own_knowledge(self) -> dict[str, Snapshot]:
         """Camera, lights and truth of the virtual rig; of one in a process of its own the truth."""
@@ -159,19 +130,6 @@ class Rig:
         from rig.virtual_knowledge import knowledge_of
 
         return knowledge_of(scene)
-
-    def _replay(self, writer: RecordingWriter) -> None:
-        """Tell a virtual camera what was taken already, so that its noise goes on from there."""
-        address = self.config.camera.address
-        if not address.startswith("sim://"):
-            return
-        from capture.camera.virtual import replay
-
-        shots = [(int(led), float(us), 1.0) for led, us in writer.start.get("test_shots", [])]
-        for entry in kept_entries(writer):
-            level = float(entry.data.get("level", 1.0))
-            shots.append((entry.led, float(entry.data["exposure_us"]), level))
-        replay(address, shots)
 
 
 @contextlib.contextmanager
@@ -202,35 +160,17 @@ def open_rig(
         if a device cannot be opened or the synchronisation asked for is not possible
     """
     _publish(config, scene, part, seed)
-    with contextlib.ExitStack() as stack:
-        board = stack.enter_context(
-            open_board(
-                config.board.port, config.board.baud, config.board.dialect, config.board.leds
-            )
-        )
-        camera = stack.enter_context(open_camera(config.camera.address))
-        mode = choose_mode(
-            config.camera.trigger,
-            board.identity.capabilities,
-            config.camera.line,
-            config.camera.strobe_line,
-        )
-        told: list[Rig] = []
-
-        def note(event: str, data: dict[str, object]) -> None:
-            for rig in told:
-                rig.tell(event, data)
-
-        sync = synchroniser(
-            mode, board, camera, config.plan.settle_us, config.plan.retries, note, timeout_s
-        )
-        trigger = {"software": "software", "board-clocked": "line", "camera-clocked": "free"}[mode]
-        settings = config.camera_settings(trigger)  # type: ignore[arg-type]
-        state = sync.configure(settings)
-        _prepare_scene(config, mode)
-        rig = Rig(config, board, camera, mode, sync, state, settings, config_text)
-        told.append(rig)
-        yield rig
+    with capture_rig.open_rig(
+        BoardAddress(config.board.port, config.board.baud, config.board.dialect, config.board.leds),
+        config.camera.address,
+        trigger=config.camera.trigger,
+        settings=config.camera_settings("line"),
+        settle_us=config.plan.settle_us,
+        retries=config.plan.retries,
+        timeout_s=timeout_s,
+    ) as opened:
+        _prepare_scene(config, opened.mode)
+        yield Rig(config, opened, config_text)
 
 
 def virtual_scene(config: Config) -> Scene | None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from capture.errors import DeviceError
+from intake import plugins
+from intake.errors import told_as
 
 if TYPE_CHECKING:
     from capture.camera.base import Camera
@@ -16,7 +18,8 @@ def open_camera(address: str, producers: Sequence[str] = ()) -> Camera:
 
     Parameters
     ----------
-    address : ``sim://name`` is the virtual camera of a published world; ``producer.cti#serial``
+    address : ``sim://name`` is the virtual camera of a published world; ``scheme://…`` one of the
+        plug-in that adds this scheme; ``producer.cti#serial``
         a GenICam camera behind that GenTL producer. Either half may be empty: without a producer
         those of `producers` or of GENICAM_GENTL64_PATH are searched, without a serial number the
         only camera found is taken.
@@ -31,6 +34,9 @@ def open_camera(address: str, producers: Sequence[str] = ()) -> Camera:
         from capture.camera.virtual import VirtualCamera
 
         camera = VirtualCamera(address)
+    elif (scheme := address.partition("://")[0]) in plugins.offered(plugins.CAMERAS):
+        with told_as(DeviceError):
+            camera = plugins.load(plugins.CAMERAS, scheme)(address)
     else:
         from capture.camera.genicam import GenICamCamera
 

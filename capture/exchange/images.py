@@ -83,17 +83,21 @@ def code_scale(paths: Iterable[Path], channel: Channel | None = None) -> CodeSca
     DataError
         if a picture cannot be read, or size or depth differ between pictures
     """
+    return scale_of((*read_grey(path, channel), path) for path in paths)
+
+
+def scale_of(pictures: Iterable[tuple[NDArray[np.uint16], int, object]]) -> CodeScale:
+    """The same of codes (H, W), the bits of what they came from, and a name for messages."""
     histogram = np.zeros(65536, dtype=np.int64)
     shape: tuple[int, int] | None = None
     bits = 0
-    for path in paths:
-        image, depth = read_grey(path, channel)
+    for image, depth, name in pictures:
         here = (int(image.shape[0]), int(image.shape[1]))
         if shape is None:
             shape, bits = here, depth
         elif (here, depth) != (shape, bits):
             raise DataError(
-                f"{path} is {here[1]}×{here[0]} at {depth} bit, the first picture is "
+                f"{name} is {here[1]}×{here[0]} at {depth} bit, the first picture is "
                 f"{shape[1]}×{shape[0]} at {bits} bit: all must be alike"
             )
         histogram += np.bincount(image.ravel(), minlength=65536)

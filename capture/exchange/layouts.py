@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from capture.errors import DataError
 from capture.exchange.images import Channel, read_grey
 from capture.exchange.source import Source, inside, positive, present, read_json, read_powers
+from intake import plugins
 from intake.errors import told_as
 from intake.light_tables import TABLES, read_intensities, read_relight, read_table
 from intake.lp import LightList, format_lp, read_lp
@@ -40,6 +41,11 @@ def find(folder: Path, channel: Channel | None = None, field_mm: float = 100.0) 
         raise DataError(f"{folder} is a file: name the folder of the pictures, or a .zip of it")
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
+    for name in plugins.offered(plugins.IMPORTERS):
+        with told_as(DataError):
+            added: Source | None = plugins.load(plugins.IMPORTERS, name)(folder)
+        if added is not None:
+            return added
     if next(_dpps_pictures(folder), None):
         return _dpps(folder, channel, field_mm)
     if _luces_home(folder) is not None:

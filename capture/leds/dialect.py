@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from capture.errors import CaptureError
+from intake import plugins
 from intake.errors import InputError, MissingError, told_as
 from intake.files import read_text
 from intake.trees import MAX_YAML, parse_yaml
@@ -131,17 +132,28 @@ def shipped() -> list[str]:
     return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name[-5:] == ".yaml")
 
 
+def known_dialects() -> list[str]:
+    """Names of all dialects, those of plug-ins last."""
+    return [*shipped(), *plugins.offered(plugins.LED_DIALECTS)]
+
+
 def load_dialect(name: str | Path) -> Dialect:
-    """A shipped dialect by name, or one from a file; raises `DialectError`."""
+    """A dialect by name, shipped or of a plug-in, or from a file; raises `DialectError`."""
     if str(name) in shipped():
         text = (resources.files("capture.leds") / "dialects" / f"{name}.yaml").read_text("utf-8")
         return parse_dialect(text, str(name))
+    if str(name) in plugins.offered(plugins.LED_DIALECTS):
+        with told_as(DialectError):
+            added = plugins.load(plugins.LED_DIALECTS, str(name))
+            text = added if isinstance(added, str) else read_text(Path(added), MAX_YAML)
+        return parse_dialect(text, f"dialect {name}")
     path = Path(name)
     try:
         text = read_text(path, MAX_YAML)
     except MissingError as error:
         raise DialectError(
-            f"no dialect '{name}': name one of {', '.join(shipped())}, or an existing YAML file"
+            f"no dialect '{name}': name one of {', '.join(known_dialects())}, or an existing YAML "
+            "file"
         ) from error
     except InputError as error:
         raise DialectError(str(error)) from error

@@ -13,9 +13,9 @@ from calib.light_files import read_powers
 from calib.photometric import calibrate_plate
 from reconstruct.dpps.captured import read_captured
 from reconstruct.errors import Stopped
+from reconstruct.flat_field import vignetting_field
 from reconstruct.methods import Options, reconstruct
 from reconstruct.surface import Surface
-from rig.reconstructing import vignetting_field
 from rig.simulate import RenderedScene
 
 CAPTURES = Path(__file__).resolve().parents[2].parent / "shared" / "captures"

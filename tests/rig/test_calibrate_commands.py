@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import calib
 from calib.camera import Camera
 from calib.light_files import read_lights, write_lights
 from calib.lights import Lights
@@ -81,6 +82,9 @@ def test_lights_from_pictures(
     np.testing.assert_allclose(lights.power, power / power.mean(), rtol=0.02)
     assert lights.covariance is not None
     assert lights.provenance["date"]
+    called = calib.calibrate_lights(pictures / "ball", 25.4, plate=pictures / "plate").lights
+    np.testing.assert_array_equal(called.position_mm, lights.position_mm)
+    np.testing.assert_array_equal(called.power, lights.power)
     page = (tmp_path / "calibration.html").read_text(encoding="utf-8")
     assert "https://" not in page.split('<script type="application/json"')[0]
     data = page.split('id="data">')[1].split("</script>")[0]

@@ -1,7 +1,8 @@
-"""What a reconstruction rests on, held against itself before anything is computed."""
+"""What a reconstruction rests on, held against itself; and the method that suits the part."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,39 +12,9 @@ from numpy.typing import NDArray
 from calib.camera import Camera
 from calib.lights import Lights
 from calib.plausible import near_lights_as_directions, refuse_lights
-from reconstruct.methods import MIN_LIGHTS
+from reconstruct.methods import AUTO, MIN_LIGHTS
 from reconstruct.plausible import Judgement, judge
 from reconstruct.stack import Stack
-from rig.calibration_summary import Say
-from rig.exits import UsageError
-
-AUTO = "auto"
-SIMPLE_FOCAL, SIMPLE_FIELD_MM = 4.0, 100.0
-
-
-def simple_camera(
-    shape: tuple[int, int], field_mm: float | None, focal_px: float | None, say: Say
-) -> Camera:
-    """A pinhole that looks straight down, for pictures whose camera nobody calibrated.
-
-    Parameters
-    ----------
-    field_mm : width of what the picture shows on the stage; 100 mm where only the focal length is
-        known, so that heights keep their shape and not their scale
-    focal_px : focal length; four widths of the picture where only the field is known
-    """
-    for option, value in (("--field-mm", field_mm), ("--focal", focal_px)):
-        if value is not None and not 0 < value < 1e6:
-            raise UsageError(f"{option} is {value:g}: expected a number above 0")
-    height, width = shape
-    focal = focal_px or SIMPLE_FOCAL * width
-    field = field_mm or SIMPLE_FIELD_MM
-    distance = field * focal / width
-    known = f"a field {field:g} mm wide" + ("" if field_mm else " (assumed: --field-mm)")
-    far = f"{distance:.0f} mm above it" + ("" if focal_px else " (assumed: --focal in px)")
-    say(f"note: no camera.json: taken as a pinhole over {known}, {far}, straight down")
-    K = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1.0]])
-    return Camera(width, height, K, t=np.array([0.0, 0.0, distance]))
 
 
 def method_for(
@@ -54,7 +25,7 @@ def method_for(
     source: str,
     height_mm: float,
     mask: NDArray[np.bool_] | None,
-    say: Say,
+    say: Callable[[str], None],
     drawn: NDArray[np.bool_] | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """Refuse what cannot be right, say what may be wrong, and choose the method if asked to.

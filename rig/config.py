@@ -75,8 +75,9 @@ class CameraSection(_Section):
 
     @property
     def address(self) -> str:
-        """``producer#serial`` as `capture.camera.open_camera` takes it; ``sim://…`` stays."""
-        if self.producer and self.producer.startswith("sim://"):
+        """``producer#serial`` as `capture.camera.open_camera` takes it; ``sim://…`` stays, and so
+        does the address of a plug-in's camera."""
+        if self.producer and "://" in self.producer:
             return self.producer
         return f"{self.producer or ''}#{self.serial or ''}"
 
@@ -180,7 +181,7 @@ class Config(_Section):
         port = self.board.port
         if "/" in port and "://" not in port:
             port = str(folder / port)
-        if producer and not producer.startswith("sim://"):
+        if producer and "://" not in producer:
             producer = str(folder / producer)
         if Path(dialect).suffix.lower() in (".yaml", ".yml"):
             dialect = str(folder / dialect)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from intake import plugins
+from intake.errors import told_as
 from reconstruct.errors import ReconstructError
 from reconstruct.metrology.areal import areal_parameters
 from reconstruct.metrology.compare import compare
@@ -123,6 +125,10 @@ def _figure(feature: Any, part: Placed, context: Context, frozen: Any) -> float:
         assert feature.datum is not None
         datum = part.points(part.region(datums[feature.datum]))
         return height_over(part.points(part.region(feature.region)), datum)
+    if isinstance(feature, model.Plugged):
+        grid = part.grid if feature.region is None else part.cut(part.region(feature.region))
+        with told_as(ReconstructError):
+            return float(plugins.load(plugins.FEATURES, feature.plugin)(grid, feature.settings))
     if isinstance(feature, model.Angle):
         datum = part.points(part.region(datums[feature.datum]))
         return angle_between(part.points(part.region(feature.region)), datum)

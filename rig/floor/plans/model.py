@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from intake import plugins
 from reconstruct.metrology.curved import CURVED, CURVED_ADVICE
 from rig.config import ConfigError, Problem
 from rig.exits import UsageError
@@ -211,8 +212,28 @@ class Defects(_Feature):
     unit: str = ""
 
 
+class Plugged(_Feature):
+    """A figure that a plug-in measures, of a region or of the whole part."""
+
+    kind: Literal["plugin"]
+    plugin: str
+    region: Region | None = None
+    settings: dict[str, Any] = {}
+    unit: str = ""
+
+    @model_validator(mode="after")
+    def _is_installed(self) -> Plugged:
+        known = plugins.offered(plugins.FEATURES)
+        if self.plugin not in known:
+            raise ValueError(
+                f"'{self.name}': no installed package adds the feature '{self.plugin}' (there are: "
+                f"{', '.join(known) or 'none'})"
+            )
+        return self
+
+
 AnyFeature = Annotated[
-    Step | Flatness | Roughness | Distance | Angle | Radius | Bore | Deviation | Defects,
+    Step | Flatness | Roughness | Distance | Angle | Radius | Bore | Deviation | Defects | Plugged,
     Field(discriminator="kind"),
 ]
 
@@ -331,6 +352,7 @@ def parse_plan(text: str, file: str = "plan") -> KeptPlan:
 _KINDS: dict[str, type[BaseModel]] = {
     "step": Step, "flatness": Flatness, "roughness": Roughness, "distance": Distance,
     "angle": Angle, "radius": Radius, "bore": Bore, "deviation": Deviation, "defects": Defects,
+    "plugin": Plugged,
     "rule": Rule, "align": Alignment,
 }  # fmt: skip
 
@@ -350,5 +372,5 @@ def _problem(detail: Any, data: dict[str, Any]) -> Problem:
     elif detail["type"] == "missing":
         message = "is missing"
     elif detail["type"].startswith("union_tag"):
-        message = f"{message}: kind is one of {', '.join(list(_KINDS)[:9])}"
+        message = f"{message}: kind is one of {', '.join(list(_KINDS)[:10])}"
     return Problem(".".join(place), None, message)

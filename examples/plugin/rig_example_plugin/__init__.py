@@ -1,0 +1,1 @@
+"""A template: one of each thing that a package can add to rig."""

@@ -1,0 +1,1 @@
+"""The public data sets of the field: read as published, measured, beside their papers' tables."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import time
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from capture.leds.lights_off import exit_on_signals
 from rig.exits import DATA, GOOD, INTERRUPTED, UNFORESEEN, USAGE, failure, in_words
+from rig.logs import LOG, begin, program_version
 from rig.streams import drop_output, mend_standard_streams
 
 # Threads that wait for work sleep. By default they spin, which costs a third of the processor time
@@ -31,6 +34,7 @@ COMMANDS = (
     "calibrate",
     "reconstruct",
     "evaluate",
+    "benchmark",
     "merge",
     "train",
     "run",
@@ -50,15 +54,33 @@ app = typer.Typer(
     name="rig",
     help="Photometric stereo for metal parts: capture, calibrate, reconstruct in millimetres.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"rig {program_version()}")
+        raise typer.Exit(GOOD)
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and end."),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show what is done, on the error output.")
+    ] = False,
+    log_file: Annotated[
+        Path | None, typer.Option("--log-file", help="Append all that is done to this file.")
+    ] = None,
+) -> None:
     """Photometric stereo for metal parts: capture, calibrate, reconstruct in millimetres."""
+    begin(verbose, log_file, sys.argv[1:])
 
 
 def _register_all() -> None:
@@ -79,7 +101,9 @@ def main() -> None:
     """Run the command line and end with its exit code; nothing but a verdict ends with 1."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it finds wrong, we say ourselves
     mend_standard_streams()
+    started = time.monotonic()
     code = _answered(sys.argv[1:])
+    LOG.info("ended with %d after %.1f s", code, time.monotonic() - started)
     try:
         sys.stdout.flush()
     except OSError as error:  # what was printed could not be kept: a full disk
@@ -110,6 +134,7 @@ def _answered(arguments: list[str]) -> int:
         if callable(show):  # a mistake in what was typed, which typer words itself
             show()
             return USAGE
+        LOG.debug("ended by an error", exc_info=error)
         code, sentence = failure(error, _workspace(arguments))
         print(f"rig: {sentence}", file=sys.stderr)
         return code

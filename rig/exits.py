@@ -84,10 +84,15 @@ def keep_log(error: BaseException, workspace: Path | None = None) -> Path | None
 def _log_folders(workspace: Path | None) -> Iterator[Path]:
     if workspace is not None and (workspace / "rig.yaml").exists():
         yield workspace.absolute() / LOGS
+    yield user_logs()
+    yield Path(tempfile.gettempdir())
+
+
+def user_logs() -> Path:
+    """The user's own folder of logs."""
     state = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA")
     home = os.path.expanduser("~")
-    yield Path(state) / "rig" if state else Path(home) / ".local" / "state" / "rig"
-    yield Path(tempfile.gettempdir())
+    return Path(state) / "rig" if state else Path(home) / ".local" / "state" / "rig"
 
 
 _CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # how NumPy says that

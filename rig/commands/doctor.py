@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,12 +17,19 @@ def register(app: typer.Typer) -> None:
             bool,
             typer.Option("--open", help="Open board and camera, light an LED, take a picture."),
         ] = False,
+        bundle: Annotated[
+            Path | None,
+            typer.Option(help="Also write what others need to help into this .zip, no pictures."),
+        ] = None,
+        with_pictures: Annotated[
+            bool, typer.Option("--with-pictures", help="With --bundle: of the newest run.")
+        ] = False,
         workspace: options.Workspace = None,
     ) -> None:
         """Check Python, torch, producers, ports, disk and calibration, and say what to do.
 
         With --open it tries the devices as the commands will: LED count, synchronisation, pixel
-        format, and whether one camera alone is meant.
+        format, and whether one camera alone is meant. --bundle leaves passwords and pictures out.
         """
         from rig.config import read_config
         from rig.doctor import examine, next_step
@@ -48,6 +56,11 @@ def register(app: typer.Typer) -> None:
             typer.echo("Nothing found that stands in the way.")
         else:
             typer.echo("Nothing found; board and camera were not opened: rig doctor --open")
+        if bundle is not None:
+            from rig.support import write_bundle
+
+            write_bundle(space, findings, bundle, with_pictures)
+            typer.echo(f"Wrote {bundle}: look into it before you send it")
         typer.echo(f"Next: {next_step(findings, config)}")
         if bad:
             raise typer.Exit(DEVICE)

@@ -66,6 +66,11 @@ def register(app: typer.Typer) -> None:
         The verdict is the exit code (0 good, 1 out of tolerance, 2 usage, 3 device, 4 data or too
         little of the part measured, 130 interrupted) and verdict.json beside the report. With
         --watch the worst of all parts is the exit code, and one that fails does not end the rest.
+
+        With --simulate the part's name says what lies on the virtual stage: a kind, and a number
+        for another of its kind. These fill the picture: field, metaballs, turned-2, milled,
+        ground, step_gauge, sphere_cap, stamped, coin-7. These lie on the stage: block, flange,
+        bracket, stepgauge. Any other name stands for some part of its own, always the same.
         """
         from rig.exits import UsageError
         from rig.floor.scale import certificate_in_force, scale_sigma

@@ -7,9 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
-
-from rig.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *ROOT.glob("examples/**/*.md")]
@@ -45,36 +42,3 @@ def test_symptoms_are_quoted_as_they_are_printed() -> None:
     assert len(quoted) > 15
     known = SAID + "".join(SYSTEM)
     assert [piece for piece in quoted if piece not in known] == []
-
-
-def test_commands_in_the_documents_exist() -> None:
-    """Every ``rig …`` line of an indented or fenced block names a command and its options."""
-    offered = {
-        command.name or (command.callback.__name__.strip("_") if command.callback else "")
-        for command in app.registered_commands
-    } | {str(group.name) for group in app.registered_groups}
-    groups = {
-        str(group.name): [
-            command.name or command.callback.__name__.strip("_")
-            for command in group.typer_instance.registered_commands
-            if command.callback is not None
-        ]
-        for group in app.registered_groups
-        if group.typer_instance is not None
-    }
-    options: dict[str, str] = {}
-    for page in PAGES:
-        for line in page.read_text(encoding="utf-8").splitlines():
-            found = re.match(r"(?: {4}|\$ )rig ([a-z-]+)(.*)", line)
-            if not found:
-                continue
-            command, rest = found[1], found[2].split("#")[0]
-            assert command in offered, f"{page.name}: {line}"
-            if command not in options:
-                result = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
-                options[command] = result.output
-                for word in groups.get(command, ()):  # of a command that has commands
-                    more = CliRunner().invoke(app, [command, word, "--help"])
-                    options[command] += more.output
-            for option in re.findall(r"(--[a-z-]+)", rest):
-                assert option in options[command], f"{page.name}: {line.strip()}"

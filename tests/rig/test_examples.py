@@ -92,3 +92,36 @@ def test_captures_from_elsewhere(tmp_path: Path):
     assert stamped["mean_removed"]["rmse_mm"] < 0.06
     assert blob["coverage"] > 0.99
     assert "| blob |" in elsewhere.table(rows)
+
+
+def test_failures_are_drawn(tmp_path: Path) -> None:
+    failures = example("failures")
+    failures.SIDE = 48
+    failures.main(tmp_path / "limits.png")
+    assert (tmp_path / "limits.png").stat().st_size > 20_000
+
+
+def test_the_notebook_runs_from_pictures_to_a_compared_surface(tmp_path: Path) -> None:
+    """In a kernel of its own, in an empty folder; its figures are no single colour."""
+    import base64
+
+    import cv2
+    import nbformat
+    from nbclient import NotebookClient
+
+    path = EXAMPLES / "from_pictures_to_a_compared_surface.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)  # kept without results
+    place = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=280, kernel_name="python3", resources=place).execute()
+    figures = [
+        output["data"]["image/png"]
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+        if "image/png" in output.get("data", {})
+    ]
+    assert len(figures) == 3
+    for figure in figures:
+        data = np.frombuffer(base64.b64decode(figure), np.uint8)
+        assert cv2.imdecode(data, cv2.IMREAD_COLOR).std() > 20
+    assert (tmp_path / "part.stl").is_file()

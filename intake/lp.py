@@ -15,6 +15,7 @@ from intake.files import read_text
 
 FARTHEST = 1e12
 UNIT_TOLERANCE = 0.02
+LONGEST_NAME = 255  # bytes, of any file system
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?")
 _WHOLE = re.compile(r"[+-]?\d+")
 
@@ -70,6 +71,10 @@ def parse_lp(text: str, source: str = "the .lp file") -> LightList:
         if not all(abs(value) <= FARTHEST for value in row) or not any(row):
             raise InputError(
                 f"{source}, line {number}: light {len(rows) + 1} lies at {row}, where no light is"
+            )
+        if len(name.encode("utf-8", "surrogateescape")) > LONGEST_NAME:
+            raise InputError(
+                f"{source}, line {number}: a name of {len(name)} letters, which no picture has"
             )
         names.append(name)
         rows.append(row)

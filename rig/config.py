@@ -292,7 +292,10 @@ def _parse(text: str, file: str, model: type[Model]) -> Model:
     if not isinstance(data, dict):
         raise ConfigError(file, [Problem("", None, "it holds no settings: 'rig init' writes some")])
     assert tree is not None
-    silent = list(_silent_mistakes(tree, ()))
+    try:
+        silent = list(_silent_mistakes(tree, ()))
+    except RecursionError:  # nesting is bounded: an alias stands in what it names
+        raise ConfigError(file, [Problem("", None, "a section in it holds itself")]) from None
     try:
         parsed = model.model_validate(data)
     except ValidationError as error:

@@ -81,7 +81,12 @@ def _published_calibration(
     source: Source, field_mm: float
 ) -> tuple[dict[str, Snapshot], tuple[str, ...]]:
     """The published rig, and where the part is: its background is black in every picture."""
-    brightest = np.max([read_grey(path, source.channel)[0] for path in source.pictures], axis=0)
+    pictures = [read_grey(path, source.channel)[0] for path in source.pictures]
+    for path, picture in zip(source.pictures, pictures, strict=True):
+        if picture.shape != pictures[0].shape:
+            sizes = [f"{p.shape[1]}×{p.shape[0]}" for p in (picture, pictures[0])]
+            raise DataError(f"{path} is {sizes[0]}, the first picture is {sizes[1]}")
+    brightest = np.max(pictures, axis=0)
     camera = published_camera(brightest.shape, field_mm)
     extra: dict[str, Snapshot] = {"calibration/camera.json": camera.to_json()}
     said = [f"the published rig's camera comes with it, {CAMERA_MM:g} mm above the field"]

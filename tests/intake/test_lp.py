@@ -56,6 +56,7 @@ def test_a_list_may_name_no_pictures_at_all() -> None:
         ("a 0 0 0", "light 1"),
         ("a,1,2,3,4", "two ways"),
         ("a 1 2 3\n4 5 6", "line 2.*name is missing"),
+        ("a 1 2 3\n" + "ä" * 128 + " 4 5 6", "line 2: a name of 128 letters"),
     ],
 )
 def test_faults_are_named(text: str, says: str) -> None:

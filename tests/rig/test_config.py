@@ -111,7 +111,8 @@ def test_the_bracket_and_leds_of_the_file_make_the_plan() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "just words", "- a\n", "a: [", "a: !!python/name:os.system x"]
+    "text",
+    ["", "just words", "- a\n", "a: [", "a: !!python/name:os.system x", "a: &x [*x]\na: 1\n"],
 )
 def test_what_is_no_configuration_is_refused(text: str) -> None:
     assert mistakes(text)

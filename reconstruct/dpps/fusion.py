@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, sparse
-from scipy.sparse.linalg import LinearOperator, cg
+from scipy import fft
+
+from reconstruct.linear import conjugate_gradients
 
 Array = NDArray[np.float64]
 STEEPEST = np.cos(np.radians(86.0))
@@ -78,49 +79,40 @@ def fuse(
     -------
     (H, W) float64, NaN outside the mask
     """
+    if not mask.any():
+        return np.full(mask.shape, np.nan)
     height, width = mask.shape
     trust = np.ones(mask.shape) if weight is None else np.asarray(weight, dtype=np.float64)
-    number = np.full(mask.shape, -1)
-    number[mask] = np.arange(mask.sum())
-    size = int(mask.sum())
-    out = np.full(mask.shape, np.nan)
-    if size == 0:
+    # Along columns, then along rows: weights of the differences between neighbours on the part.
+    pairs = ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:]))
+    weights = [
+        np.where(mask[first] & mask[second], 0.5 * (trust[first] + trust[second]), 0.0)
+        for first, second in pairs
+    ]
+    right = np.zeros(mask.shape)
+    for place, ((first, second), w) in enumerate(zip(pairs, weights, strict=True)):
+        wanted = 0.5 * (slope_px[..., place][first] + slope_px[..., place][second])
+        # solve for the change of the guess
+        pull = np.where(w > 0, w * (wanted - (guess[second] - guess[first])), 0.0)
+        right[first] -= pull
+        right[second] += pull
+
+    def apply(x: Array) -> Array:
+        out = screen * x
+        for (first, second), w in zip(pairs, weights, strict=True):
+            pull = w * (x[second] - x[first])
+            out[first] -= pull
+            out[second] += pull
         return out
-    diagonal = np.full(size, float(screen))
-    right = np.zeros(size)
-    rows, columns, values = [], [], []
-    for place, first, second in (
-        (0, np.s_[:, :-1], np.s_[:, 1:]),
-        (1, np.s_[:-1], np.s_[1:]),
-    ):
-        both = mask[first] & mask[second]
-        i, j = number[first][both], number[second][both]
-        w = 0.5 * (trust[first] + trust[second])[both]
-        wanted = 0.5 * (slope_px[..., place][first] + slope_px[..., place][second])[both]
-        wanted = wanted - (guess[second] - guess[first])[both]  # solve for the change of guess
-        np.add.at(diagonal, i, w)
-        np.add.at(diagonal, j, w)
-        np.add.at(right, i, -w * wanted)
-        np.add.at(right, j, w * wanted)
-        rows += [i, j]
-        columns += [j, i]
-        values += [-w, -w]
-    matrix = sparse.csr_matrix(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (size, size)
-    ) + sparse.diags(diagonal)
-    mean = float(trust[mask].mean())
+
     kx = 2 - 2 * np.cos(np.pi * np.arange(width) / width)
     ky = 2 - 2 * np.cos(np.pi * np.arange(height) / height)
-    spectrum = mean * (ky[:, None] + kx[None]) + max(screen, 1e-12)
+    spectrum = float(trust[mask].mean()) * (ky[:, None] + kx[None]) + max(screen, 1e-12)
+    symbol, inside = spectrum.astype(np.float32), mask.astype(np.float32)
 
     def precondition(residual: Array) -> Array:
-        full = np.zeros(mask.shape)
-        full[mask] = np.ravel(residual)
-        return np.asarray(fft.idctn(fft.dctn(full, norm="ortho") / spectrum, norm="ortho")[mask])
+        coefficients = fft.dctn(residual.astype(np.float32), norm="ortho") / symbol
+        return np.asarray(fft.idctn(coefficients, norm="ortho") * inside, dtype=np.float64)
 
-    change, _ = cg(
-        matrix, right, rtol=tolerance, atol=0.0, maxiter=200,
-        M=LinearOperator((size, size), matvec=precondition, dtype=np.float64),
-    )  # fmt: skip
-    out[mask] = guess[mask] + change
-    return out
+    change, _ = conjugate_gradients(apply, right, precondition, tolerance, 200)
+    return np.where(mask, guess + change, np.nan)

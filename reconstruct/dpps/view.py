@@ -172,13 +172,16 @@ def view_of(
     rays = directions[..., :2] / -directions[..., 2:]
     position = (lights.position_mm - camera.centre_mm) @ turn.T
     radiance = np.empty((*stack.shape, len(stack)), np.float32)
-    clipped = np.empty(radiance.shape, np.uint8)
+    # Zeros take no memory until something is written.
+    clipped = np.zeros(radiance.shape, np.uint8)
     for top in range(0, stack.shape[0], BAND_ROWS):
         rows = slice(top, top + BAND_ROWS)
         some, clips = stack.band(rows)
         if flat is not None:
             some = np.divide(some, np.maximum(flat_band(flat, stack.shape, rows), 1e-3))
-        radiance[rows], clipped[rows] = np.moveaxis(some, 0, -1), np.moveaxis(clips, 0, -1)
+        radiance[rows] = np.moveaxis(some, 0, -1)
+        if clips.any():
+            clipped[rows] = np.moveaxis(clips, 0, -1)
     view = View(
         radiance=radiance,
         clipped=clipped,

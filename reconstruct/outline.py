@@ -27,7 +27,7 @@ _MATT_SHARE = 0.6  # share of the lights that must agree with one albedo before 
 _LEAST_STAGE = 0.03  # share of the picture: less is no stage to stand on
 _FLARE = 2.2  # times the stage's radiance: brighter under many lights is no stage
 _DARK = 0.5  # times the stage's radiance: darker under nearly all lights is neither
-_SAMPLED = 8_000  # pixels that tell whether there is any stage
+_SAMPLED, _SAMPLED_ROWS = 8_000, 32  # pixels that tell whether there is any stage
 _LEAST_PIECE_PX = 24  # smaller specks are dirt on the stage or glints on the part
 
 
@@ -72,8 +72,8 @@ def shows_no_stage(stack: Stack, camera: Camera, lights: Lights) -> bool:
     what `find_outline` asks for is enough here.
     """
     height, width = stack.shape
-    step = max(1, int(np.sqrt(height * width / _SAMPLED)))
-    rows = np.arange(step // 2, height, step)
+    rows = np.unique(np.linspace(0, height - 1, min(height, _SAMPLED_ROWS)).astype(int))
+    step = max(1, width * len(rows) // _SAMPLED)
     radiance = np.concatenate(
         [stack.band(slice(int(r), int(r) + 1))[0][:, :, ::step] for r in rows], axis=1
     )

@@ -26,12 +26,13 @@ from reconstruct.refine.pixel import (
     N_MATERIAL,
     N_SUMS,
     RESIDUAL,
+    SHADOW_BIT,
     STRIDE,
     pixel_rows,
     radiance_rows,
 )
 
-__all__ = ["lens_rows", "local_rows", "render_rows", "system_rows"]
+__all__ = ["lens_rows", "local_rows", "mark_shadows", "render_rows", "system_rows"]
 
 
 @njit(**JIT)
@@ -43,6 +44,29 @@ def _dot(work, a, b, n):
     for k in range(n):
         total += x[k] * y[k]
     return total
+
+
+@njit(**JIT)
+def mark_shadows(code, seen, weight, first):
+    """Set or clear the shadow bits of (H, W, N) codes for the lights from `first` on.
+
+    seen : (K, H, W) share of each light that a pixel sees; less than half is shadow
+
+    Returns
+    -------
+    number of pixel-lights in shadow within the mask
+    """
+    dark = 0
+    keep = np.uint16(0xFFFF ^ SHADOW_BIT)
+    for r in range(code.shape[0]):
+        for c in range(code.shape[1]):
+            inside = weight[r, c] > 0.0
+            for k in range(len(seen)):
+                hidden = inside and seen[k, r, c] < 0.5
+                bit = np.uint16(SHADOW_BIT) if hidden else np.uint16(0)
+                code[r, c, first + k] = (code[r, c, first + k] & keep) | bit
+                dark += hidden
+    return dark
 
 
 @njit(**JIT)

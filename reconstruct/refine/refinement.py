@@ -26,7 +26,7 @@ from reconstruct.refine import basin
 from reconstruct.refine.data import binned, encode
 from reconstruct.refine.dirt import update_local
 from reconstruct.refine.finish import reconsidered, with_lay, with_own_places
-from reconstruct.refine.lay import find_lay
+from reconstruct.refine.lay import find_lay, sampled
 from reconstruct.refine.lens import Lens
 from reconstruct.refine.problem import NOISE_FLOOR, Loss, Problem
 from reconstruct.refine.pyramid import binned_weight, binning_factors, upsampled
@@ -51,7 +51,7 @@ COPIES, PIXEL_BYTES = 3, 250
 # Rays a pixel in the search for a start, and in each turn of the last level.
 RAYS_FIRST, RAYS = 32, 64
 # A wrong distribution or lay leaves the typical pixel five times what noise leaves, and more.
-TYPICAL = 2.0
+TYPICAL, TYPICAL_SIDE = 2.0, 128
 # A pixel is misfit where its loss is so many times the noise's; patches of misfits of less than
 # this share of the part are edges that few pixels do not show.
 MISFIT, PATCHES = 4.0, 0.01
@@ -133,8 +133,9 @@ class Refinement:
 
     def material_tells(self, problem: Problem, state: State) -> bool:
         """Whether the typical pixel is explained: then the material is the right one."""
-        inside = problem.weight > 0
-        return bool(np.median(self.losses(problem, state)[inside]) <= TYPICAL)
+        with sampled(problem, TYPICAL_SIDE):
+            inside = problem.weight > 0
+            return bool(np.median(self.losses(problem, state)[inside]) <= TYPICAL)
 
     def lost(self, problem: Problem, state: State) -> bool:
         """Whether patches of the part are misfit on a part whose walls light each other.
@@ -394,7 +395,7 @@ class Refinement:
         """A level that comes after another: steps, with what light reaches the surface between."""
         height = self.options.height_mm
         update_shadows(problem, state.u)
-        rounds = 6 if problem.weight.size <= SETTLED_PIXELS else 3
+        rounds = 6 if problem.weight.size <= SETTLED_PIXELS else 2
         state = gauss_newton(problem, state, HUBER, height, rounds)
         if problem.shape == self.pictures.shape:  # the last level goes on from here
             return state

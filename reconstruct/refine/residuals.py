@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +11,7 @@ from reconstruct.surface import Residual
 
 Map = NDArray[np.float32]
 # Longer side of the pictures: they are looked at, not measured from.
-LONGEST, COUNT, BAND_ROWS = 256, 4, 64
+LONGEST, COUNT = 256, 4
 
 
 def worst_residuals(
@@ -30,20 +28,19 @@ def worst_residuals(
     height, width = (size // step for size in problem.shape)
     count = len(problem.pictures)
     pair = np.empty((2, height, width, count), np.float32)
-    for first in range(0, height, max(1, BAND_ROWS // step)):
-        last = min(first + max(1, BAND_ROWS // step), height)
-        rows = slice(first * step, last * step)
-        model = problem.render_rows(state.u, state.material, rows.start, rows.stop)
+    for place in range(height):
+        row = place * step + step // 2  # of the rows between, none: these are looked at
+        rows = slice(row, row + 1)
+        model = problem.render_rows(state.u, state.material, row, row + 1)
         seen = _radiance(captured[rows], problem)
         # the response, lens and pixel area, is what was taken from the captured pictures
         model += seen - _radiance(problem.pictures.code[rows], problem)
-        bad = (captured[rows] & 1).astype(bool) | (problem.weight[rows] == 0)[..., None]
+        good = ((captured[rows] & 1) == 0) & (problem.weight[rows] > 0)[..., None]
+        number = good[0, : width * step].reshape(width, step, count).sum(axis=1)
         for out, image in zip(pair, (seen, model), strict=True):
-            image[bad] = np.nan
-            blocks = image[:, : width * step].reshape(last - first, step, width, step, count)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)  # a block without surface
-                out[first:last] = np.nanmean(blocks, axis=(1, 3))
+            image *= good
+            total = image[0, : width * step].reshape(width, step, count).sum(axis=1)
+            out[place] = np.where(number > 0, total / np.maximum(number, 1), np.nan)
     error = np.nansum(np.square(pair[0] - pair[1]), axis=(0, 1))
     level = np.nansum(np.square(pair[0]), axis=(0, 1))
     order = np.argsort(-error / np.maximum(level, 1e-30), kind="stable")[:COUNT]

@@ -20,9 +20,9 @@ from reconstruct.optics.material import Lobe, Tangents, circular_lay, index_of_r
 from reconstruct.optics.material import Material as OpticsMaterial
 from reconstruct.optics.mirrored import by_mirrored_slopes
 from reconstruct.optics.tracing import trace
+from reconstruct.refine import kernel
 from reconstruct.refine.beyond import BEYOND_SHADOWS, BEYOND_TRACED, continued
 from reconstruct.refine.data import averaged, blurred
-from reconstruct.refine.pixel import SHADOW_BIT
 from reconstruct.refine.problem import TYPICAL_REFLECTANCE, Loss, Material, Problem
 from reconstruct.refine.pyramid import subdivided
 
@@ -43,21 +43,14 @@ STIFFNESS = 0.02
 def update_shadows(problem: Problem, u: Array) -> float:
     """Mark which pixel-lights lie in cast shadow; returns their share within the mask."""
     around = continued(problem, u, 1, BEYOND_SHADOWS)
-    outside = problem.weight == 0
-    code = problem.pictures.code
     count = len(problem.pictures)
-    dark = 0.0
-    keep = np.uint16(0xFFFF ^ SHADOW_BIT)
+    dark = 0
     for first in range(0, count, LIGHTS_AT_ONCE):
         group = slice(first, min(first + LIGHTS_AT_ONCE, count))
-        seen = around.inner(
-            shadows.visibility(around.points, around.camera, problem.lights.position_mm[group])
+        seen = shadows.visibility(around.points, around.camera, problem.lights.position_mm[group])
+        dark += kernel.mark_shadows(
+            problem.pictures.code, around.inner(seen), problem.weight, group.start
         )
-        hidden = np.moveaxis(seen < 0.5, 0, -1)
-        hidden &= ~outside[..., None]
-        dark += float(hidden.sum())
-        code[..., group] &= keep
-        code[..., group] |= hidden.astype(np.uint16) * np.uint16(SHADOW_BIT)
     return dark / max(problem.count, 1.0)
 
 

@@ -84,7 +84,10 @@ def fuse(
     height, width = mask.shape
     trust = np.ones(mask.shape) if weight is None else np.asarray(weight, dtype=np.float64)
     # Along columns, then along rows: weights of the differences between neighbours on the part.
-    pairs = ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:]))
+    pairs: tuple[tuple[Any, Any], ...] = (
+        (np.s_[:, :-1], np.s_[:, 1:]),
+        (np.s_[:-1], np.s_[1:]),
+    )
     weights = [
         np.where(mask[first] & mask[second], 0.5 * (trust[first] + trust[second]), 0.0)
         for first, second in pairs

@@ -55,8 +55,9 @@ def infer(model: Any, view: View, base: Array, symmetries: int = 1) -> Estimate:
             window = np.s_[top : top + TILE, left : left + TILE]
             part = view.window(window).channels(base[window], reference)
             h, w = part.shape[1:]
-            pad = ((0, 0), (0, -h % 16), (0, -w % 16))
-            values = _averaged(model, np.pad(part, pad), symmetries)[:, :h, :w]
+            if h % 16 or w % 16:
+                part = np.pad(part, ((0, 0), (0, -h % 16), (0, -w % 16)))
+            values = _averaged(model, part, symmetries)[:, :h, :w]
             taper = np.minimum.outer(_taper(h, top, height), _taper(w, left, width))
             out[:, *window] += values * taper
             total[window] += taper
@@ -69,23 +70,23 @@ def infer(model: Any, view: View, base: Array, symmetries: int = 1) -> Estimate:
 
 def _mirrored(x: NDArray[Any], flip_x: bool, flip_y: bool, swap: bool) -> NDArray[np.float32]:
     """Channels of the mirrored rig and part: columns, rows, then both exchanged."""
-    x = x.copy()
     means, mixed = np.arange(0, 30, 5), np.arange(3, 30, 5)
+    x = np.moveaxis(x, 0, -1)  # as it lies in memory, and as the network wants it
+    sign = np.ones(x.shape[-1], np.float32)
     if flip_x:
-        x = x[:, :, ::-1].copy()
-        x[[*means, *mixed, 35, 37]] *= -1
+        x = x[:, ::-1]
+        sign[[*means, *mixed, 35, 37]] *= -1
     if flip_y:
-        x = x[:, ::-1].copy()
-        x[[*(means + 1), *mixed, 36, 38]] *= -1
+        x = x[::-1]
+        sign[[*(means + 1), *mixed, 36, 38]] *= -1
     if swap:  # rows run down and y up, so x and y change sign as well as places
-        x = x.transpose(0, 2, 1).copy()
-        order = np.arange(len(x))
+        order = np.arange(x.shape[-1])
         order[means], order[means + 1] = means + 1, means
         order[means + 2], order[means + 4] = means + 4, means + 2
         order[[35, 36, 37, 38]] = [36, 35, 38, 37]
-        x = x[order]
-        x[[*means, *(means + 1), 35, 36]] *= -1
-    return np.ascontiguousarray(x)
+        x, sign = x.transpose(1, 0, 2)[..., order], sign[order]
+        sign[[*means, *(means + 1), 35, 36]] *= -1
+    return np.moveaxis(np.multiply(x, sign, out=np.empty(x.shape, np.float32)), -1, 0)
 
 
 def _averaged(model: Any, x: NDArray[np.float32], symmetries: int) -> Array:
@@ -182,7 +183,15 @@ class Options:
 def predict_view(
     model: Any, view: View, base: Array, options: Options = Options()
 ) -> tuple[Array, Estimate]:
-    """Fused log depth and the raw estimate: a coarse pass on the base, a fine pass on its result.
+    """Fused log depth and the raw estimate of a view; see `estimate`."""
+    guess, screen = estimate(model, view, base, options)
+    return joined(view, guess, screen), guess
+
+
+def estimate(
+    model: Any, view: View, base: Array, options: Options = Options()
+) -> tuple[Estimate, float]:
+    """The raw estimate and the weight of its heights: a coarse pass on the base, then a fine one.
 
     The base is log depth (H, W). The fine pass sees the moments at the coarse pass's surface, so
     that half vectors are right where the part leaves the base plane. A view no larger than the
@@ -193,8 +202,7 @@ def predict_view(
     if coarse is view:
         first = joined(view, infer(model, view, base, options.coarse_symmetries), options.screen)
         again = filled(first, np.isfinite(first))
-        guess = infer(model, view, again, options.coarse_symmetries)
-        return joined(view, guess, options.screen), guess
+        return infer(model, view, again, options.coarse_symmetries), options.screen
     size = (coarse.mask.shape[1], coarse.mask.shape[0])
     small = np.asarray(cv2.resize(base, size, interpolation=cv2.INTER_AREA), dtype=np.float64)
     wide = infer(model, coarse, small, options.coarse_symmetries)
@@ -207,7 +215,7 @@ def predict_view(
     # the fine pass cannot know how wrong the coarse shape under it is: errors add
     unsure = cv2.resize(wide.depth_error, view.mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
     guess.depth_error = np.hypot(guess.depth_error, unsure)
-    return joined(view, guess, options.screen * (options.coarse_px / side) ** 2), guess
+    return guess, options.screen * (options.coarse_px / side) ** 2
 
 
 def predict(
@@ -281,7 +289,15 @@ def predict_with(
     inner = view.window(window)
     points = (camera.points_at_height(mean_height_mm)[window] - camera.centre_mm) @ turn.T
     base = np.log(np.maximum(-points[..., 2], 1e-3))
-    log_depth, guess = predict_view(model, inner, base, options)
+    guess, screen = estimate(model, inner, base, options)
+    flags = np.zeros(camera.shape, dtype=np.uint8)
+    flags[~view.mask] = Flag.OUTSIDE
+    flags[view.mask & (view.clipped.mean(-1) > 0.5)] |= np.uint8(Flag.CLIPPED)
+    brightest = view.radiance.max(-1)
+    flags[view.mask & (brightest <= 3 * view.floor)] |= np.uint8(Flag.UNLIT)
+    # The pictures are most of what is in memory, and have told all.
+    view, inner = view.without_pictures(), inner.without_pictures()
+    log_depth = joined(inner, guess, screen)
 
     # the mean height is an input: photometry does not fix it
     full = np.full(camera.shape, np.nan)
@@ -300,11 +316,6 @@ def predict_with(
     sigma[window][inner.mask] = (scale[0] * np.exp(base) * guess.depth_error)[inner.mask]
     tilt = np.full(camera.shape, np.nan, dtype=np.float32)
     tilt[window][inner.mask] = np.degrees(scale[1] * guess.normal_error)[inner.mask]
-    flags = np.zeros(camera.shape, dtype=np.uint8)
-    flags[~view.mask] = Flag.OUTSIDE
-    flags[view.mask & (view.clipped.mean(-1) > 0.5)] |= np.uint8(Flag.CLIPPED)
-    brightest = view.radiance.max(-1)
-    flags[view.mask & (brightest <= 3 * view.floor)] |= np.uint8(Flag.UNLIT)
     return Surface(
         camera=camera,
         height_mm=height.astype(np.float32),

@@ -78,6 +78,14 @@ class View:
             mask=self.mask[window], rays=self.rays[window],
         )  # fmt: skip
 
+    def without_pictures(self) -> View:
+        """The geometry alone."""
+        return replace(
+            self,
+            radiance=np.empty((*self.mask.shape, 0), np.float32),
+            clipped=np.empty((*self.mask.shape, 0), np.uint8),
+        )
+
     def normals(self, log_depth: Array) -> Array:
         """(H, W, 3) unit normals of a surface given as log depth (H, W)."""
         slopes = pixel_slopes(log_depth, self.mask) / self.pixel_angle

@@ -151,6 +151,37 @@ def _without_specks(mask: Mask, least: int) -> Mask:
     return out
 
 
+def _lit_floors(part: Mask, high: Map) -> Mask:
+    """Stage in holes of the part that the walls light up: brighter than stage, dimmer than metal.
+
+    About what is seen as hole already, as far as its hull reaches.
+    """
+    floors = np.zeros_like(part)
+    if not part.any():
+        return floors
+    metal = np.sqrt(np.median(high[part]))  # halfway, in logarithms, from the stage to the part
+    dim = part & (high < max(metal, _FLARE))
+    for _ in range(3):
+        rest = (~part | floors).astype(np.uint8)
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=4)
+        before = floors.copy()
+        for label in range(1, count):
+            x, y, w, h, _ = stats[label]
+            inside = x > 0 and y > 0 and x + w < part.shape[1] and y + h < part.shape[0]
+            if not inside:
+                continue
+            points = np.argwhere(labels == label)[:, ::-1].astype(np.int32)
+            hull = np.zeros(part.shape, np.uint8)
+            cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
+            hull = cv2.dilate(hull, np.ones((5, 5), np.uint8))
+            # One pixel wide, it is the rim that mixes metal and hole.
+            seen = np.where(dim & (hull > 0), np.uint8(1), np.uint8(0))
+            floors |= cv2.morphologyEx(seen, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+        if (floors == before).all():
+            break
+    return floors
+
+
 def find_outline(
     stack: Stack, camera: Camera, lights: Lights, empty: Map | None = None
 ) -> Outline | None:
@@ -210,6 +241,7 @@ def find_outline(
         if region.sum() >= _LEAST_PIECE_PX and 0.1 < part[ring].mean() < 0.9:
             part |= region
     part = _without_specks(part, _LEAST_PIECE_PX)
+    part &= ~_lit_floors(part, high)
     if not part.any() or part.mean() > 1.0 - _LEAST_STAGE:
         return None
     return Outline(part, stage & ~part, lit.astype(np.float32))

@@ -35,7 +35,8 @@ SHADOW_MARGIN_MM = 1.2  # about another piece's shadow
 OUTLIER = 3.5  # sigmas by which a step may miss the levels
 # Of every rise, what the scatter over lights does not show: mm, and share of the rise. On the part
 # itself light from the walls fills the shadow of a step (simulated parts, decision 0131).
-STAGE_FLOOR, PART_FLOOR = (0.035, 0.007), (0.03, 0.035)
+STAGE_FLOOR, PART_FLOOR, HOLE_FLOOR = (0.035, 0.007), (0.03, 0.035), (0.06, 0.015)
+HOLE = -1  # the stage as it is seen through holes
 UNTOLD_MM, AT_SEA_MM = 3.0, 10.0  # sigma of a level, and of a whole part, that nothing tells
 
 
@@ -86,13 +87,24 @@ def rises_to_try(camera: Camera, most_mm: float) -> Array:
 
 
 # the part's shadow on the stage ----------------------------------------------------------------
+def open_stage(outline: Outline) -> Mask:
+    """The stage about the part, without what is seen through its holes.
+
+    Down a hole the walls mirror light into the shadow: it tells less (`HOLE_FLOOR`).
+    """
+    _, labels = cv2.connectedComponents((~outline.mask).astype(np.uint8), connectivity=4)
+    rim = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    return np.asarray(outline.stage & np.isin(labels, rim[rim > 0]))
+
+
 def stage_receiver(
-    stack: Stack, camera: Camera, outline: Outline, reach_mm: float = 45.0, most: int = 8000
-) -> Receiver:
-    """The stage about the part and through its holes."""
+    stack: Stack, camera: Camera, outline: Outline, stage: Mask, reach_mm: float = 45.0,
+    most: int = 8000,
+) -> Receiver:  # fmt: skip
+    """Some of the stage, no farther from the part than shadows reach."""
     distance = cv2.distanceTransform((~outline.mask).astype(np.uint8), cv2.DIST_L2, 5)
     reach = reach_mm / camera.pixel_mm(0.0)
-    rows, columns = np.nonzero(outline.stage & (distance > STAGE_GAP_PX) & (distance < reach))
+    rows, columns = np.nonzero(stage & (distance > STAGE_GAP_PX) & (distance < reach))
     step = max(1, len(rows) // most)
     rows, columns = rows[::step], columns[::step]
     points = camera.points_at_height(0.0)[rows, columns]
@@ -113,7 +125,7 @@ def _receiver(
 
 def part_height(found: OnStage) -> Rise | None:
     """Height of the part's upper edge above the stage, told by its shadow; None if none falls."""
-    receiver = stage_receiver(found.stack, found.camera, found.outline)
+    receiver = stage_receiver(found.stack, found.camera, found.outline, open_stage(found.outline))
     if len(receiver.points_mm) < 50:
         return None
     fit = ShadowFit(found.camera, found.lights, found.outline.mask, receiver, 0.0)
@@ -135,6 +147,8 @@ class _Shadows:
         heights = (surface.height_mm[pieces.region(p)] for p in range(1, pieces.count + 1))
         self.mean = {p: float(np.nanmean(z)) for p, z in enumerate(heights, 1)}
         self.shade = self._shading()
+        self.stage = open_stage(self.outline)
+        self.holes = self.outline.stage & ~self.stage
 
     def _half_vectors(self, rows: Any, columns: Any) -> tuple[Array, Array]:
         """Squared tangent of the angle of normal and half vector, and irradiance: (N, n) each."""
@@ -168,8 +182,8 @@ class _Shadows:
 
     def receiver(self, piece: int, level_mm: float, most: int = 4000) -> Receiver:
         """A piece (or the stage, 0) as what shadows fall on."""
-        if piece == 0:
-            return stage_receiver(self.stack, self.camera, self.outline)
+        if piece <= 0:
+            return stage_receiver(self.stack, self.camera, self.outline, self.ground(piece))
         own = self.pieces.region(piece)
         distance = cv2.distanceTransform(own.astype(np.uint8), cv2.DIST_L2, 5)
         rows, columns = np.nonzero(own & (distance > PIECE_GAP_PX))
@@ -183,9 +197,13 @@ class _Shadows:
         points = centre + rays * ((z - centre[2]) / rays[:, 2])[:, None]
         return _receiver(self.stack, points, lit, rows, columns, 3.0)
 
+    def ground(self, number: int) -> Mask:
+        """The stage about the part (0) or in its holes (`HOLE`)."""
+        return self.holes if number == HOLE else self.stage
+
     def neighbours(self) -> list[tuple[int, int]]:
         """Pairs of pieces with a wall in common; 0 is the stage."""
-        pairs = [(p, 0) for p in self.pieces.touching(self.outline.stage)]
+        pairs = [(p, 0) for p in self.pieces.touching(self.stage)]
         for p in range(1, self.pieces.count + 1):
             pairs += [(q, p) for q in self.pieces.touching(self.pieces.region(p)) if q > p]
         return pairs
@@ -202,7 +220,7 @@ class _Shadows:
 
     def near_wall(self, piece: int, other: int) -> float:
         """Height of a piece near another one, less its mean height, mm."""
-        region = self.outline.stage if other == 0 else self.pieces.region(other)
+        region = self.ground(other) if other <= 0 else self.pieces.region(other)
         distance = cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 5)
         near = self.pieces.region(piece) & (distance < NEIGHBOUR_PX + 2)
         if not near.any():
@@ -320,13 +338,13 @@ def find_levels(
     steps: list[Step] = []
 
     def step(rise: Rise, upper: int, lower: int) -> Step:
-        least, share = STAGE_FLOOR if lower == 0 else PART_FLOOR
+        least, share = {0: STAGE_FLOOR, HOLE: HOLE_FLOOR}.get(lower, PART_FLOOR)
         sigma = float(np.hypot(rise.sigma_mm, least + share * rise.mm))
         # What is told is the rise where the two meet.
         mm = rise.mm - shadows.near_wall(upper, lower)
         if lower > 0:
             mm += shadows.near_wall(lower, upper)
-        return Step(upper, lower, mm, sigma, rise)
+        return Step(upper, max(lower, 0), mm, sigma, rise)
 
     standing = sorted(touching[0])
     known: dict[int, Rise] = {}
@@ -344,6 +362,12 @@ def find_levels(
             known = told
             heights |= {piece: rise.mm for piece, rise in told.items()}
     steps = [step(rise, piece, 0) for piece, rise in known.items()]
+    rimming = set(pieces.touching(shadows.holes))
+    for piece in sorted(rimming - set(standing)):
+        seen = shadows.rise(piece, HOLE, 0.0, rimming, 2.0 * ground, {})
+        if seen is not None:
+            known[piece] = seen
+            steps.append(step(seen, piece, HOLE))
     for a, b in pairs:
         if b == 0:
             continue

@@ -141,6 +141,11 @@ class RecordedStack(Stack):
         put(self, "noise_gain", float(gain))
 
     @property
+    def name(self) -> str:
+        """Of the recording."""
+        return str(self._recording.folder.name)  # type: ignore[attr-defined]
+
+    @property
     def shape(self) -> tuple[int, int]:
         height, width = self._recording.shape  # type: ignore[attr-defined]
         return int(height), int(width)

@@ -318,6 +318,7 @@ def _reconstructed(
         "version": version("dpps-rig"),
         "calibration": origin,
         "mask": mask_path.name if mask_path is not None else None,
+        "empty_stage": empty.name if empty and "outline" in surface.summary else None,
         "leds": [int(led) for led in leds],
         "device": request.device,
         "seconds": seconds,

@@ -146,7 +146,10 @@ class StagedScene(RenderedScene):
                                   corners[1:, 1:, 2]])  # fmt: skip
         along = (origin[2] - high) / (origin[2] - points[..., 2])
         casting = origin + (points - origin) * along[..., None]
-        self._cells = _Cells(*(m.astype(np.float32) for m in (points, normals, casting)), on_part)
+        self._cells = _Cells(
+            points.astype(np.float32), normals.astype(np.float32), casting.astype(np.float32),
+            on_part,
+        )  # fmt: skip
         self.mask = self._averaged(on_part.astype(np.float32)) > 0.25
         mean = self._averaged(points.astype(np.float32))
         facing = self._averaged(normals.astype(np.float32))

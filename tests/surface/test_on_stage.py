@@ -66,7 +66,7 @@ def found() -> OnStage:
 def surface() -> Surface:
     _, stack = block()
     options = Options(uncertainty=False)
-    return reconstruct_on_stage("halfvector", stack, rig().camera, rig().lights, options, found())
+    return reconstruct_on_stage("refine", stack, rig().camera, rig().lights, options, found())
 
 
 def test_part_is_found_and_its_hole_shows_the_stage() -> None:

@@ -7,6 +7,10 @@ rounds restore what the lens lets pass; many would raise noise at the finest sca
 The blur is a Gaussian with a standard deviation that is fitted along: to first order G∗M changes
 by ½∇²M per unit of variance, and Gauss-Newton over (variance, material), each pixel's slopes
 eliminated, tells it from the fit's residuals.
+
+M is the light of pixels' middles. Across a narrow wall a shiny part turns by more than its lobe is
+wide from one pixel to the next, and what blurs there is what lies between the middles: where much
+is left, the part's own light is rendered and blurred on finer pixels.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from reconstruct.refine import kernel
 from reconstruct.refine.data import blurred, lessened
 from reconstruct.refine.pixel import CLIPPED_BIT, N_MATERIAL, SHADOW_BIT
 from reconstruct.refine.problem import MODELS, Loss, Material, Problem
+from reconstruct.refine.subpixel import excess
 
 Array = NDArray[np.float64]
 MAX_SIGMA_PX = 1.5
@@ -73,10 +78,24 @@ class Lens:
         images = self.problem.render_rows(u, material, top, bottom)
         return images, slice(first - top, last - top), slice(top, bottom)
 
-    def sharpen(self, u: Array, material: Material) -> None:
-        """Take from the captured pictures what blur does to the model's."""
+    def _seen(self, images: NDArray[np.float32], times: int) -> NDArray[np.float32]:
+        """Pictures on pixels `times` finer through the lens, before they are averaged.
+
+        `sigma_px` was found with the pixel's own extent in it, whose variance is 1/12 px². The
+        average adds its share of that, (1 − 1/times²)/12, so here it is left out.
+        """
+        inside = self.inside.repeat(times, 0).repeat(times, 1)
+        variance = max(self.sigma_px**2 - (1 - times**-2) / 12, 0.0)
+        return images + _change(images, inside, max(times * variance**0.5, 0.1))
+
+    def sharpen(self, u: Array, material: Material, times: int = 1) -> None:
+        """Take from the captured pictures what blur does to the model's.
+
+        With the part's own light on pixels `times` finer.
+        """
         pictures = self.problem.pictures
         sigma = self.sigma_px
+        between = excess(self.problem, u, material, times, self._seen, False) if times > 1 else None
 
         def band(rows: tuple[int, int]) -> None:
             first, last = rows
@@ -87,6 +106,8 @@ class Lens:
                     u, material, first, last, int(np.ceil(3.5 * sigma))
                 )
                 change = _change(images, self.inside[around], sigma)[here]
+                if between is not None:
+                    change += between[first:last]
                 code = lessened(code, pictures.scale, change)
             pictures.code[first:last] = (code & 0xFFFC) | flags
 

@@ -71,6 +71,9 @@ TURNS, GOES_ON, FOLLOWED_GOES_ON = 6, 0.985, 0.992
 # so that the first step towards it comes out short, and promises less than it will bring: it is
 # tried from that share of the gain on that is asked for.
 MIN_SIGMA_PX, FIRST_SIGMA_PX, PROMISED = 0.2, 0.5, 0.5
+# The part's own light is blurred on pixels so many times finer where so many times what is taken
+# as explained is left, and if that leaves a share of the cost at most: it takes long.
+WITHIN_TIMES, MUCH, WITHIN_GAIN = 2, 1.25, 0.99
 # Mean loss of a coarse level from which on it explains its pictures poorly, and the share of the
 # cost on all pixels that the network's surface there must leave to go on instead.
 POORLY, BEGUN_LATE = 3e-4, 0.9
@@ -123,9 +126,10 @@ class Refinement:
         coarse = problem.shape != self.pictures.shape
         return max(problem.pictures.noise, NOISE_FLOOR if coarse else 0.0) ** 2
 
-    def unexplained(self, problem: Problem, state: State) -> bool:
-        """Whether the pictures hold more than noise and what the material leaves everywhere."""
-        return state.cost > self.config.explained * self.noise_cost(problem) * problem.count
+    def unexplained(self, problem: Problem, state: State, times: float = 1.0) -> bool:
+        """Whether the pictures hold more, or so many times more, than noise leaves everywhere."""
+        explained = times * self.config.explained
+        return state.cost > explained * self.noise_cost(problem) * problem.count
 
     def losses(self, problem: Problem, state: State) -> NDArray[np.float32]:
         """(H, W) mean loss of a pixel's lights over what noise leaves."""
@@ -524,12 +528,26 @@ class Refinement:
                 light.restore(problem)
                 self.best = problem, state
                 return state
+            if self.unexplained(problem, now, MUCH) and problem.weight.size <= SETTLED_PIXELS:
+                now = self.within(problem, now, lens)
             gained(state.cost, now.cost)
             self.captured = light.code
             return replace(now, lens_blur_px=lens.sigma_px)
 
-    def through(self, lens: Lens, state: State) -> None:
-        """The lens's blur taken from the captured pictures at a state."""
-        lens.sharpen(state.u, state.material)
+    def within(self, problem: Problem, state: State, lens: Lens) -> State:
+        """With what the lens blurs between the middles of pixels, if that explains more."""
+        if fineness(problem.shape) > 1:  # small pictures have their pixels as areas
+            return state
+        light = Light.of(problem)
+        now = self.alternated(problem, state, lambda s: self.through(lens, s, WITHIN_TIMES))
+        if now.cost < WITHIN_GAIN * state.cost:
+            return now
+        light.restore(problem)
+        self.best = problem, state
+        return state
+
+    def through(self, lens: Lens, state: State, times: int = 1) -> None:
+        """The response of lens and pixels at a state, on pixels so many times finer."""
+        lens.sharpen(state.u, state.material, times)
         if self.odd is not None:
             update_local(lens.problem, state.u, state.material, self.odd)

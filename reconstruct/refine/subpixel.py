@@ -10,6 +10,7 @@ moves, as is done with the lens's blur.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,12 +44,24 @@ def fineness(shape: tuple[int, int]) -> int:
     return int(np.clip(SIDE // max(shape), 1, MOST))
 
 
-def excess(problem: Problem, u: Array, material: Material, times: int) -> NDArray[np.float32]:
-    """(H, W, N) by how much a pixel's mean of the part's own light exceeds that of its middle."""
+def excess(
+    problem: Problem, u: Array, material: Material, times: int,
+    blur: Callable[[NDArray[np.float32], int], NDArray[np.float32]] = lambda images, times: images,
+    finely_shadowed: bool = True,
+) -> NDArray[np.float32]:  # fmt: skip
+    """(H, W, N) by how much a pixel's mean of the part's own light exceeds that of its middle.
+
+    Both as a lens sees them: its `blur` of pictures on pixels so many times finer. These have cast
+    shadows of their own or, if not `finely_shadowed`, those of their pixels.
+    """
     fine, within = subdivided(problem, u, times)
-    update_shadows(fine, within)
-    mean = averaged(fine.render_rows(within, material, 0, fine.shape[0]), times)
-    return mean - problem.own_light(u, material)
+    if finely_shadowed:
+        update_shadows(fine, within)
+    else:
+        shadow = problem.pictures.code & SHADOW_BIT
+        fine.pictures.code[:] = shadow.repeat(times, 0).repeat(times, 1)
+    mean = averaged(blur(fine.render_rows(within, material, 0, fine.shape[0]), times), times)
+    return mean - blur(problem.own_light(u, material), 1)
 
 
 @dataclass(eq=False)

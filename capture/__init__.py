@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from capture.camera.address import open_camera
     from capture.camera.base import CameraSettings
     from capture.errors import CaptureError, DataError, DeviceError, PlanError
+    from capture.exchange.decoding import Decoding
     from capture.journal import Entry
     from capture.leds.board import open_board
     from capture.picture_list import PictureList
@@ -21,6 +22,7 @@ __all__ = [
     "CameraSettings",
     "CaptureError",
     "DataError",
+    "Decoding",
     "DeviceError",
     "Entry",
     "OpenRig",
@@ -39,6 +41,7 @@ _HOME = {
     "CameraSettings": "capture.camera.base",
     "CaptureError": "capture.errors",
     "DataError": "capture.errors",
+    "Decoding": "capture.exchange.decoding",
     "DeviceError": "capture.errors",
     "Entry": "capture.journal",
     "OpenRig": "capture.rig",

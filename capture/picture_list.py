@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.errors import DataError
-from capture.exchange.images import Channel, CodeScale, code_scale, read_grey, scale_of
+from capture.exchange.images import CodeScale, Way, code_scale, read_grey, scale_of
+from capture.exchange.preparing import prepared
 from capture.exchange.source import Source
 from capture.journal import Entry
 from capture.reading import Recording
@@ -56,12 +57,15 @@ class PictureList(Recording):
         DataError
             if a picture cannot be read, or differs from the others in size or depth
         """
+        source = prepared(source)
         scale = code_scale(source.pictures, source.channel)
         made = PictureList._of(
             scale, list(source.pictures), source.dark, source.exposure, source.full_scale,
             source.channel,
         )  # fmt: skip
         made.source = source
+        if source.unfit:
+            made.start["unfit"] = source.unfit
         return made
 
     @staticmethod
@@ -71,7 +75,7 @@ class PictureList(Recording):
         dark: str | Path | None = None,
         exposure: float | Sequence[float] | None = None,
         full_scale: int | None = None,
-        channel: Channel | None = None,
+        channel: Way = None,
     ) -> PictureList:
         """Pictures of files, one per light, LED 1 first.
 
@@ -80,7 +84,7 @@ class PictureList(Recording):
         dark : picture of the black level
         exposure : one relative exposure, or one per picture; None if it is not known
         full_scale : the code that means 1; found from the codes where None
-        channel : of colour pictures
+        channel : of colour pictures, or a `capture.Decoding`
 
         Raises
         ------
@@ -139,7 +143,7 @@ class PictureList(Recording):
         dark: Any,
         exposure: float | tuple[float, ...] | None,
         full_scale: int | None,
-        channel: Channel | None,
+        channel: Way,
     ) -> PictureList:
         top = full_scale or scale.full_scale
         times = exposure if isinstance(exposure, tuple) else (exposure or 1.0,) * len(pictures)

@@ -167,6 +167,12 @@ class Recording:
         """Whether radiance can be compared between recordings (exposures are known)."""
         return bool(self.start.get("radiometric", True))
 
+    @property
+    def unfit(self) -> str:
+        """Why the pictures are unfit for metrology; empty if they are not."""
+        said = self.start.get("unfit", "")
+        return said if isinstance(said, str) else ""
+
     # files that came with it -----------------------------------------------------------------
     def file(self, *names: str) -> Path | None:
         """The first of these files in ``calibration/`` or ``snapshot/`` that exists."""

@@ -10,8 +10,11 @@ from pathlib import PurePath, PurePosixPath
 
 from intake.errors import InputError
 
+RAWS = (".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2", ".pef")
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".pgm", ".jpg", ".jpeg")
 """Of pictures, in small letters."""
+FURTHER = (".exr", *RAWS)
+"""Of pictures that count where a folder holds no lit ones of `SUFFIXES` (raw beside JPEG)."""
 
 
 class Role(StrEnum):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from calib.camera import Camera
 from calib.lights import Lights
 from calib.plausible import refuse_camera
-from capture.exchange.images import Channel
+from capture.exchange.images import Way
 from capture.exchange.layouts import find
 from capture.picture_list import PictureList
 from capture.reading import Recording
@@ -165,6 +165,9 @@ def reconstruct(
         height_given=height_mm is not None,
     )
     summary = {**surface.summary, "leds": [int(led) for led in stack.ids]}
+    if recording is not None and (unfit := recording.unfit):
+        _LOG.warning("%s", unfit)
+        summary["unfit_for_metrology"] = unfit
     return replace(surface, summary=summary)
 
 
@@ -174,7 +177,7 @@ def read_pictures(
     dark: NDArray[Any] | Name | None = None,
     exposure: float | Sequence[float] | None = None,
     full_scale: int | None = None,
-    channel: Channel | None = None,
+    channel: Way = None,
     clipped: NDArray[np.bool_] | None = None,
 ) -> Recording | Stack:
     """Pictures of one part under one light each, ready for `reconstruct`.
@@ -187,7 +190,7 @@ def read_pictures(
     dark : picture of the black level: a file, or (H, W) counts
     exposure : one relative exposure, or one per picture; None if it is not known
     full_scale : the count that means 1; found from the counts where None
-    channel : of colour pictures: red, green or blue
+    channel : of colour pictures: red, green or blue; or a `capture.Decoding`
     clipped : (N, H, W) where radiance is only a lower bound
 
     Raises

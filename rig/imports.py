@@ -22,11 +22,13 @@ from calib.published import (
     published_lights,
 )
 from capture.errors import DataError
+from capture.exchange.decoding import Decoding
 from capture.exchange.encoding import gamma_remark
 from capture.exchange.exporting import export_recording
-from capture.exchange.images import Channel, read_grey
+from capture.exchange.images import Way, read_grey
 from capture.exchange.importing import record
 from capture.exchange.layouts import find, luces_truth
+from capture.exchange.preparing import prepared, white_of
 from capture.exchange.source import Source
 from capture.reading import Recording
 from capture.recording import Snapshot
@@ -35,11 +37,17 @@ from intake.errors import told_as
 from reconstruct.metrology.accuracy import Truth
 from rig.exits import UsageError
 
-CHANNELS = ("red", "green", "blue")
+CHANNELS = ("red", "green", "blue", "luminance")
 
 
 def import_capture(
-    folder: Path, run: Path, channel: str | None = None, field_mm: float = 100.0
+    folder: Path,
+    run: Path,
+    channel: str | None = None,
+    field_mm: float = 100.0,
+    *,
+    curve: str = "",
+    white: Path | None = None,
 ) -> tuple[Path, Recording, tuple[str, ...]]:
     """Import a capture and return the run, its recording and what the user should know.
 
@@ -51,10 +59,14 @@ def import_capture(
         saying what is wrong with the folder
     """
     if channel is not None and channel not in CHANNELS:
-        raise UsageError(f"there is no channel '{channel}': choose red, green or blue")
+        raise UsageError(f"there is no channel '{channel}': choose {', '.join(CHANNELS)}")
     if not field_mm > 0 or not np.isfinite(field_mm):
         raise UsageError(f"--field-mm is {field_mm:g}: expected a width above 0")
-    source = find(folder, cast("Channel | None", channel), field_mm)
+    balance = white_of(white, curve) if white is not None else (1.0, 1.0, 1.0)
+    way: Way = cast("Way", channel)
+    if curve or white is not None or channel == "luminance":
+        way = Decoding(cast("Any", channel), curve, balance)
+    source = prepared(find(folder, way, field_mm))
     extra: dict[str, Snapshot] = {}
     remarks = source.remarks
     if source.layout == "luces":
@@ -71,8 +83,8 @@ def import_capture(
             remarks = (f"{error}; mend it before 'rig reconstruct', which refuses it", *remarks)
     if isinstance(truth := source.files.get("calibration/truth.npz"), Path):
         Truth.read(truth)  # a damaged one would stop the report of a reconstruction
-    gamma = gamma_remark(source.pictures, source.channel)
-    remarks = (*remarks, gamma) if gamma else remarks
+    doubt = source.unfit or gamma_remark(source.pictures, source.channel)
+    remarks = (*remarks, doubt) if doubt else remarks
     done = record(replace(source, remarks=remarks), run, extra)
     return done, Recording.open(done), remarks
 

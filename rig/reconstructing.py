@@ -324,6 +324,9 @@ def _reconstructed(
         "seconds": seconds,
         "peak_memory_gb": peak / (1e9 if sys.platform == "darwin" else 1e6),
     }
+    if recording.unfit:
+        say(f"note: {recording.unfit}")
+        summary["unfit_for_metrology"] = recording.unfit
     surface = replace(surface, summary=summary)
     if request.datum != "none":
         surface = apply_datum(surface, request.datum)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.exchange.images import Channel, read_grey
+from capture.exchange.images import Way, read_grey
 
 Array = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ LINEAR, CURVED = 1.0, 0.0
 """Exponent of the variance of photon noise by the code, linear and after a gamma curve of 1/2."""
 
 
-def gamma_remark(pictures: Sequence[Path], channel: Channel | None = None) -> str | None:
+def gamma_remark(pictures: Sequence[Path], channel: Way = None) -> str | None:
     """What to say of pictures that look gamma-encoded, or None; raises like `read_grey`."""
     some = np.unique(np.linspace(0, len(pictures) - 1, MOST_PICTURES).astype(int))
     read = [read_grey(pictures[k], channel) for k in some]

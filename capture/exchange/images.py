@@ -11,45 +11,64 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.errors import DataError
+from capture.exchange.decoding import (
+    Decoding,
+    developed,
+    is_raw,
+    linear,
+    luminance,
+    of_floats,
+)
 from intake.errors import told_as
+from intake.exr import read_exr
 from intake.pictures import read_picture
 
 Channel = Literal["red", "green", "blue"]
+Way = Channel | Decoding | None
 _PLACE = {"blue": 0, "green": 1, "red": 2}  # OpenCV's order
-_CURVE = np.arange(256) / 255
-_LINEAR = np.rint(  # of sRGB codes (IEC 61966-2-1), as 16-bit codes
-    65535 * np.where(_CURVE <= 0.04045, _CURVE / 12.92, ((_CURVE + 0.055) / 1.055) ** 2.4)
-).astype(np.uint16)
+JPEGS = (".jpg", ".jpeg")
 
 
 @told_as(DataError)
-def read_grey(path: Path, channel: Channel | None = None) -> tuple[NDArray[np.uint16], int]:
-    """A picture as (H, W) uint16 codes, unchanged, and the bits of its file (8 or 16).
+def read_grey(path: Path, way: Way = None) -> tuple[NDArray[np.uint16], int]:
+    """A picture as (H, W) uint16 codes, and their bits (8 or 16).
+
+    Codes of PNG, TIFF and the like stay as they are, unless `way` asks for a curve or a mixture of
+    colours; JPEG, OpenEXR and raw pictures become linear codes of 16 bits.
 
     Parameters
     ----------
-    channel : which channel of a colour picture to take; None refuses colour
+    way : which channel of a colour picture to take, or how to decode; None refuses colour
 
     Raises
     ------
     DataError
-        if it is no picture, not 8 or 16 bit, or in colour
+        if it cannot be decoded this way, or is in colour and no channel is named
     """
-    image = read_picture(path).pixels
+    how = way if isinstance(way, Decoding) else Decoding(way)
+    if is_raw(path):
+        image = developed(path)
+    elif path.suffix.lower() == ".exr":
+        image = of_floats(read_exr(path).pixels, how.full)
+    else:
+        image = read_picture(path).pixels
     if image.dtype not in (np.uint8, np.uint16):
         raise DataError(f"{path} holds {image.dtype} pixels: expected 8 or 16 bit, linear")
+    curve = how.curve or ("srgb" if path.suffix.lower() in JPEGS else "linear")
+    if image.ndim == 3 and np.all(image == image[..., :1]):
+        image = image[..., 0]
     if image.ndim == 3:
-        if np.all(image == image[..., :1]):
-            image = image[..., 0]
-        elif channel is None:
+        if how.channel is None:
             raise DataError(
-                f"{path} is in colour: choose one channel with --channel green, or convert the "
-                "pictures to linear grey"
+                f"{path} is in colour: choose one channel with --channel green, mix them with "
+                "--channel luminance, or convert the pictures to linear grey"
             )
+        if how.channel == "luminance":
+            image = luminance(linear(image, curve), how.white)
         else:
-            image = image[..., _PLACE[channel]]
-    if path.suffix.lower() in (".jpg", ".jpeg") and image.dtype == np.uint8:
-        image = _LINEAR[image]  # a photograph: sRGB
+            image = linear(image[..., _PLACE[how.channel]], curve)
+    else:
+        image = linear(image, curve)
     bits = 8 * image.dtype.itemsize
     return np.ascontiguousarray(image, dtype=np.uint16), bits
 
@@ -72,7 +91,7 @@ class CodeScale:
     shape: tuple[int, int]
 
 
-def code_scale(paths: Iterable[Path], channel: Channel | None = None) -> CodeScale:
+def code_scale(paths: Iterable[Path], way: Way = None) -> CodeScale:
     """Find how pictures are coded: unused low bits, and where they saturate.
 
     A sensor may saturate below its largest code. Then many pixels share the largest code met: it
@@ -83,7 +102,7 @@ def code_scale(paths: Iterable[Path], channel: Channel | None = None) -> CodeSca
     DataError
         if a picture cannot be read, or size or depth differ between pictures
     """
-    return scale_of((*read_grey(path, channel), path) for path in paths)
+    return scale_of((*read_grey(path, way), path) for path in paths)
 
 
 def scale_of(pictures: Iterable[tuple[NDArray[np.uint16], int, object]]) -> CodeScale:

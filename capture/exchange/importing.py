@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from capture.claim import claim
 from capture.errors import DataError, reason_of
+from capture.exchange.decoding import Decoding
 from capture.exchange.images import code_scale, read_grey
+from capture.exchange.preparing import prepared
 from capture.exchange.source import Source
 from capture.journal import PART
 from capture.recording import RecordingWriter, Snapshot
@@ -36,6 +38,7 @@ def record(
     DataError
         if a picture cannot be read or differs in size or depth, or the recording exists
     """
+    source = prepared(source)
     pictures = source.pictures
     scale = code_scale(pictures, source.channel)
     full_scale = source.full_scale or scale.full_scale
@@ -53,8 +56,12 @@ def record(
         "radiometric": source.exposure is not None,
         "remarks": list(source.remarks),
     }
-    if source.channel is not None:
+    if isinstance(source.channel, Decoding):
+        start["decoding"] = source.channel.to_json()
+    elif source.channel is not None:
         start["channel"] = source.channel
+    if source.unfit:
+        start["unfit"] = source.unfit
     files: dict[str, Snapshot] = {**source.files, **(extra or {})}
     dark = None
     if source.dark is not None:

@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.errors import DataError
-from capture.exchange.images import Channel, read_grey
+from capture.exchange.images import Way, read_grey
 from capture.exchange.source import Source, inside, positive, present, read_json, read_powers
 from intake import plugins
 from intake.errors import told_as
 from intake.light_tables import TABLES, read_intensities, read_relight, read_table
 from intake.lp import LightList, format_lp, read_lp
 from intake.matlab import read_mat
-from intake.names import Role, is_picture, match_names, natural, roles
+from intake.names import FURTHER, Role, is_picture, match_names, natural, roles
 
 _DPPS_PICTURE = re.compile(r"ob_(\d+)_(\d+)_(\d+)_no(\d+)\.png", re.IGNORECASE)
 
 
-def find(folder: Path, channel: Channel | None = None, field_mm: float = 100.0) -> Source:
+def find(folder: Path, channel: Way = None, field_mm: float = 100.0) -> Source:
     """Recognise a folder and check that what it names is there.
 
     Parameters
@@ -56,7 +56,7 @@ def find(folder: Path, channel: Channel | None = None, field_mm: float = 100.0) 
 # exchange folder -------------------------------------------------------------------------------
 
 
-def _exchange(folder: Path, channel: Channel | None) -> Source:
+def _exchange(folder: Path, channel: Way) -> Source:
     remarks: list[str] = []
     files: dict[str, Path | bytes] = {}
     found = _pictures(folder)
@@ -82,11 +82,6 @@ def _exchange(folder: Path, channel: Channel | None) -> Source:
             if powers is not None:
                 text = "".join(f"{power!r}\n" for power in powers.tolist())
                 files["calibration/power.csv"] = text.encode()
-    if any(path.suffix.lower() in (".jpg", ".jpeg") for path in pictures):
-        remarks.append(
-            "JPEG photographs are neither linear nor lossless: they are taken as sRGB and made "
-            "linear; 16-bit PNG or TIFF is better"
-        )
     for name in ("camera.json", "truth.npz"):
         if (path := present(folder, name)) is not None:
             files[f"calibration/{name}"] = path
@@ -132,7 +127,10 @@ def _exchange(folder: Path, channel: Channel | None) -> Source:
 
 def _pictures(folder: Path) -> dict[Role, tuple[Path, ...]]:
     """The pictures of a folder by their role, each in natural order."""
-    paths = sorted((p for p in folder.iterdir() if is_picture(p)), key=natural)
+    kept = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    paths = sorted((p for p in kept if is_picture(p)), key=natural)
+    if Role.LIT not in roles([p.name for p in paths]):
+        paths = sorted([*paths, *(p for p in kept if p.suffix.lower() in FURTHER)], key=natural)
     found: dict[Role, list[Path]] = {role: [] for role in Role}
     for path, role in zip(paths, roles([p.name for p in paths]), strict=True):
         found[role].append(inside(folder, path.name))
@@ -317,7 +315,7 @@ def _dpps_pictures(folder: Path) -> Iterator[tuple[tuple[int, ...], Path]]:
             yield tuple(int(group) for group in match.groups()), path
 
 
-def _dpps(folder: Path, channel: Channel | None, field_mm: float) -> Source:
+def _dpps(folder: Path, channel: Way, field_mm: float) -> Source:
     found = sorted(_dpps_pictures(folder))
     objects = {key[:3] for key, _ in found}
     if len(objects) > 1:
@@ -379,7 +377,7 @@ def _luces_home(folder: Path) -> Path | None:
     return None
 
 
-def _luces(folder: Path, channel: Channel | None) -> Source:
+def _luces(folder: Path, channel: Way) -> Source:
     raw = folder / "RAW" if (folder / "RAW").is_dir() else folder
     numbered = sorted((p for p in raw.glob("*.png") if p.stem.isdecimal()), key=natural)
     if not numbered:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from capture.errors import DataError
-from capture.exchange.images import Channel
+from capture.exchange.images import Way
 from intake.errors import told_as
 from intake.files import read_text
 from intake.trees import finite, read_object
@@ -27,8 +27,9 @@ class Source:
     exposure : one relative exposure, or one per picture; None if nobody wrote it down
     full_scale : code of full scale if the folder says so, else None (found from the codes)
     files : name in the recording (``calibration/…``) to file or contents
-    channel : of colour pictures
+    channel : of colour pictures, or how to decode them
     remarks : what the user should know, one sentence each
+    unfit : why the pictures are unfit for metrology, or empty
     """
 
     layout: str
@@ -38,8 +39,9 @@ class Source:
     exposure: float | tuple[float, ...] | None = None
     full_scale: int | None = None
     files: Mapping[str, Path | bytes] = field(default_factory=dict)
-    channel: Channel | None = None
+    channel: Way = None
     remarks: tuple[str, ...] = ()
+    unfit: str = ""
 
 
 def inside(folder: Path, name: str) -> Path:

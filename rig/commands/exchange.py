@@ -23,7 +23,15 @@ def register(app: typer.Typer) -> None:
         part: Annotated[str, typer.Option(help="Name of the part.")],
         workspace: options.Workspace = None,
         channel: Annotated[
-            str | None, typer.Option(help="Of colour pictures: red, green or blue.")
+            str | None, typer.Option(help="Of colour pictures: red, green, blue or luminance.")
+        ] = None,
+        curve: Annotated[
+            str,
+            typer.Option(help="That the codes went through: linear, srgb, or a power as 2.2."),
+        ] = "",
+        white: Annotated[
+            Path | None,
+            typer.Option(help="Picture of a white plate: balances the colours of luminance."),
         ] = None,
         field_mm: Annotated[
             float, typer.Option(help="Width of the field of a DPPS sample, mm.")
@@ -51,7 +59,9 @@ def register(app: typer.Typer) -> None:
             return
         opened = unpacked(folder) if folder.suffix.lower() == ".zip" else nullcontext(folder)
         with opened as place:
-            done, recording, remarks = import_capture(place, run, channel, field_mm)
+            done, recording, remarks = import_capture(
+                place, run, channel, field_mm, curve=curve, white=white
+            )
         for remark in remarks:
             typer.echo(f"note: {remark}")
         height, width = recording.shape

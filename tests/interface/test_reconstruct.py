@@ -144,7 +144,7 @@ def test_progress_is_told_and_may_stop_it(folder: Path) -> None:
 
     stopped = None
     try:
-        stopped = rc.reconstruct(folder, method="refine", progress=stop)
+        stopped = rc.reconstruct(folder, method="refine", start="halfvector", progress=stop)
     except rc.Stopped:
         assert len(told) > 2
     if stopped is not None:
@@ -174,3 +174,15 @@ def test_what_does_not_fit_is_said(folder: Path, wrong: dict[str, object], sente
         rc.reconstruct(scene.codes(True), **given)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="'heigth_mm'"):
         rc.reconstruct(folder, heigth_mm=3)  # type: ignore[call-arg]
+
+
+def test_metal_gives_the_same_however_many_threads_blas_may_use(tmp_path: Path) -> None:
+    """The fit adds up many numbers: with two threads of BLAS its last bits would differ."""
+    from threadpoolctl import threadpool_limits
+
+    folder = scene.write(tmp_path / "shiny", matt=False)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            found.append(rc.reconstruct(folder, method="refine", start="halfvector"))
+    same(*found)

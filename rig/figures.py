@@ -92,7 +92,9 @@ def which_result(name: str, workspace: Path | None) -> dict[str, str]:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except (UsageError, CaptureError, OSError, ValueError):
         return {}  # a mesh or a map: it has been named
+    unfit = summary.get("unfit_for_metrology")
     return {
+        **({"unfit": str(unfit)} if unfit else {}),
         "folder": str(folder),
         "method": str(summary.get("method", "unknown method")),
         "date": str(summary.get("date", "no date")),
@@ -102,7 +104,8 @@ def which_result(name: str, workspace: Path | None) -> dict[str, str]:
 
 def result_line(found: dict[str, str]) -> str:
     """The same for people."""
-    return f"{found['folder']}: {found['method']}, {found['date']}, made by {found['made_by']}"
+    line = f"{found['folder']}: {found['method']}, {found['date']}, made by {found['made_by']}"
+    return f"{line}; unfit for metrology: {found['unfit']}" if found.get("unfit") else line
 
 
 def _is_hidden(path: Path) -> bool:

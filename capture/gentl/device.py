@@ -8,13 +8,9 @@ when the world has passed the end of that window.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from capture.camera.pixels import bits_of, stored_bytes
-from capture.camera.sensor import Sensor, expose
+from capture.camera.sensor import Sensor
 from capture.gentl import wire
 from capture.gentl.features import (
     CHUNKS,
@@ -26,40 +22,14 @@ from capture.gentl.features import (
     Value,
     features_of,
 )
-from capture.gentl.pack import CODES, encode
+from capture.gentl.pictures import Exposure, Picture, Pictures
 from capture.gentl.registers import Registers
-from capture.gentl.wire import FrameHeader, Refused
+from capture.gentl.wire import Refused
 from capture.world import World
 
 ACQUISITION_START, FRAME_START = 0, 1  # of TriggerSelector
 BOOT_US = 300_000  # of a camera that restarts
 EDGE_US = 50  # how long the board's trigger pulse lasts: its falling edge
-
-
-@dataclass(frozen=True)
-class Exposure:
-    """A window that was, or is being, integrated, with the settings it was begun with."""
-
-    frame_id: int
-    number: int  # since the camera was made
-    start_us: int
-    end_us: int
-    exposure_us: float
-    gain_db: float
-    black: float
-    pixel_format: str
-    roi: tuple[int, int, int, int]
-    epoch: int
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A finished frame, before it is put into shared memory."""
-
-    header: Callable[[int, int, bool], FrameHeader]  # from slot, offset and patience
-    key: tuple[object, ...]  # what a prepared picture is known by
-    make: Callable[[], NDArray[np.uint8]]
-    epoch: int
 
 
 class VirtualDevice:
@@ -107,7 +77,7 @@ class VirtualDevice:
         self._free_next_us: float | None = None
         self._exposure_us = self._wanted_us = 8000.0
         self._seen_first = False
-        self._last_bytes: NDArray[np.uint8] | None = None  # of the frame before
+        self._pictures = Pictures(world, sensor)
         self.gone_until_us: int | None = None  # it restarts
         self._defaults()
         world.connect_trigger(self._line_edge)
@@ -358,75 +328,4 @@ class VirtualDevice:
             return
         if exposure.number in faults.lost_frames:
             return
-        x, y, width, height = exposure.roi
-        size = stored_bytes(exposure.pixel_format, width * height)
-        filled = size // 2 if exposure.number in faults.lost_packets else size
-        chunks = tuple((CHUNKS[n], self._chunk(n, exposure)) for n in self._chunk_names())
-        stale = exposure.number in faults.stale_frames
-        timestamp_ns = self.device_ns(exposure.start_us)
-
-        def header(slot: int, offset: int, patient: bool) -> FrameHeader:
-            return FrameHeader(
-                exposure.frame_id,
-                timestamp_ns,
-                offset,
-                size,
-                filled,
-                CODES[exposure.pixel_format],
-                width,
-                height,
-                x,
-                y,
-                slot,
-                exposure.epoch,
-                patient,
-                chunks,
-            )
-
-        def make() -> NDArray[np.uint8]:
-            if stale and self._last_bytes is not None and self._last_bytes.size == size:
-                return self._last_bytes
-            self._last_bytes = encode(self._pixels(exposure), exposure.pixel_format)
-            return self._last_bytes
-
-        lit = self.world.lit(exposure.start_us, exposure.end_us)
-        key = (
-            tuple(sorted(lit.items())),
-            exposure.exposure_us,
-            exposure.gain_db,
-            exposure.black,
-            exposure.pixel_format,
-            exposure.roi,
-        )
-        self._deliver(Picture(header, key, make, exposure.epoch))
-
-    def _chunk(self, name: str, exposure: Exposure) -> bytes:
-        if name == "FrameID":
-            return exposure.frame_id.to_bytes(8, "little")
-        if name == "Timestamp":
-            return self.device_ns(exposure.start_us).to_bytes(8, "little")
-        value = exposure.exposure_us if name == "ExposureTime" else exposure.gain_db
-        return np.float64(value).tobytes()
-
-    def _pixels(self, exposure: Exposure) -> NDArray[np.uint16]:
-        x, y, width, height = exposure.roi
-        electrons = self.world.electrons(exposure.start_us, exposure.end_us)
-        lit = sorted(self.world.lit(exposure.start_us, exposure.end_us))
-        entropy = (
-            self.world.seed,
-            round(exposure.exposure_us),
-            exposure.epoch,
-            exposure.frame_id,
-            *lit,
-        )
-        rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence(entropy)))
-        sensor = Sensor(**{**vars(self.sensor), "black_level": exposure.black})
-        window = np.ascontiguousarray(electrons[y : y + height, x : x + width])
-        return expose(
-            window,
-            exposure.exposure_us,
-            exposure.gain_db,
-            bits_of(exposure.pixel_format),
-            sensor,
-            rng,
-        )
+        self._deliver(self._pictures.of(exposure, self._chunk_names(), self.device_ns))

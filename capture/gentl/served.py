@@ -9,9 +9,10 @@ import time
 from collections import deque
 
 from capture.camera.sensor import Sensor
-from capture.gentl.device import Picture, VirtualDevice
+from capture.gentl.device import VirtualDevice
 from capture.gentl.features import Model
 from capture.gentl.memory import SharedPictures
+from capture.gentl.pictures import Picture
 from capture.pace import SteppedClock
 from capture.world import World
 

@@ -1,4 +1,5 @@
 /* Events: a new buffer on a data stream, and on a camera's module its loss (DEVICE_LOST). */
+#define _GNU_SOURCE 1 /* pthread_condattr_setclock */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

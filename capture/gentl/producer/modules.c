@@ -1,4 +1,4 @@
-/* Library, system, interface and device: what there is, and who has it open. */
+/* Library, system and interface: what there is, and who has it open. */
 #define _GNU_SOURCE 1 /* strsep */
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,7 +77,7 @@ GC_ERROR give_text(INFO_DATATYPE *type, void *out, size_t *size, const char *tex
   return give(type, out, size, INFO_DATATYPE_STRING, text, strlen(text) + 1);
 }
 
-static GC_ERROR give_i32(INFO_DATATYPE *type, void *out, size_t *size, int32_t value) {
+GC_ERROR give_i32(INFO_DATATYPE *type, void *out, size_t *size, int32_t value) {
   return give(type, out, size, INFO_DATATYPE_INT32, &value, sizeof value);
 }
 
@@ -85,7 +85,7 @@ static GC_ERROR give_u32(INFO_DATATYPE *type, void *out, size_t *size, uint32_t 
   return give(type, out, size, INFO_DATATYPE_UINT32, &value, sizeof value);
 }
 
-static GC_ERROR refuse_info(void) {
+GC_ERROR refuse_info(void) {
   return fail(GC_ERR_NOT_AVAILABLE, "the virtual rig does not tell this");
 }
 
@@ -309,27 +309,6 @@ static struct camera_info *camera_by_id(const char *id) {
   return NULL;
 }
 
-static GC_ERROR device_info(const struct camera_info *camera, bool open, ENUM32 what,
-                            INFO_DATATYPE *type, void *out, size_t *size) {
-  uint64_t frequency = 1000000000;
-  switch (what) {
-    case DEVICE_INFO_ID: return give_text(type, out, size, camera->id);
-    case DEVICE_INFO_VENDOR: return give_text(type, out, size, camera->vendor);
-    case DEVICE_INFO_MODEL: return give_text(type, out, size, camera->model);
-    case DEVICE_INFO_TLTYPE: return give_text(type, out, size, TLTYPE);
-    case DEVICE_INFO_DISPLAYNAME: return give_text(type, out, size, camera->model);
-    case DEVICE_INFO_ACCESS_STATUS:
-      return give_i32(type, out, size,
-                      open ? DEVICE_ACCESS_STATUS_OPEN_READWRITE : camera->status);
-    case DEVICE_INFO_USER_DEFINED_NAME: return give_text(type, out, size, camera->user_name);
-    case DEVICE_INFO_SERIAL_NUMBER: return give_text(type, out, size, camera->serial);
-    case DEVICE_INFO_VERSION: return give_text(type, out, size, camera->version);
-    case DEVICE_INFO_TIMESTAMP_FREQUENCY:
-      return give(type, out, size, INFO_DATATYPE_UINT64, &frequency, sizeof frequency);
-    default: return refuse_info();
-  }
-}
-
 GC_API IFGetDeviceInfo(IF_HANDLE handle, const char *id, ENUM32 what, INFO_DATATYPE *type,
                        void *out, size_t *size) {
   if (bad_interface(handle)) return GC_ERR_INVALID_HANDLE;
@@ -344,69 +323,10 @@ GC_API IFOpenDevice(IF_HANDLE handle, const char *id, ENUM32 access, DEV_HANDLE 
   if (!camera) return GC_ERR_INVALID_ID;
   if (!opened) return fail(GC_ERR_INVALID_PARAMETER, "no place for a handle");
   if (access == DEVICE_ACCESS_NONE) return fail(GC_ERR_INVALID_PARAMETER, "no access asked for");
-  struct device *device = calloc(1, sizeof *device);
-  if (!device) return fail(GC_ERR_OUT_OF_MEMORY, "no memory for a camera");
-  device->info = *camera;
-  device->fd = link_connect();
-  char *answer = NULL;
-  size_t length = 0;
-  GC_ERROR error = link_ask(device->fd, OP_OPEN, 0, id, strlen(id), &answer, &length, NULL, &device->epoch);
-  if (!error && length != sizeof(uint64_t)) error = fail(GC_ERR_IO, "a foreign answer");
-  if (error) {
-    free(answer);
-    if (device->fd >= 0) close(device->fd);
-    free(device);
-    return error;
-  }
-  uint64_t xml_size;
-  memcpy(&xml_size, answer, sizeof xml_size);
-  free(answer);
-  device->xml_size = (size_t)xml_size;
-  device->open = true;
-  pthread_mutex_init(&device->lock, NULL);
-  enlist(&device->module, DEVICE);
-  enlist(&device->remote, REMOTE);
-  *opened = device;
-  return GC_ERR_SUCCESS;
-}
-
-/* device --------------------------------------------------------------------------------------- */
-static bool bad_device(DEV_HANDLE handle) {
-  if (is_live(handle, DEVICE)) return false;
-  fail(GC_ERR_INVALID_HANDLE, "this is no handle of an open camera");
-  return true;
-}
-
-GC_API DevClose(DEV_HANDLE handle) {
-  if (bad_device(handle)) return GC_ERR_INVALID_HANDLE;
-  struct device *device = handle;
-  if (device->stream) stream_close(device->stream);
-  link_ask(device->fd, OP_CLOSE, 0, NULL, 0, NULL, NULL, NULL, NULL);
-  delist(&device->module);
-  delist(&device->remote);
-  close(device->fd);
-  pthread_mutex_destroy(&device->lock);
-  free(device);
-  return GC_ERR_SUCCESS;
-}
-
-GC_API DevGetInfo(DEV_HANDLE handle, ENUM32 what, INFO_DATATYPE *type, void *out, size_t *size) {
-  if (bad_device(handle)) return GC_ERR_INVALID_HANDLE;
-  return device_info(&((struct device *)handle)->info, true, what, type, out, size);
-}
-
-GC_API DevGetPort(DEV_HANDLE handle, PORT_HANDLE *port) {
-  if (bad_device(handle)) return GC_ERR_INVALID_HANDLE;
-  if (!port) return fail(GC_ERR_INVALID_PARAMETER, "no place for a handle");
-  *port = &((struct device *)handle)->remote;
-  return GC_ERR_SUCCESS;
-}
-
-GC_API DevGetNumDataStreams(DEV_HANDLE handle, uint32_t *count) {
-  if (bad_device(handle)) return GC_ERR_INVALID_HANDLE;
-  if (!count) return fail(GC_ERR_INVALID_PARAMETER, "no place for the number");
-  *count = 1;
-  return GC_ERR_SUCCESS;
+  struct device *device;
+  GC_ERROR error = device_open(camera, &device);
+  if (!error) *opened = device;
+  return error;
 }
 
 GC_API IFGetParentTL(IF_HANDLE handle, TL_HANDLE *system) {

@@ -65,7 +65,15 @@ void delist(struct module *module);
 bool is_live(const void *handle, enum kind kind);
 enum kind kind_of(const void *handle); /* 0 if it is none of ours, or dead */
 struct device *device_of_remote(const void *remote);
+GC_ERROR give_i32(INFO_DATATYPE *type, void *out, size_t *size, int32_t value);
+GC_ERROR refuse_info(void);
 bool initialised(void);
+
+/* devices.c ------------------------------------------------------------------------------------ */
+GC_ERROR device_info(const struct camera_info *camera, bool open, ENUM32 what, INFO_DATATYPE *type,
+                     void *out, size_t *size);
+GC_ERROR device_open(const struct camera_info *camera, struct device **opened);
+bool bad_device(DEV_HANDLE handle); /* says so */
 
 /* stream.c ------------------------------------------------------------------------------------- */
 void stream_close(struct stream *stream);

@@ -35,8 +35,6 @@ def register(app: typer.Typer) -> None:
         """
         import json as json_module
 
-        import numpy as np
-
         from reconstruct.export.results import read_results
         from reconstruct.metrology.compare import compare
         from reconstruct.metrology.grid import grid_of
@@ -44,7 +42,7 @@ def register(app: typer.Typer) -> None:
         from rig.figures import find_result, numbers, shape_of
         from rig.floor.defects import find_defects, slope_sigma_of, slopes_on
         from rig.floor.plans.placed import placed
-        from rig.report.maps import Drawn, draw, thinned
+        from rig.report.maps import draw, heights
 
         surface = read_results(find_result(result, workspace))
         grid = grid_of(surface)
@@ -73,13 +71,11 @@ def register(app: typer.Typer) -> None:
         if out is not None:
             if out.suffix.lower() != ".svg":
                 raise UsageError(f"--out is {out}: the drawing is an .svg file")
-            low, high = (float(v) for v in np.nanquantile(grid.z_mm, [0.002, 0.998]))
-            drawn = Drawn(thinned(grid), "mm", low, max(high, low + 1e-3), False)
             row = {"name": "defects", "verdict": "out of tolerance",
                    "defects": [defect.to_json() for defect in found]}  # fmt: skip
             try:
                 with out.open("x", encoding="utf-8") as stream:
-                    stream.write(draw(drawn, [row] if found else []))
+                    stream.write(draw(heights(grid), [row] if found else []))
             except FileExistsError:
                 raise UsageError(f"{out} exists already and is kept: name another --out") from None
         if json:

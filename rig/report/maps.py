@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
@@ -19,10 +19,13 @@ from reconstruct.errors import ReconstructError
 from reconstruct.export.maps import read_tiff
 from reconstruct.export.results import read_results
 from reconstruct.metrology.grid import HeightGrid, grid_of
+from rig.report.scales import Scale, scale_of
+from rig.report.tiles import round_down
 
 LONGEST = 420  # points along the longer side of a map
 WIDTH = 640.0
-LEFT, TOP, BOTTOM, RIGHT = 54.0, 14.0, 44.0, 96.0
+LEFT, TOP, BOTTOM, RIGHT = 54.0, 14.0, 60.0, 96.0
+INK = "#1b2430"
 KINDS = ("height", "deviation", "sigma")
 COLOURS = {
     "good": "#0a7d32", "out of tolerance": "#c00d1e", "in between": "#a35c00",
@@ -30,15 +33,28 @@ COLOURS = {
 }  # fmt: skip
 
 
+At = Callable[[float, float], tuple[float, float]]  # mm to places in the drawing
+
+
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """Values on a grid, in the unit named, and their colours."""
+    """Values on a grid, in the unit named, and the scale of their colours."""
 
     grid: HeightGrid
     unit: str
-    low: float
-    high: float
-    diverging: bool
+    scale: Scale
+    diverging: bool = False
+
+
+def heights(grid: HeightGrid) -> Drawn:
+    """Heights of a grid, mm."""
+    return Drawn(thinned(grid), "mm", scale_of(grid.z_mm))
+
+
+def deviations(grid: HeightGrid) -> Drawn:
+    """Deviations of a grid (mm), drawn in µm: blue below, red above."""
+    z = 1000 * grid.z_mm
+    return Drawn(thinned(grid.with_z(z)), "µm", scale_of(z, 0.0025, 0.9975, symmetric=True), True)
 
 
 def draw_map(result: Path, kind: str, features: Sequence[Mapping[str, Any]] = ()) -> str:
@@ -69,22 +85,16 @@ def _values(result: Path, kind: str) -> Drawn:
     if kind not in KINDS:
         raise ReconstructError(f"there is no map '{kind}': {', '.join(KINDS)}")
     if kind == "deviation":
-        grid = thinned(_deviation(result))
-        z = 1000 * grid.z_mm
-        reach = float(np.nanquantile(np.abs(z), 0.995)) or 1.0
-        return Drawn(grid.with_z(z), "µm", -reach, reach, True)
-    surface = read_results(result)
-    grid = thinned(grid_of(surface))
-    if kind == "sigma":
-        if grid.sigma_mm is None or not np.isfinite(grid.sigma_mm[grid.mask]).any():
-            raise ReconstructError("this result states no uncertainty")
-        grid = grid.with_z(1000 * np.where(grid.mask, grid.sigma_mm, np.nan))
+        return deviations(_deviation(result))
+    grid = grid_of(read_results(result))
     if not np.isfinite(grid.z_mm).any():
         raise ReconstructError("this result holds no measured point")
-    low, high = np.nanquantile(grid.z_mm, [0.002, 0.998])
-    if not high > low:
-        high = low + 1e-3
-    return Drawn(grid, "mm" if kind == "height" else "µm", float(low), float(high), False)
+    if kind == "height":
+        return heights(grid)
+    if grid.sigma_mm is None or not np.isfinite(grid.sigma_mm[grid.mask]).any():
+        raise ReconstructError("this result states no uncertainty")
+    z = 1000 * np.where(grid.mask, grid.sigma_mm, np.nan)
+    return Drawn(thinned(grid.with_z(z)), "µm", scale_of(z, 0.0, 0.98, from_zero=True))
 
 
 def _deviation(result: Path) -> HeightGrid:
@@ -107,7 +117,8 @@ def thinned(grid: HeightGrid) -> HeightGrid:
 
 
 def _picture(drawn: Drawn) -> str:
-    share = (drawn.grid.z_mm - drawn.low) / (drawn.high - drawn.low)
+    low, high = drawn.scale.low, drawn.scale.high
+    share = (drawn.grid.z_mm - low) / (high - low)
     index = np.rint(255 * np.clip(np.nan_to_num(share), 0, 1)).astype(np.uint8)
     colours = _colours(drawn.diverging)[index]
     alpha = np.where(drawn.grid.mask, 255, 0).astype(np.uint8)
@@ -140,71 +151,110 @@ def _svg(drawn: Drawn, picture: str, features: Sequence[Mapping[str, Any]]) -> s
     size = (LEFT + WIDTH + RIGHT, TOP + height + BOTTOM)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]:.0f} {size[1]:.0f}" '
-        'font-family="system-ui, sans-serif" font-size="13" fill="#1b2430">',
+        'font-family="system-ui, sans-serif" font-size="13" fill="#1b2430" role="img" '
+        f'aria-label="map over x and y in mm, values in {drawn.unit}">',
         f'<rect x="{LEFT}" y="{TOP}" width="{WIDTH}" height="{height:.1f}" fill="#d4d8de"/>',
         f'<image x="{LEFT}" y="{TOP}" width="{WIDTH}" height="{height:.1f}" '
         f'preserveAspectRatio="none" image-rendering="pixelated" '
         f'href="data:image/png;base64,{picture}"/>',
     ]
-    extent = columns * grid.step_mm
-    for x in _ticks(x0, x0 + extent):
-        px, _ = at(x, y1)
+    parts += [_border(grid, at), _axes(grid, at), _scale_bar(grid, scale, height)]
+    parts += [_arrows(), _bar(drawn, height)]
+    if said := drawn.scale.clipped(drawn.unit):
+        parts.append(f'<text x="{LEFT}" y="{size[1] - 6:.1f}">{escape(said)}</text>')
+    parts += [_outline(feature, number, at) for number, feature in enumerate(features, 1)]
+    return "".join([*parts, "</svg>"])
+
+
+def _border(grid: HeightGrid, at: At) -> str:
+    """Where the measured surface ends; nothing where it fills the map."""
+    if grid.mask.all() or not grid.mask.any():
+        return ""
+    rings, _ = cv2.findContours(grid.mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    drawn = []
+    for ring in rings:
+        if len(ring) > 8:
+            points = (at(grid.x_mm[c], grid.y_mm[r]) for c, r in ring[:, 0])
+            drawn.append("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points) + "Z")
+    return f'<path d="{"".join(drawn)}" fill="none" stroke="{INK}" stroke-width="0.8"/>'
+
+
+def _axes(grid: HeightGrid, at: At) -> str:
+    rows, columns = grid.z_mm.shape
+    x0, y0 = grid.x0_mm - grid.step_mm / 2, grid.y0_mm - grid.step_mm / 2
+    x1, y1 = x0 + columns * grid.step_mm, y0 + rows * grid.step_mm
+    left, bottom = at(x0, y0)
+    parts = []
+    for x in _ticks(x0, x1):
+        px, _ = at(x, y0)
         parts.append(
-            f'<path d="M{px:.1f} {TOP + height:.1f}v5" stroke="#1b2430"/>'
-            f'<text x="{px:.1f}" y="{TOP + height + 18:.1f}" text-anchor="middle">{x:g}</text>'
+            f'<path d="M{px:.1f} {bottom:.1f}v5" stroke="{INK}"/>'
+            f'<text x="{px:.1f}" y="{bottom + 18:.1f}" text-anchor="middle">{_length(x)}</text>'
         )
-    for y in _ticks(y1 - rows * grid.step_mm, y1):
+    for y in _ticks(y0, y1):
         _, py = at(x0, y)
         parts.append(
-            f'<path d="M{LEFT - 5} {py:.1f}h5" stroke="#1b2430"/>'
-            f'<text x="{LEFT - 8}" y="{py + 4:.1f}" text-anchor="end">{y:g}</text>'
+            f'<path d="M{left - 5} {py:.1f}h5" stroke="{INK}"/>'
+            f'<text x="{left - 8}" y="{py + 4:.1f}" text-anchor="end">{_length(y)}</text>'
         )
     parts.append(
-        f'<text x="{LEFT + WIDTH:.1f}" y="{TOP + height + 36:.1f}" text-anchor="end">mm</text>'
+        f'<text x="{LEFT + WIDTH:.1f}" y="{bottom + 34:.1f}" text-anchor="end">x, mm</text>'
+        f'<text transform="translate(13 {TOP + 2}) rotate(-90)" text-anchor="end">y, mm</text>'
     )
-    bar = _round_length(extent / 4)
-    parts.append(
+    return "".join(parts)
+
+
+def _scale_bar(grid: HeightGrid, scale: float, height: float) -> str:
+    bar = round_down(grid.z_mm.shape[1] * grid.step_mm / 4)
+    return (
         f'<rect x="{LEFT + 8}" y="{TOP + height - 26:.1f}" width="{bar * scale + 12:.1f}" '
         f'height="22" fill="#fff" opacity=".85"/>'
         f'<path d="M{LEFT + 14} {TOP + height - 9:.1f}h{bar * scale:.1f}" stroke="#000" '
         f'stroke-width="3"/><text x="{LEFT + 14}" y="{TOP + height - 13:.1f}">{bar:g} mm</text>'
     )
-    parts.append(_bar(drawn, height))
-    parts += [_outline(feature, number, at) for number, feature in enumerate(features, 1)]
-    return "".join([*parts, "</svg>"])
 
 
-def _figure(value: float) -> str:
-    """Three digits, and no exponent where the digits before the point suffice."""
-    return f"{value:.0f}" if 100 <= abs(value) < 1e5 else f"{value:.3g}"
-
-
-def _bar(drawn: Drawn, height: float) -> str:
-    colours = _colours(drawn.diverging)
-    x = LEFT + WIDTH + 14
-    count = 32
-    each = height / count
-    boxes = []
-    for k in range(count):
-        b, g, r = (int(v) for v in colours[255 - k * 255 // (count - 1)])
-        boxes.append(
-            f'<rect x="{x}" y="{TOP + k * each:.1f}" width="16" height="{each + 0.6:.1f}" '
-            f'fill="rgb({r},{g},{b})"/>'
-        )
-    words = [
-        f'<text x="{x + 20}" y="{y:.1f}">{_figure(value)}</text>'
-        for y, value in (
-            (TOP + 12, drawn.high),
-            (TOP + height / 2 + 4, (drawn.low + drawn.high) / 2),
-            (TOP + height, drawn.low),
-        )
-    ]
-    return "".join(
-        [*boxes, *words, f'<text x="{x}" y="{TOP + height + 18:.1f}">{drawn.unit}</text>']
+def _arrows() -> str:
+    """Which way x and y go."""
+    x, y = LEFT + WIDTH - 58, TOP + 54
+    return (
+        f'<rect x="{x - 10}" y="{y - 48}" width="62" height="58" fill="#fff" opacity=".85"/>'
+        f'<path d="M{x} {y}h32m-6 -4l6 4l-6 4M{x} {y}v-32m-4 6l4 -6l4 6" fill="none" '
+        f'stroke="#000" stroke-width="1.8"/>'
+        f'<text x="{x + 38}" y="{y + 4}">x</text>'
+        f'<text x="{x}" y="{y - 36}" text-anchor="middle">y</text>'
     )
 
 
-def _outline(feature: Mapping[str, Any], number: int, at: Any) -> str:
+def _length(value: float) -> str:
+    return f"{value:g}".replace("-", "−")
+
+
+def _bar(drawn: Drawn, height: float) -> str:
+    """The scale of colours, with round numbers."""
+    colours = _colours(drawn.diverging)
+    scale = drawn.scale
+    x = LEFT + WIDTH + 14
+    count = 64
+    each = height / count
+    parts = []
+    for k in range(count):
+        b, g, r = (int(v) for v in colours[255 - k * 255 // (count - 1)])
+        parts.append(
+            f'<rect x="{x}" y="{TOP + k * each:.1f}" width="16" height="{each + 0.6:.1f}" '
+            f'fill="rgb({r},{g},{b})"/>'
+        )
+    for tick in scale.ticks():
+        y = TOP + height * (scale.high - tick) / (scale.high - scale.low)
+        parts.append(
+            f'<path d="M{x + 16} {y:.1f}h4" stroke="{INK}"/>'
+            f'<text x="{x + 23}" y="{min(max(y + 4.5, TOP + 9), TOP + height):.1f}">'
+            f"{scale.label(tick)}</text>"
+        )
+    return "".join([*parts, f'<text x="{x}" y="{TOP + height + 18:.1f}">{drawn.unit}</text>'])
+
+
+def _outline(feature: Mapping[str, Any], number: int, at: At) -> str:
     colour = COLOURS.get(str(feature.get("verdict")), "#1b2430")
     width = 1.5 if feature.get("verdict") == "good" else 3.5
     drawn = []
@@ -230,12 +280,6 @@ def _outline(feature: Mapping[str, Any], number: int, at: Any) -> str:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    step = _round_length((high - low) / 5)
+    step = round_down((high - low) / 5)
     first = int(np.ceil(low / step - 1e-9))
     return [round(k * step, 9) for k in range(first, int(np.floor(high / step + 1e-9)) + 1)]
-
-
-def _round_length(value: float) -> float:
-    """1, 2 or 5 times a power of ten, at most the value."""
-    power = 10.0 ** np.floor(np.log10(max(value, 1e-9)))
-    return float(max(k * power for k in (1, 2, 5) if k * power <= value * (1 + 1e-9)))

@@ -70,7 +70,7 @@ function ticks(low, high, count = 8) {
   const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   const found = [];
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++) {
-    found.push({ value: k * step, text: (k * step).toFixed(digits) });
+    found.push({ value: k * step, text: (k * step).toFixed(digits).replace("-", "−") });
   }
   return found;
 }

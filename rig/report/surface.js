@@ -35,7 +35,7 @@ function readout(u, v) {
 
 const heightLayer = new Layer(maps.height, data.viridis, data.map.scales.height);
 const heightView = new MapView($("height-view"), "Height, mm", heightLayer, { lines, said: data.said });
-const sigmaView = new MapView($("sigma-view"), `Uncertainty of height${data.map.absolute ? " above the stage" : ", mean removed"}, one sigma, µm`, new Layer(maps.sigma, data.magma, data.map.scales.sigma));
+const sigmaView = new MapView($("sigma-view"), `Uncertainty (1σ) of height ${data.map.absolute ? "above the stage" : "without its mean"}, µm`, new Layer(maps.sigma, data.magma, data.map.scales.sigma));
 if (!data.map.sigma_known) {
   $("sigma-view").replaceChildren(node("p", { class: "soft" }, "No uncertainty was estimated for this result."));
   look.views.splice(look.views.indexOf(sigmaView), 1);
@@ -82,7 +82,7 @@ table($("pieces"), "Pieces", ["piece", "middle x, y, mm", "area, mm²", "level, 
 table($("steps"), "Steps between pieces", ["from", "to", "step, mm", "told by"], data.steps);
 if (!data.pieces.length && !data.steps.length) $("pieces-card").remove();
 for (const flag of data.flags) {
-  const swatch = node("span", { style: `display:inline-block;width:12px;height:12px;background:rgb(${flag.colour.join(",")})` });
+  const swatch = node("i", { style: `background:rgb(${flag.colour.join(",")})` });
   $("flag-table").append(node("tr", {}, node("td", {}, swatch, " ", flag.name), node("td", { class: "number" }, flag.share), node("td", { class: "soft" }, flag.meaning)));
 }
 

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from reconstruct.metrology.grid import HeightGrid
-from rig.report.maps import Drawn, draw, thinned
+from rig.report.maps import deviations, draw, heights
+from rig.report.words import moment, rounded
 
 MARK = "<!--verdict-->"
 LOOKS = {
@@ -56,17 +55,23 @@ def _section(
 ) -> str:
     word = str(verdict["verdict"])
     colour = LOOKS.get(word, "#3d4a5a")
-    facts = [(name, verdict.get(key)) for key, name in FACTS]
+    facts = [
+        (name, moment(str(verdict[key])) if key == "measured_at" else verdict[key])
+        for key, name in FACTS
+        if verdict.get(key)
+    ]
     facts += [
         ("inspection plan", _plan(verdict.get("plan") or {})),
         ("calibration in force", _calibration(summary.get("calibration") or {})),
         *(("note", note) for note in verdict.get("notes") or ()),
     ]
     rows = "".join(
-        f"<tr><th>{_e(name)}</th><td>{_e(value)}</td></tr>" for name, value in facts if value
+        f'<tr><th scope="row">{_e(name)}</th><td>{_e(value)}</td></tr>'
+        for name, value in facts
+        if value
     )
     return (
-        '<section class="card" id="verdict">'
+        '<section class="card" id="verdict" aria-label="Verdict">'
         f'<p class="verdict" style="background:{colour}">{_e(word.upper())}</p>'
         f"{_features(verdict)}{_tolerance(verdict)}{_map(verdict, deviation, height)}"
         f"<table>{rows}</table></section>"
@@ -79,19 +84,27 @@ def _features(verdict: Mapping[str, Any]) -> str:
         return ""
     rows = []
     for number, row in enumerate(features, 1):
-        value = "–" if row["value"] is None else f"{row['value']:.5g}"
-        sigma = "" if row["sigma"] is None else f"{row['sigma']:.2g}"
-        low, high = (("" if row[k] is None else f"{row[k]:.5g}") for k in ("lower", "upper"))
+        value = "–" if row["value"] is None else rounded(row["value"], row["sigma"])
         rows.append(
-            f"<tr><td>{number}</td><td>{_e(row['name'])}</td><td>{value}</td><td>{sigma}</td>"
-            f"<td>{low} … {high} {_e(row['unit'])}</td>"
+            f"<tr><td>{number}</td><td>{_e(row['name'])}</td>"
+            f'<td class="number">{value} {_e(row["unit"])}</td><td>{_limits(row)}</td>'
             f'<td style="color:{LOOKS.get(row["verdict"], "#3d4a5a")};font-weight:700">'
-            f"{_e(row['verdict'])} {_e(row['reason'])}</td></tr>"
+            f"{_e(row['verdict'])}</td><td>{_e(row['reason'])}</td></tr>"
         )
     head = "".join(
-        f"<th>{name}</th>" for name in ("#", "feature", "value", "σ", "limits", "verdict")
+        f'<th scope="col"{" class=number" if name.startswith("value") else ""}>{name}</th>'
+        for name in ("#", "feature", "value ± σ", "limits", "verdict", "")
     )
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
+
+
+def _limits(row: Mapping[str, Any]) -> str:
+    low, high = row["lower"], row["upper"]
+    if low is not None and high is not None:
+        return f"{low:g} … {high:g} {_e(row['unit'])}"
+    if high is not None:
+        return f"≤ {high:g} {_e(row['unit'])}"
+    return f"≥ {low:g} {_e(row['unit'])}" if low is not None else "none"
 
 
 def _tolerance(verdict: Mapping[str, Any]) -> str:
@@ -108,16 +121,13 @@ def _map(
     verdict: Mapping[str, Any], deviation: HeightGrid | None, height: HeightGrid | None
 ) -> str:
     if deviation is not None:
-        z = 1000 * deviation.z_mm
-        reach = float(np.nanquantile(np.abs(z), 0.995)) or 1.0
-        drawn, name = Drawn(thinned(deviation.with_z(z)), "µm", -reach, reach, True), "Deviation"
+        drawn, name = deviations(deviation), "Deviation"
     elif height is not None and verdict.get("features"):
-        low, high = (float(v) for v in np.nanquantile(height.z_mm, [0.002, 0.998]))
-        drawn = Drawn(thinned(height), "mm", low, max(high, low + 1e-3), False)
-        name = "Height"
+        drawn, name = heights(height), "Height"
     else:
         return ""
-    return f"<h2>{name}</h2>{draw(drawn, verdict.get('features') or ())}"
+    features = verdict.get("features") or ()
+    return f'<div class="kept"><h2>{name}</h2>{draw(drawn, features)}</div>'
 
 
 def _plan(plan: Mapping[str, Any]) -> str:
@@ -131,8 +141,10 @@ def _plan(plan: Mapping[str, Any]) -> str:
 
 
 def _calibration(calibration: Mapping[str, Any]) -> str:
-    said = [str(calibration[key]) for key in ("lights", "date") if calibration.get(key)]
-    return ", of ".join(said)
+    if not calibration.get("lights"):
+        return ""
+    said = str(calibration["lights"])
+    return f"{said}, of {moment(str(calibration['date']))}" if calibration.get("date") else said
 
 
 def _e(value: Any) -> str:

@@ -68,10 +68,11 @@ def opened(browser):
 
     def show(path, **options):
         page = browser.new_page(viewport={"width": 1200, "height": 900}, **options)
+        page.set_default_timeout(120_000)  # a machine may have more to do than this
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(path.as_uri())
-        page.wait_for_selector("body[data-ready]", timeout=120_000)
+        page.wait_for_selector("body[data-ready]")
         pages.append(page)
         return page
 
@@ -208,7 +209,7 @@ def test_cursors_profiles_notes_and_light_stay(tmp_path, opened):
     assert np.abs(z - truth)[inside].max() < 0.15
     assert np.all(np.diff(profile[:, 0]) > 0)
     page.reload()
-    page.wait_for_selector("body[data-ready]", timeout=120_000)
+    page.wait_for_selector("body[data-ready]")
     assert page.locator(".chip").count() == 2
     assert page.input_value("#notes input") == "a scratch"
     assert page.get_attribute("#light", "aria-valuetext") == light

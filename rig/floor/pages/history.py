@@ -6,7 +6,6 @@ import io
 from datetime import date, datetime, timedelta
 from urllib.parse import urlencode
 
-import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 
@@ -20,7 +19,7 @@ from rig.floor.plans.model import known_types, read_plan
 from rig.floor.store.store import Filter, Store
 from rig.floor.store.words import write_csv
 from rig.floor.study.charts import chart_of
-from rig.report.maps import Drawn, draw, draw_map
+from rig.report.maps import deviations, draw, draw_map
 
 router = APIRouter(include_in_schema=False)
 PER_PAGE = 50
@@ -198,11 +197,7 @@ def compare_map(request: Request, a: int, b: int) -> Response:
         grids = [_grid(store, number) for number in (a, b)]
         same = store.run(a).part == store.run(b).part
     found = compare(grids[1], grids[0], "rigid" if same else "plane")
-    z = 1000 * found.deviation.z_mm
-
-    reach = float(np.nanquantile(np.abs(z), 0.995)) or 1.0
-    drawn = Drawn(found.deviation.with_z(z), "µm", -reach, reach, True)
-    return Response(draw(drawn, ()), media_type="image/svg+xml")
+    return Response(draw(deviations(found.deviation), ()), media_type="image/svg+xml")
 
 
 def _grid(store: Store, number: int) -> HeightGrid:

@@ -67,7 +67,7 @@ def opened(browser):
     complaints, pages = [], []
 
     def show(path, **options):
-        page = browser.new_page(viewport={"width": 1200, "height": 900}, **options)
+        page = browser.new_page(viewport={"width": 800, "height": 600}, **options)
         page.set_default_timeout(120_000)  # a machine may have more to do than this
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconstruct.refine import kernel
-from reconstruct.refine.problem import MODELS, Loss, Material, Problem
+from reconstruct.refine.inputs import Robust
+from reconstruct.refine.problem import Loss, Material, Problem, finish_of
 
 Array = NDArray[np.float64]
 # Window (px) over which places share their equations.
@@ -35,17 +36,10 @@ def local_equations(
     """Normal equations (5, H, W) of (ln ks, kd) and loss (H, W) of each pixel."""
     terms = np.empty((5, *problem.shape), np.float32)
     per_pixel = np.empty(problem.shape, np.float32)
-    vector = material.vector().astype(np.float32)
-    brush = np.asarray(material.brush, np.float64)
+    level, finish, robust = problem.level(), finish_of(material), Robust(loss.code, loss.width)
 
     def rows(band: tuple[int, int]) -> None:
-        kernel.local_rows(
-            band[0], band[1], u, problem.xy, problem.jacobians, problem.rotation, problem.centre,
-            problem.table, problem.flat, float(problem.flat_step), problem.traced,
-            float(problem.indirect_step), problem.pictures.code, problem.pictures.scale,
-            problem.pictures.epsilon, problem.weight, vector, MODELS[material.model], brush,
-            loss.code, loss.width, problem.doubt, problem.local, terms, per_pixel,
-        )  # fmt: skip
+        kernel.local_rows(band, u, level, finish, robust, terms, per_pixel)
 
     with ThreadPoolExecutor(problem.threads) as pool:
         list(pool.map(rows, problem.bands()))

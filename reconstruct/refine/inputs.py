@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -25,6 +26,55 @@ from reconstruct.refine.pixel import (
     irradiance,
     sample,
 )
+
+
+class Level(NamedTuple):
+    """What the kernels read of a level of the fit; of (H, W) pixels and N lights.
+
+    Attributes
+    ----------
+    xy : (2, H, W) float32 normalised image coordinates
+    jacobians : (4, H, W) or (4, 1, 1), from slopes per pixel to slopes per normalised coordinate
+    rotation, centre : camera to world, and the optical centre, mm
+    lights : (8, N) float32 table of lights
+    flat, flat_step : (gh, gw, N) factors on the irradiance, and the side of their cells, px
+    traced, traced_step : inter-reflected radiance likewise; see `Problem.traced`
+    code, scale, epsilon : (H, W, N) uint16 coded √-pictures; see `reconstruct.refine.data`
+    weight : (H, W) float32, 0 outside the mask
+    doubt : see `pixel.pixel_rows`
+    local : (2, H, W) or (2, 1, 1): log-factor on ks and addition to kd of each pixel
+    """
+
+    xy: Any
+    jacobians: Any
+    rotation: Any
+    centre: Any
+    lights: Any
+    flat: Any
+    flat_step: float
+    traced: Any
+    traced_step: float
+    code: Any
+    scale: float
+    epsilon: float
+    weight: Any
+    doubt: float
+    local: Any
+
+
+class Finish(NamedTuple):
+    """A material for the kernels: vector (6,) float32, model, and kind and place of its marks."""
+
+    vector: Any
+    model: int
+    brush: Any
+
+
+class Robust(NamedTuple):
+    """A robust loss for the kernels."""
+
+    kind: int
+    width: float
 
 
 @njit(**JIT)
@@ -109,36 +159,36 @@ def indirect_at(traced, p, q, n, work):
         work[INDIRECT_Q + k] = traced[2 * n + k] * lit
 
 
-@njit(**JIT)
-def prepare(
-    r, c, u, xy, jacobians, rotation, centre, flat, flat_step, indirect, indirect_step, obs, scale,
-    material, brush, local, geometry64, geometry, tangent, jac, mat, work,
-):  # fmt: skip
-    """Geometry, light, target and material of pixel (r, c) for `pixel_rows`; see `system_rows`."""
-    n = obs.shape[2]
+@njit(forceinline=True, **JIT)
+def prepare(r, c, u, level, finish, space):
+    """Geometry, light, target and material of pixel (r, c) into `space`, from `scratch`."""
+    geometry64, geometry, tangent, jac, mat, work = space
+    xy, jacobians, traced, code, brush = (
+        level.xy, level.jacobians, level.traced, level.code, finish.brush,
+    )  # fmt: skip
+    n = code.shape[2]
     whole = jacobians.shape[1] > 1
     for i in range(4):
         jac[i] = jacobians[i, r, c] if whole else jacobians[i, 0, 0]
-    _, p, q = pixel_geometry(u, r, c, xy[0, r, c], xy[1, r, c], jac, rotation, centre, geometry64)
+    _, p, q = pixel_geometry(
+        u, r, c, xy[0, r, c], xy[1, r, c], jac, level.rotation, level.centre, geometry64
+    )
     for i in range(6):
         for j in range(3):
             geometry[i, j] = geometry64[i, j]
     tangent_at(int(brush[0]), brush[1], brush[2], brush[3], geometry64[0], tangent)
-    irradiance(
-        geometry[0, 0], geometry[0, 1], geometry[0, 2], n, flat,
-        np.float32(r), np.float32(c), np.float32(flat_step), work,
-    )  # fmt: skip
-    if indirect.shape[2] > n:
-        indirect_at(indirect[r, c], np.float32(p), np.float32(q), n, work)
-    elif indirect.shape[0] > 1:
-        sample(indirect, np.float32(r), np.float32(c), np.float32(indirect_step), INDIRECT, work)
+    irradiance(geometry[0], n, level.flat, r, c, np.float32(level.flat_step), work)
+    if traced.shape[2] > n:
+        indirect_at(traced[r, c], np.float32(p), np.float32(q), n, work)
+    elif traced.shape[0] > 1:
+        sample(traced, np.float32(r), np.float32(c), np.float32(level.traced_step), INDIRECT, work)
     for k in range(n):
-        code = obs[r, c, k]
-        work[TARGET + k] = np.float32(code >> 2) * np.float32(scale)
-        work[SEEN + k] = np.float32(1 - ((code & SHADOW_BIT) >> 1))
-        work[CLIPPED + k] = np.float32(code & CLIPPED_BIT)
+        bits = code[r, c, k]
+        work[TARGET + k] = np.float32(bits >> 2) * np.float32(level.scale)
+        work[SEEN + k] = np.float32(1 - ((bits & SHADOW_BIT) >> 1))
+        work[CLIPPED + k] = np.float32(bits & CLIPPED_BIT)
     for i in range(N_MATERIAL):
-        mat[i] = material[i]
-    if local.shape[1] > 1:
-        mat[2] += local[0, r, c]
-        mat[4] += local[1, r, c]
+        mat[i] = finish.vector[i]
+    if level.local.shape[1] > 1:
+        mat[2] += level.local[0, r, c]
+        mat[4] += level.local[1, r, c]

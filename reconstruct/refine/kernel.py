@@ -70,41 +70,30 @@ def mark_shadows(code, seen, weight, first):
 
 
 @njit(**JIT)
-def render_rows(
-    first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-    indirect_step, obs, weight, material, model, brush, local, out,
-):  # fmt: skip
-    """Radiance M + B of image rows first…last−1 into `out` (last − first, W, N); see `system_rows`.
+def render_rows(rows, u, level, finish, out):
+    """Radiance M + B of image rows [first, last) into `out` (last − first, W, N).
 
-    Shadow bits of `obs` are heeded, its pictures are not.
+    Shadow bits of the codes are heeded, the pictures in them are not.
     """
-    _, width_px, n = obs.shape
-    geometry64, geometry, tangent, jac, mat, work = scratch(lights)
+    first, last = rows
+    _, width_px, n = level.code.shape
+    space = scratch(level.lights)
+    _, geometry, tangent, _, mat, work = space
+    weight, zero = level.weight, np.float32(0.0)
     for r in range(first, last):
         for c in range(width_px):
             if weight[r, c] == 0.0:
                 for k in range(n):
                     out[r - first, c, k] = 0.0
                 continue
-            prepare(
-                r, c, u, xy, jacobians, rotation, centre, flat, flat_step, indirect, indirect_step,
-                obs, 0.0, material, brush, local, geometry64, geometry, tangent, jac, mat, work,
-            )  # fmt: skip
-            radiance_rows(
-                geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
-                tangent, n, np.float32(0.0), mat, model, HUBER, np.float32(0.0),
-                np.float32(0.0), work,
-            )  # fmt: skip
+            prepare(r, c, u, level, finish, space)
+            radiance_rows(geometry, tangent, n, zero, mat, finish.model, HUBER, zero, zero, work)
             for k in range(n):
                 out[r - first, c, k] = work[RESIDUAL + k]
 
 
 @njit(**JIT)
-def lens_rows(
-    first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-    indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width,
-    doubt, local, change,
-):  # fmt: skip
+def lens_rows(rows, u, level, finish, loss, change):
     """Normal equations of a change of all pictures and of the material, slopes eliminated.
 
     Parameters
@@ -116,10 +105,14 @@ def lens_rows(
     (K+1)² + K+1 float64: matrix and right side for (s, material), slopes of each pixel projected
     out (as if they were free: heights that tie them only add knowledge)
     """
-    _, width_px, n = obs.shape
+    first, last = rows
+    _, width_px, n = level.code.shape
     size = N_MATERIAL + 1
     total = np.zeros(size * size + size)
-    geometry64, geometry, tangent, jac, mat, work = scratch(lights)
+    space = scratch(level.lights)
+    _, geometry, tangent, _, mat, work = space
+    kind, width, doubt = loss.kind, np.float32(loss.width), np.float32(level.doubt)
+    weight, model, epsilon = level.weight, finish.model, np.float32(level.epsilon)
     by_p = np.empty(size)
     by_q = np.empty(size)
     for r in range(first, last):
@@ -127,15 +120,8 @@ def lens_rows(
             pw = weight[r, c]
             if pw == 0.0:
                 continue
-            prepare(
-                r, c, u, xy, jacobians, rotation, centre, flat, flat_step, indirect, indirect_step,
-                obs, scale, material, brush, local, geometry64, geometry, tangent, jac, mat, work,
-            )  # fmt: skip
-            pixel_rows(
-                geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
-                tangent, n, np.float32(epsilon), mat, model, robust, np.float32(width),
-                np.float32(doubt), work,
-            )  # fmt: skip
+            prepare(r, c, u, level, finish, space)
+            pixel_rows(geometry, tangent, n, epsilon, mat, model, kind, width, doubt, work)
             # Light added to a picture acts as the offset does; the column of u is free for it.
             for k in range(n):
                 work[BY_U + k] = work[BY_OFFSET + k] * change[r - first, c, k]
@@ -167,41 +153,34 @@ def lens_rows(
 
 
 @njit(**JIT)
-def local_rows(
-    first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-    indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width,
-    doubt, local, terms, loss,
-):  # fmt: skip
+def local_rows(rows, u, level, finish, loss, terms, per_pixel):
     """Normal equations of each pixel's own ln(ks) and kd, its slopes eliminated; see `system_rows`.
 
     Parameters
     ----------
     terms : (5, H, W) out: right sides of ln(ks) and kd; matrix ks-ks, ks-kd, kd-kd
-    loss : (H, W) out
+    per_pixel : (H, W) out: the loss
     """
-    _, width_px, n = obs.shape
-    geometry64, geometry, tangent, jac, mat, work = scratch(lights)
+    first, last = rows
+    _, width_px, n = level.code.shape
+    space = scratch(level.lights)
+    _, geometry, tangent, _, mat, work = space
+    kind, width, doubt = loss.kind, np.float32(loss.width), np.float32(level.doubt)
+    weight, model, epsilon = level.weight, finish.model, np.float32(level.epsilon)
     for r in range(first, last):
         for c in range(width_px):
             pw = weight[r, c]
-            loss[r, c] = 0.0
+            per_pixel[r, c] = 0.0
             for i in range(5):
                 terms[i, r, c] = 0.0
             if pw == 0.0:
                 continue
-            prepare(
-                r, c, u, xy, jacobians, rotation, centre, flat, flat_step, indirect, indirect_step,
-                obs, scale, material, brush, local, geometry64, geometry, tangent, jac, mat, work,
-            )  # fmt: skip
-            pixel_rows(
-                geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
-                tangent, n, np.float32(epsilon), mat, model, robust, np.float32(width),
-                np.float32(doubt), work,
-            )  # fmt: skip
+            prepare(r, c, u, level, finish, space)
+            pixel_rows(geometry, tangent, n, epsilon, mat, model, kind, width, doubt, work)
             acc = np.float32(0.0)
             for k in range(n):
                 acc += work[LOSS + k]
-            loss[r, c] = acc * pw
+            per_pixel[r, c] = acc * pw
             pp = _dot(work, BY_P, BY_P, n) * np.float32(1.001) + np.float32(1e-12)
             pq = _dot(work, BY_P, BY_Q, n)
             qq = _dot(work, BY_Q, BY_Q, n) * np.float32(1.001) + np.float32(1e-12)
@@ -224,58 +203,48 @@ def local_rows(
 
 
 @njit(**JIT)
-def system_rows(
-    first, last, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-    indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width,
-    doubt, local, sums, cross, loss, with_cross,
-):  # fmt: skip
-    """Gradient, Gauss-Newton matrix and material products of image rows first…last−1.
+def system_rows(rows, u, level, finish, loss, sums, cross, per_pixel, with_cross):
+    """Gradient, Gauss-Newton matrix and material products of image rows [first, last).
 
     Parameters
     ----------
+    rows : first and last
     u : (H+1, W+1) float64 log-depth at pixel corners
-    xy : (2, H, W) float32 normalised image coordinates; jacobians : (4, H, W) or (4, 1, 1)
-    obs : (H, W, N) uint16 pictures in √ scale, coded by `reconstruct.refine.data`
-    weight : (H, W) float32, 0 outside the mask
-    brush : (4,) kind, angle, centre x, y of the marks
-    local : (2, H, W) or (2, 1, 1): per-pixel log-factor on ks and addition to kd
+    level, finish, loss : `inputs.Level`, `inputs.Finish`, `inputs.Robust`
     sums : (9, H, W) out: g_u g_p g_q, uu up uq pp pq qq
     cross : (3, K, H, W) out, if with_cross: products of (u, p, q) with the material
-    loss : (H, W) out: sum of the robust loss over the lights
+    per_pixel : (H, W) out: sum of the robust loss over the lights
 
     Returns
     -------
     (K + K²,) float64: material gradient and matrix summed over these rows
     """
-    _, width_px, n = obs.shape
+    first, last = rows
+    _, width_px, n = level.code.shape
     k_material = N_MATERIAL
     total = np.zeros(k_material + k_material * k_material)
-    geometry64, geometry, tangent, jac, mat, work = scratch(lights)
+    space = scratch(level.lights)
+    _, geometry, tangent, _, mat, work = space
+    kind, width, doubt = loss.kind, np.float32(loss.width), np.float32(level.doubt)
+    weight, model, epsilon = level.weight, finish.model, np.float32(level.epsilon)
     for r in range(first, last):
         for c in range(width_px):
             if weight[r, c] == 0.0:
                 for i in range(N_SUMS):
                     sums[i, r, c] = 0.0
-                loss[r, c] = 0.0
+                per_pixel[r, c] = 0.0
                 if with_cross:
                     for i in range(3):
                         for j in range(k_material):
                             cross[i, j, r, c] = 0.0
                 continue
-            prepare(
-                r, c, u, xy, jacobians, rotation, centre, flat, flat_step, indirect, indirect_step,
-                obs, scale, material, brush, local, geometry64, geometry, tangent, jac, mat, work,
-            )  # fmt: skip
-            pixel_rows(
-                geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
-                tangent, n, np.float32(epsilon), mat, model, robust, np.float32(width),
-                np.float32(doubt), work,
-            )  # fmt: skip
+            prepare(r, c, u, level, finish, space)
+            pixel_rows(geometry, tangent, n, epsilon, mat, model, kind, width, doubt, work)
             pw = weight[r, c]
             acc = np.float32(0.0)
             for k in range(n):
                 acc += work[LOSS + k]
-            loss[r, c] = acc * pw
+            per_pixel[r, c] = acc * pw
             sums[0, r, c] = _dot(work, BY_U, RESIDUAL, n) * pw
             sums[1, r, c] = _dot(work, BY_P, RESIDUAL, n) * pw
             sums[2, r, c] = _dot(work, BY_Q, RESIDUAL, n) * pw

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from reconstruct.refine import kernel
 from reconstruct.refine.data import blurred, lessened
+from reconstruct.refine.inputs import Robust
 from reconstruct.refine.pixel import CLIPPED_BIT, N_MATERIAL, SHADOW_BIT
-from reconstruct.refine.problem import MODELS, Loss, Material, Problem
+from reconstruct.refine.problem import Loss, Material, Problem, finish_of
 from reconstruct.refine.subpixel import excess
 
 Array = NDArray[np.float64]
@@ -122,8 +123,7 @@ class Lens:
         problem = self.problem
         size = N_MATERIAL + 1
         variance = self.sigma_px**2
-        vector = material.vector().astype(np.float32)
-        brush = np.asarray(material.brush, np.float64)
+        level, finish, robust = problem.level(), finish_of(material), Robust(loss.code, loss.width)
 
         def band(rows: tuple[int, int]) -> Array:
             first, last = rows
@@ -131,14 +131,8 @@ class Lens:
             images, here, around = self._rendered(u, material, first, last, 6)
             change = 0.5 * _laplacian(blurred(images, sigma))[here]
             edge = cv2.erode(self.inside[around], np.ones((5, 5)))[here]
-            return kernel.lens_rows(
-                first, last, u, problem.xy, problem.jacobians, problem.rotation, problem.centre,
-                problem.table, problem.flat, float(problem.flat_step), problem.traced,
-                float(problem.indirect_step), problem.pictures.code, problem.pictures.scale,
-                problem.pictures.epsilon, _placed(edge, problem.shape, first), vector,
-                MODELS[material.model], brush, loss.code, loss.width, problem.doubt, problem.local,
-                np.ascontiguousarray(change),
-            )  # fmt: skip
+            inner = level._replace(weight=_placed(edge, problem.shape, first))
+            return kernel.lens_rows(rows, u, inner, finish, robust, np.ascontiguousarray(change))
 
         with ThreadPoolExecutor(problem.threads) as pool:
             bands = self._bands()

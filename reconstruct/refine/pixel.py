@@ -64,9 +64,10 @@ JIT = {"nogil": True, "fastmath": True, "cache": True, "error_model": "numpy"}
 
 
 @njit(**JIT)
-def irradiance(px, py, pz, n, flat, row, column, step, work):
+def irradiance(point, n, flat, row, column, step, work):
     """Irradiance times d² on a surface facing each light, lobe and flat field in it."""
     one = np.float32(1.0)
+    px, py, pz = point[0], point[1], point[2]
     gh, gw = flat.shape[0], flat.shape[1]
     unit = True
     for k in range(n):
@@ -96,8 +97,8 @@ def irradiance(px, py, pz, n, flat, row, column, step, work):
             x = max(work[_LOBE + k] * np.float32(2.0) * z * series, np.float32(-30.0))
             work[IRRADIANCE + k] = work[_STRENGTH + k] * _exp(x)
     if gh > 1 or gw > 1:
-        y = min(max((row + np.float32(0.5)) / step - np.float32(0.5), 0.0), gh - 1.0)
-        x = min(max((column + np.float32(0.5)) / step - np.float32(0.5), 0.0), gw - 1.0)
+        y = min(max((np.float32(row) + np.float32(0.5)) / step - np.float32(0.5), 0.0), gh - 1.0)
+        x = min(max((np.float32(column) + np.float32(0.5)) / step - np.float32(0.5), 0.0), gw - 1.0)
         r0 = min(int(y), gh - 2)
         c0 = min(int(x), gw - 2)
         fy = np.float32(y - r0)
@@ -165,18 +166,13 @@ def _pixel_rows(derivatives: bool) -> Callable[..., None]:
     """
 
     @njit(**JIT)
-    def pixel_rows(
-        position, normal, d_p, d_q, w, v, tangent, n, epsilon, material, model, robust, width,
-        doubt, work,
-    ):  # fmt: skip
+    def pixel_rows(geometry, tangent, n, epsilon, material, model, robust, width, doubt, work):
         """Weighted residual and Jacobian of one pixel, per light; or the radiance alone.
 
         Parameters
         ----------
-        position, normal : (3,) world point (mm) and unit normal
-        d_p, d_q : (3,) derivatives of the unit normal by the slopes
-        w : (3,) derivative of the point by log-depth, mm
-        v : (3,) unit vector to the camera
+        geometry : (6, 3) world point (mm), unit normal, its derivatives by both slopes, derivative
+            of the point by log-depth (mm), unit vector to the camera
         tangent : (3,) unit direction of the brushing marks (any, if isotropic)
         n : number of lights
         doubt : error of the inter-reflected light as a share of it, over twice the noise of the
@@ -187,6 +183,9 @@ def _pixel_rows(derivatives: bool) -> Callable[..., None]:
         one = np.float32(1.0)
         zero = np.float32(0.0)
         tiny = np.float32(1e-6)
+        position, normal, d_p, d_q, w, v = (
+            geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
+        )  # fmt: skip
         px, py, pz = position[0], position[1], position[2]
         nx, ny, nz = normal[0], normal[1], normal[2]
         ax, ay, az = d_p[0], d_p[1], d_p[2]

@@ -18,6 +18,7 @@ from reconstruct.integrate import height_of, image_coordinates, normals_of, slop
 from reconstruct.linear import corner_gradient
 from reconstruct.refine import kernel, pixel
 from reconstruct.refine.data import Pictures
+from reconstruct.refine.inputs import Finish, Level, Robust
 
 Array = NDArray[np.float64]
 
@@ -92,6 +93,12 @@ class Loss:
     @property
     def code(self) -> int:
         return pixel.HUBER if self.kind == "huber" else pixel.GEMAN_MCCLURE
+
+
+def finish_of(material: Material) -> Finish:
+    """A material as the kernels read it."""
+    vector = material.vector().astype(np.float32)
+    return Finish(vector, MODELS[material.model], np.asarray(material.brush, np.float64))
 
 
 @dataclass(eq=False)
@@ -182,6 +189,16 @@ class Problem:
         """Pixel-lights that count."""
         return float(self.weight.sum(dtype=np.float64)) * len(self.pictures)
 
+    def level(self) -> Level:
+        """What the kernels read."""
+        pictures = self.pictures
+        return Level(
+            self.xy, self.jacobians, self.rotation, self.centre, self.table, self.flat,
+            float(self.flat_step), self.traced, float(self.indirect_step), pictures.code,
+            float(pictures.scale), float(pictures.epsilon), self.weight, float(self.doubt),
+            self.local,
+        )  # fmt: skip
+
     def bands(self) -> list[tuple[int, int]]:
         """Bands of rows, a few per thread."""
         height = self.shape[0]
@@ -199,18 +216,12 @@ class Problem:
         shape = (3, k, height, width) if with_material else (3, k, 1, 1)
         cross = np.empty(shape, np.float32)
         per_pixel = np.empty((height, width), np.float32)
-        vector = material.vector().astype(np.float32)
-        brush = np.asarray(material.brush, np.float64)
+        level, finish, robust = self.level(), finish_of(material), Robust(loss.code, loss.width)
 
         def rows(band: tuple[int, int]) -> Array:
             return kernel.system_rows(
-                band[0], band[1], u, self.xy, self.jacobians, self.rotation, self.centre,
-                self.table, self.flat, float(self.flat_step), self.traced,
-                float(self.indirect_step), self.pictures.code, self.pictures.scale,
-                self.pictures.epsilon, self.weight, vector, MODELS[material.model], brush,
-                loss.code, loss.width, self.doubt, self.local, sums, cross, per_pixel,
-                with_material,
-            )  # fmt: skip
+                band, u, level, finish, robust, sums, cross, per_pixel, with_material
+            )
 
         bands = self.bands()
         if self.threads == 1:
@@ -265,13 +276,7 @@ class Problem:
     ) -> NDArray[np.float32]:
         """(last − first, W, N) radiance of the model, in units of the pictures' reference."""
         out = np.empty((last - first, self.shape[1], len(self.pictures)), np.float32)
-        kernel.render_rows(
-            first, last, u, self.xy, self.jacobians, self.rotation, self.centre,
-            self.table, self.flat, float(self.flat_step), self.traced,
-            float(self.indirect_step), self.pictures.code, self.weight,
-            material.vector().astype(np.float32), MODELS[material.model],
-            np.asarray(material.brush, np.float64), self.local, out,
-        )  # fmt: skip
+        kernel.render_rows((first, last), u, self.level(), finish_of(material), out)
         return out
 
     def own_light(self, u: Array, material: Material) -> NDArray[np.float32]:

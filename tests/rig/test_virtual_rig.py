@@ -6,9 +6,12 @@ import json
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -79,6 +82,25 @@ def test_a_person_lays_things_and_breaks_them(bench: Path) -> None:
     assert "late-edge" in typed("virtual-rig", "fault", workspace=bench).output
     assert typed("virtual-rig", "fault", "left-on@3", workspace=bench).exit_code == 0
     assert typed("virtual-rig", "fault", "--repair", workspace=bench).exit_code == 0
+
+
+def test_the_live_page_shows_its_camera(bench: Path) -> None:
+    """Free running through harvesters and pyserial; another LED on a wish; dark at the end."""
+    command = [*RIG, "live", "--port", "0", "--workspace", str(bench)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[1]
+        wish = urllib.request.Request(address + "wish", b'{"led": 5, "level": 0.5}')
+        state = json.loads(urllib.request.urlopen(wish, timeout=60).read())
+        assert state["wish"]["led"] == 5
+        assert "VC0001" in state["camera"]
+        picture = urllib.request.urlopen(address + "picture.jpg", timeout=60).read()
+        seen = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+        assert seen.shape[:2] == (64, 96)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    status = json.loads(typed("virtual-rig", "status", "--json", workspace=bench).output)
+    assert status["lit"] == []
 
 
 def test_one_virtual_rig_a_workspace(bench: Path) -> None:

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from conftest import LEDS, SIZE, plate_scene_of
+from floor_bench import LEDS, SIZE, plate_scene_of
 
 from rig import measuring, session
 from rig.capturing import configuration

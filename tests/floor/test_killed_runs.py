@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LEDS, cluster
+from floor_bench import LEDS, cluster
 from typer.testing import CliRunner
 
 from capture.reading import Recording

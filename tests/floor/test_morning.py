@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import finished
+from floor_bench import finished
 
 from rig.capturing import configuration
 from rig.floor.pages.security import Access

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import finished, lay_result
 from fastapi.testclient import TestClient
+from floor_bench import finished, lay_result
 
 from rig.capturing import configuration
 from rig.exits import UsageError

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
-from conftest import BEGIN, lay_result
+from floor_bench import BEGIN, lay_result
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 from typer.testing import CliRunner, Result

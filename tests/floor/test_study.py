@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import lay_result
+from floor_bench import lay_result
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner

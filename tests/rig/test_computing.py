@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from calib.light_files import write_lights
-from capture.recording import RecordingWriter
+from reconstruct import part
 from reconstruct.errors import Stopped
 from reconstruct.export.results import read_results
 from rig import reconstructing
 from rig.cli import app
 from rig.computing import TimeLeft, computing_shown, every
 from rig.reconstructing import Request, run_reconstruction
-from rig.simulate import virtual_rig
 
 
 class Clock:
@@ -80,27 +76,9 @@ def test_ctrl_c_before_any_step_interrupts():
         press_early()
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    """A workspace with one small recording of part P."""
-    rig = virtual_rig(8, (24, 24))
-    calibration = tmp_path / "calibration"
-    calibration.mkdir()
-    rig.camera.write(calibration / "camera.json")
-    write_lights(rig.lights, calibration / "lights.json", rig.camera)
-    random = np.random.default_rng(0)
-    with RecordingWriter.create(tmp_path / "parts/P/20260101T000000Z", {"bits": 12}) as writer:
-        for led in range(1, 9):
-            pixels = random.integers(400, 3000, (24, 24)).astype(np.uint16)
-            entry = {"index": led, "kind": "light", "led": led, "exposure_us": 1000.0}
-            writer.append(pixels, {**entry, "verdict": "good"})
-        writer.finish()
-    return tmp_path
-
-
 def steps_of(monkeypatch: pytest.MonkeyPatch, *, best: bool) -> None:
     """A method that tells of one step and, where it is stopped, has a surface or has none."""
-    compute = reconstructing.reconstruct
+    compute = part.reconstruct
 
     def stepping(name, stack, camera, lights, options):
         try:
@@ -111,34 +89,34 @@ def steps_of(monkeypatch: pytest.MonkeyPatch, *, best: bool) -> None:
         surface = compute(name, stack, camera, lights, options)
         return replace(surface, summary={**surface.summary, "stopped": True})
 
-    monkeypatch.setattr(reconstructing, "reconstruct", stepping)
+    monkeypatch.setattr(part, "reconstruct", stepping)
 
 
 def stop(stage: str, share: float) -> None:
     raise Stopped
 
 
-def test_a_stopped_reconstruction_leaves_a_result_that_says_so(workspace, monkeypatch):
+def test_a_stopped_reconstruction_leaves_a_result_that_says_so(recorded, monkeypatch):
     steps_of(monkeypatch, best=True)
     said: list[str] = []
-    request = Request("P", method="lambert", height_mm=2.0, workspace=workspace)
+    request = Request("P", method="lambert", height_mm=2.0, workspace=recorded)
     _, folder = run_reconstruction(request, said.append, stop)
     assert read_results(folder).summary["stopped"]
     assert any("stopped before" in line for line in said)
 
 
-def test_stopped_before_any_surface_leaves_nothing(workspace, monkeypatch):
+def test_stopped_before_any_surface_leaves_nothing(recorded, monkeypatch):
     steps_of(monkeypatch, best=False)
-    request = Request("P", method="lambert", height_mm=2.0, workspace=workspace)
+    request = Request("P", method="lambert", height_mm=2.0, workspace=recorded)
     with pytest.raises(KeyboardInterrupt):
         run_reconstruction(request, lambda line: None, stop)
-    results = workspace / "parts/P/20260101T000000Z" / reconstructing.RESULTS
+    results = recorded / "parts/P/20260101T000000Z" / reconstructing.RESULTS
     assert list(results.glob("*")) == []
 
 
-def test_the_command_ends_with_130_when_it_was_stopped(workspace, monkeypatch):
+def test_the_command_ends_with_130_when_it_was_stopped(recorded, monkeypatch):
     steps_of(monkeypatch, best=True)
     typed = ["reconstruct", "P", "--method", "lambert", "--height", "2", "--workspace"]
-    done = CliRunner().invoke(app, [*typed, str(workspace)])
+    done = CliRunner().invoke(app, [*typed, str(recorded)])
     assert done.exit_code == 130
     assert "Wrote" in done.output

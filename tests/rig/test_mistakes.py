@@ -11,47 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from calib.camera import Camera
 from capture.bump import Bump
 from rig import session
-from rig.cli import main
 from rig.exits import DATA, DEVICE, USAGE, in_words
 
 Rig = Callable[..., tuple[int, str]]
 SHAPE = (24, 32)
-
-
-@pytest.fixture
-def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Rig:
-    """``rig …`` as typed in an empty folder: its exit code, and all that it complained of."""
-    monkeypatch.chdir(tmp_path)
-
-    def typed(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["rig", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        code = caught.value.code
-        return (code if isinstance(code, int) else 0), capfd.readouterr().err
-
-    return typed
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """A small exchange folder of a matt plane under six LEDs."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    rows = []
-    for k in range(6):
-        angle = k * np.pi / 3
-        cv2.imwrite(str(folder / f"led_{k}.png"), np.full(SHAPE, 20000 + k, np.uint16))
-        rows.append(f"led_{k}.png {150 * np.cos(angle):.3f} {150 * np.sin(angle):.3f} 250")
-    (folder / "lights.lp").write_text("\n".join(rows), encoding="utf-8")
-    K = np.array([[120.0, 0, 15.5], [0, 120, 11.5], [0, 0, 1]])
-    flip = np.diag([1.0, -1, -1])
-    Camera(SHAPE[1], SHAPE[0], K, R=flip, t=np.array([0, 0, 400.0])).write(folder / "camera.json")
-    return folder
 
 
 def refused(answer: tuple[int, str], code: int, *says: str) -> None:

@@ -21,9 +21,10 @@ from calib.light_files import write_lights
 from capture.reading import Recording
 from capture.verify import verify
 from capture.world import Scene
+from reconstruct import part
 from reconstruct.errors import Stopped
 from reconstruct.export.results import is_result, read_results
-from rig import measuring, reconstructing, session
+from rig import measuring, session
 from rig.cli import app
 from rig.config import TEMPLATE, Config
 from rig.simulate import scene_of, virtual_rig
@@ -310,7 +311,7 @@ def test_simulate_brings_its_own_calibration_and_keeps_the_truth(bench):
 
 
 def test_ctrl_c_keeps_the_best_surface_without_a_verdict(bench, monkeypatch):
-    compute = reconstructing.reconstruct
+    compute = part.reconstruct
 
     def interrupted(name, stack, camera, lights, options):
         options.progress("level 1/2", 0.3)
@@ -320,7 +321,7 @@ def test_ctrl_c_keeps_the_best_surface_without_a_verdict(bench, monkeypatch):
         surface = compute(name, stack, camera, lights, options)
         return replace(surface, summary={**surface.summary, "stopped": True})
 
-    monkeypatch.setattr(reconstructing, "reconstruct", interrupted)
+    monkeypatch.setattr(part, "reconstruct", interrupted)
     names = bench / "names.txt"
     names.write_text("field-1\nfield-2\n", encoding="utf-8")
     result = run(bench, "--watch", "--names", names, "--tolerance", "5", "--json")

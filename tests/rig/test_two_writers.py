@@ -9,46 +9,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calib.light_files import write_lights
 from capture.errors import DataError
+from reconstruct import part
 from reconstruct.export.results import read_results
 from rig import reconstructing
 from rig.figures import find_result
 from rig.reconstructing import Request, run_reconstruction
-from rig.simulate import virtual_rig
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    """A workspace with one small recording of part P."""
-    from capture.recording import RecordingWriter
-
-    rig = virtual_rig(8, (24, 24))
-    calibration = tmp_path / "calibration"
-    calibration.mkdir()
-    rig.camera.write(calibration / "camera.json")
-    write_lights(rig.lights, calibration / "lights.json", rig.camera)
-    random = np.random.default_rng(0)
-    with RecordingWriter.create(tmp_path / "parts/P/20260101T000000Z", {"bits": 12}) as writer:
-        for led in range(1, 9):
-            pixels = random.integers(400, 3000, (24, 24)).astype(np.uint16)
-            entry = {"index": led, "kind": "light", "led": led, "exposure_us": 1000.0}
-            writer.append(pixels, {**entry, "verdict": "good"})
-        writer.finish()
-    return tmp_path
 
 
 def at_once(monkeypatch: pytest.MonkeyPatch, *requests: Request) -> list[object]:
     """Start all, let none write before each has computed; results, or what was raised."""
     everybody = threading.Barrier(len(requests))
-    compute = reconstructing.reconstruct
+    compute = part.reconstruct
 
     def together(*arguments: object, **options: object) -> object:
         surface = compute(*arguments, **options)
         everybody.wait(60)
         return surface
 
-    monkeypatch.setattr(reconstructing, "reconstruct", together)
+    monkeypatch.setattr(part, "reconstruct", together)
     ends: list[object] = [None] * len(requests)
 
     def one(number: int) -> None:
@@ -70,8 +49,8 @@ def request(workspace: Path, height_mm: float, out: Path | None = None) -> Reque
     return Request("P", method="lambert", height_mm=height_mm, out=out, workspace=workspace)
 
 
-def test_each_gets_a_result_of_its_own(workspace, monkeypatch):
-    ends = at_once(monkeypatch, *(request(workspace, height) for height in (2.0, 30.0)))
+def test_each_gets_a_result_of_its_own(recorded, monkeypatch):
+    ends = at_once(monkeypatch, *(request(recorded, height) for height in (2.0, 30.0)))
     assert len(set(ends)) == 2
     for height, folder in zip((2.0, 30.0), ends, strict=True):
         surface = read_results(folder)
@@ -81,31 +60,31 @@ def test_each_gets_a_result_of_its_own(workspace, monkeypatch):
     assert sorted(p.name for p in ends[0].parent.iterdir()) == ["01", "02"]
 
 
-def test_the_same_name_is_given_to_one(workspace, tmp_path):
+def test_the_same_name_is_given_to_one(recorded, tmp_path):
     out = tmp_path / "mine"
     sentence = "is being written by process"
-    making = reconstructing.reconstruction(request(workspace, 2.0, out), lambda line: None)
+    making = reconstructing.reconstruction(request(recorded, 2.0, out), lambda line: None)
     with making, pytest.raises(DataError, match=sentence):
-        run_reconstruction(request(workspace, 30.0, out), lambda line: None)
+        run_reconstruction(request(recorded, 30.0, out), lambda line: None)
     assert read_results(out).summary["height"]["mm"] == 2.0
 
 
-def test_readers_see_complete_results_only(workspace):
-    _, first = run_reconstruction(request(workspace, 2.0), lambda line: None)
-    making = reconstructing.reconstruction(request(workspace, 30.0), lambda line: None)
+def test_readers_see_complete_results_only(recorded):
+    _, first = run_reconstruction(request(recorded, 2.0), lambda line: None)
+    making = reconstructing.reconstruction(request(recorded, 30.0), lambda line: None)
     with making as (_, claimed):
         assert (claimed.work / "summary.json").is_file()
-        assert find_result("P", workspace) == first
-    assert find_result("P", workspace) == claimed.target
+        assert find_result("P", recorded) == first
+    assert find_result("P", recorded) == claimed.target
 
 
-def test_a_report_that_cannot_be_written_leaves_no_half_result(workspace, monkeypatch):
+def test_a_report_that_cannot_be_written_leaves_no_half_result(recorded, monkeypatch):
     def full(*arguments: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("rig.report.result.write_result_report", full)
     with pytest.raises(OSError, match="No space left"):
-        run_reconstruction(request(workspace, 2.0), lambda line: None)
-    (run,) = (workspace / "parts" / "P").iterdir()
+        run_reconstruction(request(recorded, 2.0), lambda line: None)
+    (run,) = (recorded / "parts" / "P").iterdir()
     assert not (run / "results").exists()
     assert json.loads((run / "run.jsonl").read_text().splitlines()[0])["event"] == "start"

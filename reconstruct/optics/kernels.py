@@ -70,7 +70,7 @@ def _light_pixel(s, x, lx, ly, lz, ax, ay, az, strength, lobe, n, k, distributio
     return value if n_l > _ZERO else _ZERO
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True)
 def _prepare_row(s, y, points, normals, tangents, centre, alpha_x, alpha_y, weight, diffuse,
                  distribution, anisotropic):  # fmt: skip
     for x in range(points.shape[2]):
@@ -118,7 +118,7 @@ def _prepare_row(s, y, points, normals, tangents, centre, alpha_x, alpha_y, weig
             s[_VX, x], s[_VY, x], s[_VZ, x] = _ZERO, _ZERO, _ZERO
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True)
 def _shade_row(out, y, points, normals, tangents, centre, position, axis, strength, lobe,
                alpha_x, alpha_y, weight, diffuse, n, k, distribution, anisotropic):  # fmt: skip
     width = points.shape[2]
@@ -183,7 +183,7 @@ def shade(out, points, normals, tangents, centre, position, axis, strength, lobe
 # Cast shadows ------------------------------------------------------------------------------------
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True)
 def _sweep(w, eu, ev, we, side, forward, softness, out):
     """Shadows of one light in the wedge |u - eu| <= |v - ev| on one side of the light's image.
 
@@ -246,7 +246,7 @@ def _sweep(w, eu, ev, we, side, forward, softness, out):
             highest[j] = max(highest[j], level[column] + f * (level[column + 1] - level[column]))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _cast_one(w, wt, eu, ev, we, forward, softness, out, scratch):
     height, width = w.shape
     scratch[:] = _ONE

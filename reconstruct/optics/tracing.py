@@ -221,7 +221,7 @@ def _land(u, v, points, normals, point, normal):
     return True
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True)
 def add_direct(out, gain, point, normal, towards, r, c, seen, scene):
     """Add gain × the direct light that leaves a point towards a direction, for every LED.
 

@@ -38,7 +38,7 @@ class Shape:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, forceinline=True)
 def _spline(coefficients, x, y):
     """Bicubic B-spline at column x and row y."""
     rows, columns = coefficients.shape

@@ -1,5 +1,8 @@
 """The virtual rig: scenes that camera and board can share, with a truth to hold results against."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +144,25 @@ def test_poses_cover_the_stage_and_scenes_follow_them() -> None:
     scenes = ball_scenes(RIG, 3)
     assert len(scenes) == 3
     assert not np.allclose(scenes[0].irradiance(1), scenes[1].irradiance(1))
+
+
+SCENE = """
+import hashlib
+from rig.simulate import scene_of, virtual_rig
+scene = scene_of("field-1", rig=virtual_rig(3, (24, 24)), bounce=False)
+print(hashlib.sha256(b"".join(scene.irradiance(led).tobytes() for led in (1, 2, 3))).hexdigest())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_kernels_just_compiled_make_the_pictures_of_cached_ones(tmp_path):
+    """Else the first recording after an installation differs from all others."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", SCENE], env=environment, stdout=subprocess.PIPE, check=True
+        ).stdout
+        for _ in ("compiled", "cached")
+    }
+    assert len(digests) == 1

@@ -51,6 +51,14 @@ def _undistorted(distorted: Array, dist: Array, iterations: int = 40) -> Array:
     return x
 
 
+def _turn(vector: Array) -> Array:
+    """(3, 3) rotation about a vector by its length, rad (Rodrigues' formula)."""
+    x, y, z = vector
+    angle = max(float(np.linalg.norm(vector)), 1e-12)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) / angle
+    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
+
+
 @dataclass(frozen=True, eq=False)
 class Camera:
     """Pinhole camera, OpenCV model: ``x_cam = R x_world + t``, K in pixels, centres at integers.
@@ -62,7 +70,8 @@ class Camera:
     dist : (5,) distortion k1 k2 p1 p2 k3
     R : (3, 3) rotation world to camera
     t : (3,) translation world to camera, mm
-    covariance : (15, 15) of fx fy cx cy k1 k2 p1 p2 k3 and the pose (rotation vector, t), or None
+    covariance : (15, 15) of the step that `moved` takes, fx fy cx cy k1 k2 p1 p2 k3 and the pose
+        (a small turn of the camera's axes, rad; t), or None
     """
 
     width: int
@@ -133,13 +142,36 @@ class Camera:
         K[1, 2] -= y
         return replace(self, width=width, height=height, K=K)
 
+    def moved(self, step: Array) -> Camera:
+        """The camera after a small step (15,) of fx fy cx cy k1 k2 p1 p2 k3, turn (rad) and t.
+
+        The turn is that of what it sees, in its own axes: ``R' = exp([turn]×) R``.
+        """
+        K = self.K.copy()
+        K[0, 0] += step[0]
+        K[1, 1] += step[1]
+        K[:2, 2] += step[2:4]
+        R = _turn(step[9:12]) @ self.R
+        return replace(self, K=K, dist=self.dist + step[4:9], R=R, t=self.t + step[12:])
+
+    def _scaled(self, factor: float) -> Array | None:
+        """The covariance with pixels so many times larger."""
+        if self.covariance is None:
+            return None
+        scale = np.ones(15)
+        scale[:4] = 1 / factor
+        return np.asarray(self.covariance * scale[:, None] * scale)
+
     def binned(self, factor: int) -> Camera:
         """The camera of an image averaged over factor × factor pixels."""
         K = self.K.copy()
         K[:2] /= factor
         K[0, 2] = (self.K[0, 2] + 0.5) / factor - 0.5
         K[1, 2] = (self.K[1, 2] + 0.5) / factor - 0.5
-        return replace(self, width=self.width // factor, height=self.height // factor, K=K)
+        return replace(
+            self, width=self.width // factor, height=self.height // factor, K=K,
+            covariance=self._scaled(factor),
+        )  # fmt: skip
 
     def subdivided(self, times: int) -> Camera:
         """The camera of an image with each pixel divided into times × times; undoes `binned`."""
@@ -147,7 +179,10 @@ class Camera:
         K[:2] *= times
         K[0, 2] = (self.K[0, 2] + 0.5) * times - 0.5
         K[1, 2] = (self.K[1, 2] + 0.5) * times - 0.5
-        return replace(self, width=self.width * times, height=self.height * times, K=K)
+        return replace(
+            self, width=self.width * times, height=self.height * times, K=K,
+            covariance=self._scaled(1 / times),
+        )  # fmt: skip
 
     @staticmethod
     def straight_down(

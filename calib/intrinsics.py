@@ -219,7 +219,9 @@ def calibrate_camera(
     place = names.index(stage) if stage is not None else len(views) - 1
     R, t = stage_pose(K, dist, poses[place], shape, board_thickness_mm)
     block = [*range(9), *range(9 + 6 * place, 15 + 6 * place)]
-    camera = Camera(width, height, K, dist, R, t, covariance[np.ix_(block, block)])
+    told = _of_stage(K, dist, poses[place], shape, board_thickness_mm)
+    covariance = told @ covariance[np.ix_(block, block)] @ told.T
+    camera = Camera(width, height, K, dist, R, t, covariance)
     matrices = np.tile(np.eye(4), (len(poses), 1, 1))
     matrices[:, :3, :3] = rotations
     matrices[:, :3, 3] = [tvec for _, tvec in poses]
@@ -231,6 +233,33 @@ def calibrate_camera(
         sigma_px=sigma,
         coverage=coverage,
     )
+
+
+def _of_stage(
+    K: Array, dist: Array, pose: tuple[Array, Array], shape: tuple[int, int], thickness_mm: float
+) -> Array:
+    """(15, 15) derivative of the camera's step (see `Camera.moved`) by lens and board's pose.
+
+    The stage's origin and its x are where the picture has them: of the board's pose only its plane
+    reaches the camera, and about that the stage's frame is surer than the board's corner.
+    """
+    before, t = stage_pose(K, dist, pose, shape, thickness_mm)
+    at = np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2], *dist, *pose[0], *pose[1]])
+    steps = np.array([0.1] * 4 + [1e-4] * 5 + [1e-5] * 3 + [1e-3] * 3)
+    derivative = np.zeros((15, 15))
+    derivative[:9, :9] = np.eye(9)
+    for k, step in enumerate(steps):
+        ends = []
+        for sign in (1.0, -1.0):
+            v = at.copy()
+            v[k] += sign * step
+            lens = np.array([[v[0], 0, v[2]], [0, v[1], v[3]], [0, 0, 1.0]])
+            R, there = stage_pose(lens, v[4:9], (v[9:12], v[12:]), shape, thickness_mm)
+            turn = R @ before.T
+            turn = 0.5 * (turn - turn.T)[[2, 0, 1], [1, 2, 0]]
+            ends.append(np.concatenate([turn, there - t]))
+        derivative[9:, k] = (ends[0] - ends[1]) / (2 * step)
+    return derivative
 
 
 def stage_pose(

@@ -175,3 +175,31 @@ def test_result_types() -> None:
     assert found.rms_px.shape == (len(POSES),)
     assert found.camera.covariance is not None
     assert np.linalg.eigvalsh(found.camera.covariance).min() > -1e-12
+
+
+def test_the_stage_s_normal_and_distance_lie_within_their_own_error_bars() -> None:
+    """Of the step that `Camera.moved` takes; where the picture lays the stage's x is no error."""
+    board = Board(13, 9, 15.0)
+    true = calibrate_camera(corners_of(board, POSES, 0.0), board, SHAPE, stage="view 0").camera
+    off = []
+    for seed in range(12):
+        camera = calibrate_camera(corners_of(board, POSES, 0.1, seed), board, SHAPE, stage="view 0")
+        found = camera.camera
+        assert found.covariance is not None
+        turn = cv2.Rodrigues(found.R @ true.R.T)[0].ravel()
+        step = np.array([*turn[:2], found.t[2] - true.t[2]])
+        sigma = np.sqrt(np.diag(found.covariance)[[9, 10, 14]])
+        off.append(step / sigma)
+    assert 0.5 < np.sqrt(np.mean(np.square(off))) < 1.6
+
+
+def test_a_camera_moved_by_its_step() -> None:
+    camera = Camera(640, 480, K, DIST, np.diag([1.0, -1.0, -1.0]), np.array([0, 0, 420.0]))
+    step = np.zeros(15)
+    step[0], step[4], step[9], step[14] = 2.0, 0.01, 0.001, 0.5
+    moved = camera.moved(step)
+    assert moved.K[0, 0] == 902.0
+    assert moved.dist[0] == pytest.approx(-0.11)
+    assert moved.t[2] == 420.5
+    # A turn about the camera's x by a milliradian: the stage's y axis goes a milliradian deeper.
+    np.testing.assert_allclose(moved.R @ [0, 1.0, 0], [0, -1.0, -0.001], atol=1e-6)

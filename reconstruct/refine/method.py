@@ -11,9 +11,10 @@ from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.errors import Stopped
 from reconstruct.methods import Options
+from reconstruct.refine.claims import quality
 from reconstruct.refine.refinement import FINAL, Refinement
 from reconstruct.refine.residuals import worst_residuals
-from reconstruct.refine.uncertainty import estimate, quality
+from reconstruct.refine.uncertainty import estimate
 from reconstruct.stack import Stack
 from reconstruct.surface import Flag, Surface
 

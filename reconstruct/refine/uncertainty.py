@@ -1,21 +1,24 @@
 """How sure a refined surface is, per pixel.
 
-Four things make the surface uncertain; each is carried through the solver's own linear system.
+Several things make the surface uncertain; each is carried through the solver's own linear system,
+as gradients that it may have had besides.
 
-- **Noise and what the model leaves unexplained.** At the solution the per-pixel gradients of the
-  fit scatter about zero. Their scatter relative to their Gauss-Newton matrices is measured from
-  the residuals themselves, with whatever error of the model they hold. Random gradients of that
-  scatter, partly independent from pixel to pixel and partly shared over patches of several sizes
-  (errors of a model are), are solved for; the spread of the solutions is the uncertainty. This is
-  a parametric bootstrap (Efron 1979) with dependent noise (Shao 2010).
-- **The lights.** Draws from their covariance move the gradients; each draw is solved for.
-- **What no picture shows.** A part that goes on beyond the picture is drawn there as it may go on
-  (`refine.beyond`); the light that comes from there moves the gradients.
+- **What lights contradict each other in** (`refine.halves`): noise, lights' own errors, and what
+  the model gets wrong as a light shows it. It reaches as far as that light shines.
+- **What neighbours contradict each other in.** At the solution the per-pixel gradients scatter
+  about zero. Random gradients of that scatter, partly independent from pixel to pixel and partly
+  shared over patches of several sizes, are solved for (a parametric bootstrap, Efron 1979, with
+  dependent noise, Shao 2010).
+- **What a pixel averages** (`pixel_gradient`): it sees the mean of its normals, and the lens mixes
+  it with its neighbours; the mean of their slopes is another.
+- **Light between places of the part, and from beyond the picture** (`refine.beyond`).
+- **Lights and camera** by the covariance of their calibration (`refine.calibrated`).
 - **The mean height**, which is an input: being wrong by its sigma bends the surface. Whoever gave
-  it answers for it, so it is told apart and is not in the maps.
+  it answers for it, so it is told apart and is not in the maps. What pixels that no light tells
+  leave of it open (`refine.claims`) is.
 
-One factor, `MODEL_FACTOR`, accounts for errors that the fit absorbs without a trace in its
-residuals; it was set on simulated parts and is tested on others.
+`PICTURES`, `SCATTER` and `PIXEL` weigh the first causes; they were set together, by
+likelihood, on simulated parts with and without misfit of their material, and are tested on others.
 """
 
 from __future__ import annotations
@@ -27,19 +30,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calib.lights import Lights
-from reconstruct.integrate import at_mean_height
+from reconstruct.integrate import at_mean_height, slopes
 from reconstruct.refine.beyond import goes_on
+from reconstruct.refine.calibrated import camera_changes, drawn_lights
+from reconstruct.refine.claims import guessed_mean_sigma_mm, quality
 from reconstruct.refine.data import binned
-from reconstruct.refine.pixel import SHADOW_BIT
+from reconstruct.refine.halves import balanced_signs, signed_gradients
 from reconstruct.refine.problem import Loss, Problem, System, light_table
 from reconstruct.refine.pyramid import binned_weight
 from reconstruct.refine.solve import Linearised, State, linearise
 from reconstruct.refine.transport import update_indirect, update_shadows
-from reconstruct.surface import Flag
 
 Array = NDArray[np.float64]
-DRAWS, LIGHT_DRAWS, BEYOND_DRAWS = 8, 4, 3
+DRAWS, LIGHT_DRAWS, BEYOND_DRAWS, HALVES = 6, 4, 3, 12
 # Rays a pixel of the traces that tell what beyond leaves unsure: all along the same.
 BEYOND_RAYS = 6
 # Rows whose matrices are looked at together.
@@ -49,14 +52,13 @@ DRAWN_PX = 128
 # Standard deviations in pixels of the patches over which errors are shared; 0 is independent.
 PATCHES_PX = (0.0, 1.5, 6.0, 24.0)
 PATCH_VARIANCES = (6.5, 0.8, 0.16, 0.03)
-MODEL_FACTOR = 0.9
+# Weights of the causes; see above.
+PICTURES, SCATTER, PIXEL = 1.3, 0.7, 0.8
+# Blur in px where the fit has found none: of the pixels' own lens.
+USUAL_BLUR_PX = 0.5
 # Relative error of the traced light from place to place: of all of it, and from patch to patch.
-INDIRECT_COMMON, INDIRECT_PATCHES, INDIRECT_PATCH_PX = 0.2, 0.4, 8.0
+INDIRECT_COMMON, INDIRECT_PATCHES, INDIRECT_PATCH_PX = 0.1, 0.2, 8.0
 SMOOTH_PX = 4.0
-# Slopes less sure than this, from a pixel's nearest neighbourhood alone, are a guess.
-UNLIT_SLOPE_SIGMA = 0.1
-# Fewer lights than this, or than this share of them, leave a pixel in the shadow.
-FEW_LIGHTS, FEW_SHARE = 8, 0.25
 PCG_ITERATIONS = 80
 # Where the light from beyond is wrong by much, a robust loss has turned away from the pictures and
 # says nothing of where they would lead.
@@ -136,12 +138,15 @@ class Spread:
         self.height = problem.height_mm(state.u)
         self.normals = problem.normals(state.u)
 
-    def of(self, step: Array) -> tuple[Array, Array]:
-        """Squared differences of height (mm²) and normal (rad²) that a step of log-depth makes."""
-        moved = self.state.u + step
-        change = self.problem.height_mm(moved) - self.height
+    def of(self, step: Array, by: Problem | None = None) -> tuple[Array, Array]:
+        """Squared differences of height (mm²) and normal (rad²) that a step of log-depth makes.
+
+        `by` is the problem with another camera, if that has moved too.
+        """
+        moved, by = self.state.u + step, by or self.problem
+        change = by.height_mm(moved) - self.height
         change -= change[self.mask].mean()
-        turn = self.problem.normals(moved) - self.normals
+        turn = by.normals(moved) - self.normals
         return np.square(change), np.square(turn).sum(-1)
 
 
@@ -155,66 +160,39 @@ def _noise_step(lin: Linearised, factors: Array, level: Array, rng: np.random.Ge
     return lin.solve(-lin.problem.gradient(sums), iterations=PCG_ITERATIONS)
 
 
+def _gradient_of(sums: Array, p: Array, q: Array) -> Array:
+    """(3, H, W) gradient that asks for changes of the slopes."""
+    asked = [np.zeros_like(p), sums[6] * p + sums[7] * q, sums[7] * p + sums[8] * q]
+    return -np.stack(asked)
+
+
+def pixel_gradient(problem: Problem, state: State, sums: Array) -> Array:
+    """(3, H, W) gradient of the slopes that pixels may show for those they have on average.
+
+    A pixel shows the mean of its unit normals n = m / |m|, m = (s, −1). To second order that is
+    the normal of the slopes s (1 − v / (1 + s²)) with v the variance of the slopes in what the
+    pixel sees: over its own area, 1/12 px², and over the lens's blur.
+    """
+    p, q = slopes(state.u, problem.jacobians)
+    change = np.zeros(p.shape)
+    for slope in (p, q):
+        for axis in (0, 1):
+            step = 0.5 * np.square(np.diff(slope, axis=axis))
+            before = [(0, 0), (0, 0)]
+            before[axis] = (1, 0)
+            after = [(0, 0), (0, 0)]
+            after[axis] = (0, 1)
+            change += np.pad(step, before) + np.pad(step, after)
+    blur = state.lens_blur_px or USUAL_BLUR_PX
+    share = -(1 / 12 + blur**2) * change / (1 + np.square(p) + np.square(q))
+    return _gradient_of(sums, share * p, share * q)
+
+
 def _slope_sigma(pp: Any, pq: Any, qq: Any, level: Any, weight: Any) -> Any:
     """Sigma of the worse of the two slopes, from the matrices of a pixel and its neighbours."""
     pp, pq, qq = (_smooth(entry, weight, 1.0) for entry in (pp, pq, qq))
     least = 0.5 * (pp + qq) - np.sqrt(0.25 * np.square(pp - qq) + np.square(pq))
     return np.sqrt(level / np.maximum(least, 1e-12))
-
-
-def islands(told: NDArray[np.bool_], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(H, W) places whose height only guessed slopes join to the largest told place of their piece.
-
-    Their slopes are told, their level is not: it is summed up over slopes that no light tells.
-
-    Parameters
-    ----------
-    told : (H, W) places whose slopes the pictures tell
-    inside : (H, W) the part; its connected pieces are looked at one by one
-    """
-    pieces = cv2.connectedComponents(inside.astype(np.uint8), connectivity=8)[1]
-    count, label, stats, _ = cv2.connectedComponentsWithStats(told.astype(np.uint8), connectivity=8)
-    piece_of = np.zeros(count, np.int64)
-    piece_of[label[told]] = pieces[told]
-    main: dict[int, int] = {}
-    for k in range(1, count):
-        best = main.get(int(piece_of[k]))
-        if best is None or stats[k, cv2.CC_STAT_AREA] > stats[best, cv2.CC_STAT_AREA]:
-            main[int(piece_of[k])] = k
-    kept: NDArray[np.bool_] = np.isin(label, list(main.values()))
-    return told & ~kept
-
-
-def quality(problem: Problem, slope_sigma: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(H, W) flags of a fitted surface: outside, clipped, shadowed, unlit."""
-    code, count = problem.pictures.code, len(problem.pictures)
-    flags = np.zeros(problem.shape, np.uint8)
-    for row in range(problem.shape[0]):
-        lit = np.count_nonzero((code[row] & SHADOW_BIT) == 0, axis=1)
-        light = np.square((code[row] >> 2).astype(np.float32) * problem.pictures.scale)
-        lost = (light * (code[row] & 1)).sum(axis=1)
-        flags[row, lost > 0.5 * light.sum(axis=1)] |= np.uint8(Flag.CLIPPED)
-        flags[row, lit < max(min(FEW_LIGHTS, count), FEW_SHARE * count)] |= np.uint8(Flag.SHADOWED)
-    flags[slope_sigma > UNLIT_SLOPE_SIGMA] |= np.uint8(Flag.UNLIT)
-    inside = problem.weight > 0
-    flags[islands(inside & ((flags & int(Flag.UNLIT)) == 0), inside)] |= np.uint8(Flag.UNLIT)
-    flags[problem.weight == 0] = np.uint8(Flag.OUTSIDE)
-    return flags
-
-
-def _drawn(lights: Lights, rng: np.random.Generator) -> Lights:
-    """Lights drawn from their covariance."""
-    count = len(lights)
-    position, axis = lights.position_mm.copy(), lights.axis.copy()
-    if lights.covariance is not None:
-        for k in range(count):
-            moved = rng.multivariate_normal(np.zeros(6), lights.covariance[k], method="eigh")
-            position[k] += moved[:3]
-            axis[k] += moved[3:]
-        axis /= np.linalg.norm(axis, axis=1, keepdims=True)
-    if lights.common_covariance is not None:
-        position += rng.multivariate_normal(np.zeros(3), lights.common_covariance, method="eigh")
-    return replace(lights, position_mm=position, axis=axis)
 
 
 def beyond_steps(problem: Problem, state: State, rng: np.random.Generator) -> list[Array]:
@@ -263,70 +241,112 @@ def estimate(
     """
     factor = max(1, -(-max(problem.shape) // DRAWN_PX))
     system = problem.evaluate(state.u, state.material, loss, with_material=False)
-    level = scatter(system, problem.weight.astype(np.float64))
-    prior = height_mm, height_sigma_mm
-    if factor == 1:
-        return _drawn_estimate(problem, state, loss, level, prior)
-    small, there = coarser(problem, state, factor)
+    sums = system.sums
+    weight = problem.weight.astype(np.float64)
+    level = scatter(system, weight)
+    slope = _slope_sigma(sums[6], sums[7], sums[8], level, weight).astype(np.float32)
+    signs = balanced_signs(len(problem.pictures), HALVES, np.random.default_rng(1))
+    halves = signed_gradients(problem, state.u, state.material, loss, signs, factor)
+    pixel = pixel_gradient(problem, state, sums)
+    flags = quality(problem, slope)
+    small, there = (problem, state) if factor == 1 else coarser(problem, state, factor)
+    size = small.shape[::-1]
     # Averaged pixels leave misfits of their own at edges: the level is that of the fit itself.
-    own_level = cv2.resize(level, small.shape[::-1], interpolation=cv2.INTER_AREA)
-    coarse = _drawn_estimate(small, there, loss, own_level, prior)
-    size = problem.shape[::-1]
+    told = Told(
+        level if factor == 1 else cv2.resize(level, size, interpolation=cv2.INTER_AREA),
+        halves, _means(pixel, factor), height_mm, height_sigma_mm,
+        guessed_mean_sigma_mm(problem, flags),
+    )  # fmt: skip
+    found = _drawn_estimate(small, there, loss, told)
+    if factor == 1:
+        return replace(found, slope=slope)
 
     def whole(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        size = problem.shape[::-1]
         return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
-    sums = system.sums
     own = sums[6] * sums[8] - sums[7] * sums[7]
     own = 0.5 * level * (sums[6] + sums[8]) / np.maximum(own, 1e-12)
     own = np.clip(own * (1 - factor**-2), 0.0, 1.0)
     return replace(
-        coarse,
-        height_mm=whole(coarse.height_mm),
-        normal_deg=np.hypot(whole(coarse.normal_deg), np.degrees(np.sqrt(own))).astype(np.float32),
-        slope=_slope_sigma(sums[6], sums[7], sums[8], level, problem.weight).astype(np.float32),
+        found,
+        height_mm=whole(found.height_mm),
+        normal_deg=np.hypot(whole(found.normal_deg), np.degrees(np.sqrt(own))).astype(np.float32),
+        slope=slope,
     )
 
 
-def _drawn_estimate(
-    problem: Problem, state: State, loss: Loss, level: Array, prior: tuple[float, float]
-) -> Uncertainty:
-    """One-sigma maps by draws at the problem's own size.
+def _means(image: Array, factor: int) -> Array:
+    """(3, H / factor, W / factor) means over blocks."""
+    height, width = (size // factor for size in image.shape[1:])
+    image = image[:, : height * factor, : width * factor]
+    return np.asarray(image.reshape(3, height, factor, width, factor).mean(axis=(2, 4)))
 
-    `level` is the variance of a residual of unit information, `prior` mean height and its sigma.
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What the fit at full size tells a drawn estimate, on the pixels of that.
+
+    Attributes
+    ----------
+    level : (h, w) variance of a residual of unit information
+    halves : (R, 3, h, w) gradients with the lights' shares signed; pixel : (3, h, w) that of pixels
+    height_mm, height_sigma_mm : mean height and its sigma
+    guessed_mm : what the mean height of the told places is unsure by
     """
+
+    level: Array
+    halves: NDArray[np.float32]
+    pixel: Array
+    height_mm: float
+    height_sigma_mm: float
+    guessed_mm: float
+
+
+def _drawn_estimate(problem: Problem, state: State, loss: Loss, told: Told) -> Uncertainty:
+    """One-sigma maps by draws at the problem's own size."""
     rng = np.random.default_rng(0)
-    weight = problem.weight.astype(np.float64)
+    weight, level = problem.weight.astype(np.float64), told.level
     system = problem.evaluate(state.u, state.material, loss, False)
     lin = linearise(problem, system)
     m = matrices(system)
     trace = np.einsum("...ii", m)
     factors = np.linalg.cholesky(m + (1e-9 + 1e-6 * trace)[..., None, None] * np.eye(3))
-    height_mm, height_sigma_mm = prior
     spread = Spread(problem, state)
     heights: dict[str, Array] = {}
     turns: dict[str, Array] = {}
-
-    def gather(name: str, steps: list[Array], factor: float = 1.0) -> None:
-        found = [spread.of(step) for step in steps]
-        heights[name] = factor * np.mean([h for h, _ in found], axis=0)
-        turns[name] = factor * np.mean([t for _, t in found], axis=0)
-
-    gather(
-        "pictures",
-        [_noise_step(lin, factors, level, rng) for _ in range(DRAWS)],
-        MODEL_FACTOR**2,
-    )
     before = problem.gradient(system.sums)
+
+    def gather(name: str, found: list[tuple[Array, Array]], factor: float = 1.0) -> None:
+        for maps, of in ((heights, 0), (turns, 1)):
+            variance = factor**2 * np.mean([squares[of] for squares in found], axis=0)
+            maps[name] = maps.get(name, 0.0) + variance
+
+    def solved(gradient: Array) -> tuple[Array, Array]:
+        right = -problem.gradient(np.asarray(gradient, np.float32))
+        return spread.of(lin.solve(right, iterations=PCG_ITERATIONS))
+
+    def answer() -> Array:
+        """The step that the problem as it is now asks for."""
+        moved = problem.evaluate(state.u, state.material, loss, False)
+        return lin.solve(before - problem.gradient(moved.sums), iterations=PCG_ITERATIONS)
+
+    noise = [spread.of(_noise_step(lin, factors, level, rng)) for _ in range(DRAWS)]
+    gather("pictures", noise, SCATTER)
+    gather("pictures", [solved(gradient) for gradient in told.halves], PICTURES)
+    gather("pixel", [solved(told.pixel)], PIXEL)
     if problem.lights.covariance is not None or problem.lights.common_covariance is not None:
         table, steps = problem.table, []
         for _ in range(LIGHT_DRAWS):
-            problem.table = light_table(_drawn(problem.lights, rng), problem.pictures.reference)
-            moved = problem.evaluate(state.u, state.material, loss, False)
-            right = before - problem.gradient(moved.sums)
-            steps.append(lin.solve(right, iterations=PCG_ITERATIONS))
+            problem.table = light_table(
+                drawn_lights(problem.lights, rng), problem.pictures.reference
+            )
+            steps.append(answer())
         problem.table = table
-        gather("lights", steps)
+        gather("lights", [spread.of(step) for step in steps])
+    if problem.camera.covariance is not None:
+        changes = [spread.of(step, by) for step, by in camera_changes(problem, state, loss, lin)]
+        gather("camera", changes, np.sqrt(len(changes)))
     if problem.traced.shape[0] > 1:
         traced, steps = problem.traced, []
         for _ in range(LIGHT_DRAWS):
@@ -334,29 +354,32 @@ def _drawn_estimate(
             factor = 1 + INDIRECT_COMMON * rng.standard_normal() + INDIRECT_PATCHES * patches
             problem.traced = traced.copy()  # the light and its derivatives, not their slopes
             problem.traced[..., : 3 * len(problem.pictures)] *= factor[..., None]
-            moved = problem.evaluate(state.u, state.material, loss, False)
-            right = before - problem.gradient(moved.sums)
-            steps.append(lin.solve(right, iterations=PCG_ITERATIONS))
+            steps.append(answer())
         problem.traced = traced
-        gather("inter-reflection", steps)
+        gather("inter-reflection", [spread.of(step) for step in steps])
         if goes_on(problem):
-            gather("beyond the picture", beyond_steps(problem, state, rng))
+            beyond = beyond_steps(problem, state, rng)
+            gather("beyond the picture", [spread.of(step) for step in beyond])
     bend = 0.0
-    if height_sigma_mm > 0:
+    unsure_mm = max(told.height_sigma_mm, told.guessed_mm)
+    if unsure_mm > 0:
         raised = at_mean_height(
-            state.u, height_mm + height_sigma_mm, problem.camera, problem.xy, weight > 0
+            state.u, told.height_mm + unsure_mm, problem.camera, problem.xy, weight > 0
         )
         moved = problem.evaluate(raised, state.material, loss, False)
         right = before - problem.gradient(moved.sums)
         step = lin.solve(right, iterations=PCG_ITERATIONS)
-        bend = float(np.sqrt(spread.of(raised - state.u + step)[0][weight > 0].mean()))
+        bent = spread.of(raised - state.u + step)
+        bend = float(np.sqrt(bent[0][weight > 0].mean())) * told.height_sigma_mm / unsure_mm
+        if told.guessed_mm > 0:
+            gather("guessed places", [bent], told.guessed_mm / unsure_mm)
     variance = _smooth(np.sum(list(heights.values()), axis=0), weight, SMOOTH_PX)
     turned = _smooth(np.sum(list(turns.values()), axis=0), weight, SMOOTH_PX)
     inside = weight > 0
     return Uncertainty(
         np.sqrt(variance).astype(np.float32),
         np.degrees(np.sqrt(turned)).astype(np.float32),
-        _slope_sigma(m[..., 1, 1], m[..., 1, 2], m[..., 2, 2], level, weight).astype(np.float32),
+        np.zeros(weight.shape, np.float32),
         {name: float(values[inside].mean()) for name, values in heights.items()},
         bend,
     )

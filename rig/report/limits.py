@@ -21,6 +21,18 @@ CAUSES = {
         "calibration of the lights",
         "Calibrate the lights with more places of the ball.",
     ),
+    "camera": (
+        "calibration of the camera",
+        "Calibrate it with more views, some flat on the stage, and a larger board.",
+    ),
+    "pixel": (
+        "relief within a pixel",
+        "Steep walls and fine grooves need smaller pixels or a sharper lens.",
+    ),
+    "guessed places": (
+        "places that show no highlight",
+        "They leave open how high the rest lies: measure the part tilted as well and merge.",
+    ),
     "inter-reflection": (
         "light from place to place of the part",
         "It stays: deep or glossy hollows light themselves.",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from reconstruct.refine.uncertainty import islands
+from reconstruct.refine.claims import islands
 
 
 def test_what_a_ring_of_guesses_cuts_off_is_an_island() -> None:

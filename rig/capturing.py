@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from capture.errors import DataError, PlanError
+from capture.faults import NONE, Faults
 from capture.journal import JOURNAL, PART, read_journal
 from capture.pairing import BLIND
 from capture.plan import Plan, format_leds, parse_leds
@@ -47,6 +48,7 @@ class Order:
 
     part: str
     simulate: bool = False
+    faults: Faults = NONE  # of the virtual rig
     plan_file: Path | None = None
     leds: str | None = None
     exposures: str | None = None
@@ -92,7 +94,9 @@ def _taken(
     stagehand = stagehand_of(config)
     if stagehand is not None:
         stagehand.part(order.part)
-    with open_rig(config, part=order.part, seed=order.seed, config_text=text) as rig:
+    with open_rig(
+        config, part=order.part, seed=order.seed, config_text=text, faults=order.faults
+    ) as rig:
         test_shots: list[tuple[int, float]] = []
         if order.exposures == "auto" and not order.resume:
             exposures_us, test_shots = rig.bracket(plan)

@@ -17,6 +17,7 @@ from capture import rig as capture_rig
 from capture.camera.base import Camera, CameraIdentity, CameraSettings, CameraState
 from capture.errors import CaptureError, DataError
 from capture.evidence import Reference
+from capture.faults import NONE, Faults
 from capture.leds.base import BoardIdentity, LedBoard
 from capture.plan import Plan
 from capture.reading import Recording
@@ -141,6 +142,7 @@ def open_rig(
     seed: int = 0,
     config_text: str = "",
     timeout_s: float = DEFAULT_TIMEOUT_S,
+    faults: Faults = NONE,
 ) -> Iterator[Rig]:
     """Open board and camera, configure the camera, and leave both dark and closed.
 
@@ -153,13 +155,14 @@ def open_rig(
     seed : of the virtual rig's noise, and of the default scene
     config_text : kept with each recording as ``rig.yaml``
     timeout_s : how long beyond its exposure a picture may take to come
+    faults : what is wrong with a virtual rig that is made here
 
     Raises
     ------
     DeviceError, PlanError
         if a device cannot be opened or the synchronisation asked for is not possible
     """
-    _publish(config, scene, part, seed)
+    _publish(config, scene, part, seed, faults)
     with capture_rig.open_rig(
         BoardAddress(config.board.port, config.board.baud, config.board.dialect, config.board.leds),
         config.camera.address,
@@ -183,7 +186,7 @@ def virtual_scene(config: Config) -> Scene | None:
         return None
 
 
-def _publish(config: Config, scene: Scene | None, part: str, seed: int) -> None:
+def _publish(config: Config, scene: Scene | None, part: str, seed: int, faults: Faults) -> None:
     addresses = {config.board.port, config.camera.address}
     for address in sorted(a for a in addresses if a.startswith("sim://")):
         name = address.removeprefix("sim://").split("?")[0].strip("/")
@@ -191,7 +194,7 @@ def _publish(config: Config, scene: Scene | None, part: str, seed: int) -> None:
             find(address)
             if scene is None:
                 continue
-        publish(name, World(scene or default_scene(config, part, seed), seed=seed))
+        publish(name, World(scene or default_scene(config, part, seed), seed=seed, faults=faults))
 
 
 def _prepare_scene(config: Config, mode: Mode) -> None:

@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = False,
         simulate: options.Simulate = False,
+        fault: options.Fault = None,
         plan: Annotated[
             Path | None, typer.Option(help="Plan file (.yaml as in rig.yaml, or .json).")
         ] = None,
@@ -45,16 +46,27 @@ def register(app: typer.Typer) -> None:
         LEDs off; --resume then takes what is missing. Exit codes: 0 good, 2 usage, 3 device
         (pictures that stay bad after all retries count as such), 4 data, 130 interrupted.
         """
+        from capture.fault_names import fault_named
+        from capture.faults import NONE
         from rig.capturing import Order, run
         from rig.exits import UsageError
         from rig.workspace import EMPTY_STAGE
 
         if (part is None) != empty_stage:
             raise UsageError("say what to capture: --part A12, or --empty-stage")
+        if fault and not simulate:
+            raise UsageError(
+                "--fault goes with --simulate; let something go wrong on a virtual rig of its own "
+                "process by 'rig virtual-rig fault'"
+            )
+        faults = NONE
+        for text in fault or []:
+            faults = fault_named(text, base=faults)
         code = run(
             Order(
                 part=part if part is not None else EMPTY_STAGE,
                 simulate=simulate,
+                faults=faults,
                 plan_file=plan,
                 leds=leds,
                 exposures=exposures,

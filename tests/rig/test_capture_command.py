@@ -61,6 +61,17 @@ def test_a_simulated_capture_works_without_any_file(tmp_path: Path) -> None:
     assert (run / "snapshot" / "camera_nodes.json").is_file()
 
 
+def test_faults_by_name_befall_the_simulated_rig(tmp_path: Path) -> None:
+    arguments = ("capture", "--part", "A12", "--simulate", "--leds", "1-12")
+    lost = rig(*arguments, "--fault", "lost-packet@5", workspace=tmp_path)
+    assert lost.exit_code == 0, lost.output
+    assert "1 retries" in lost.output
+    unknown = rig(*arguments, "--fault", "gremlins", workspace=tmp_path)
+    assert "there is no fault 'gremlins'" in message(unknown)
+    real = rig("capture", "--part", "A12", "--fault", "lost-edge", workspace=tmp_path)
+    assert "--fault goes with --simulate" in message(real)
+
+
 def test_the_calibration_in_force_is_kept_and_serves_as_proof(tmp_path: Path) -> None:
     from calib.light_files import write_lights
     from calib.lights import Lights

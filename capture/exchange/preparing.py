@@ -51,7 +51,7 @@ def white_of(plate: Path, curve: str = "") -> tuple[float, float, float]:
     """
     means = []
     for channel in ("red", "green", "blue"):
-        codes, bits = read_grey(plate, Decoding(channel, curve))  # type: ignore[arg-type]
+        codes, bits = read_grey(plate, Decoding(channel, curve))
         height, width = codes.shape
         middle = codes[height // 3 : -(height // 3) or None, width // 3 : -(width // 3) or None]
         value = float(np.median(middle))

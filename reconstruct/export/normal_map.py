@@ -34,11 +34,12 @@ def write_gltf(path: Path, surface: Surface) -> None:
     places = (slice(step // 2, None, step), slice(step // 2, None, step))
     small = Surface(
         surface.camera.binned(step) if step > 1 else surface.camera,
-        *(_fitted(values, places, surface, step) for values in (
-            surface.height_mm, surface.normals, surface.sigma_mm, surface.normal_sigma_deg,
-            surface.flags,
-        )),
-    )  # fmt: skip
+        height_mm=_fitted(surface.height_mm, places, surface, step),
+        normals=_fitted(surface.normals, places, surface, step),
+        sigma_mm=_fitted(surface.sigma_mm, places, surface, step),
+        normal_sigma_deg=_fitted(surface.normal_sigma_deg, places, surface, step),
+        flags=_fitted(surface.flags, places, surface, step),
+    )
     mesh = mesh_of(small)
     if not len(mesh.faces):
         raise ReconstructError("the surface has no triangle: there is nothing to export")
@@ -54,7 +55,9 @@ def write_gltf(path: Path, surface: Surface) -> None:
         (mesh.faces.astype("<u4").ravel(), "SCALAR", _UINT, _ELEMENTS),
     ]
     picture = normal_picture(surface)
-    offset, views, accessors = 0, [], []
+    offset = 0
+    views: list[dict[str, Any]] = []
+    accessors: list[dict[str, Any]] = []
     for values, kind, component, target in parts:
         views.append(
             {"buffer": 0, "byteOffset": offset, "byteLength": values.nbytes, "target": target}

@@ -33,6 +33,7 @@ def linked(link: Path, port: str) -> Iterator[None]:
     if link.exists() and not link.is_symlink():
         raise DeviceError(f"{link} exists and is no link to a port: name another one")
     try:
+        link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(port)
     except OSError as error:

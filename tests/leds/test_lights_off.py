@@ -204,7 +204,8 @@ def test_another_board_on_the_port_is_not_taken_for_ours(world: World, port: str
 
 
 def test_the_command_serves_a_board_until_it_is_told_to_stop(tmp_path: Path) -> None:
-    link = tmp_path / "board"
+    link = tmp_path / "virtual" / "board"
+    link.parent.mkdir()
     link.symlink_to("/dev/pts/left-by-a-crash")
     command = [sys.executable, "-m", "rig.cli", "virtual-board", "--leds", "12"]
     command += ["--link", str(link)]

@@ -277,28 +277,41 @@ def measurement_table(found: Measurement) -> str:
     return table(rows)
 
 
-def levels_of(name: str, workspace: Path | None) -> list[dict[str, Any]]:
-    """Levels of the pieces of a result, as its summary lists them; none for other surfaces."""
+def levels_of(
+    name: str, workspace: Path | None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Levels of the pieces of a result, and the steps between them that told these levels.
+
+    As its summary lists them; none for other surfaces.
+    """
     path = Path(name)
     if path.is_file():
-        return []
+        return [], []
     path = path if path.suffix and not path.exists() else find_result(name, workspace)
     summary = path / "summary.json" if path.is_dir() else path.parent / "summary.json"
     if not summary.is_file():
-        return []
+        return [], []
     data = read_json(summary)
-    pieces = data.get("pieces", []) if isinstance(data, dict) else []
-    return [piece for piece in pieces if isinstance(piece, dict)]
+    listed = (data.get(key) if isinstance(data, dict) else None for key in ("pieces", "steps"))
+    pieces, steps = ([item for item in each or [] if isinstance(item, dict)] for each in listed)
+    return pieces, steps
 
 
-def levels_table(levels: list[dict[str, Any]]) -> str:
-    """Levels of pieces for people: where each lies, and what told it."""
+def levels_table(levels: list[dict[str, Any]], steps: list[dict[str, Any]] | None = None) -> str:
+    """Levels of pieces for people, where each lies and what told it, and the steps between them."""
     rows = []
     for piece in levels:
         x, y = piece["centre_mm"]
         rows.append((
             f"piece {piece['piece']} at ({x:.1f}, {y:.1f}) mm",
             f"{with_sigma(piece['level_mm'], piece['sigma_mm'])} mm, told by {piece['told_by']}",
+        ))  # fmt: skip
+    for step in steps or []:
+        over = f"piece {step['lower']}" if step["lower"] else "the stage"
+        rows.append((
+            f"step from {over} to piece {step['upper']}",
+            f"{with_sigma(step['mm'], step['sigma_mm'])} mm, told by {step['told_by']} "
+            f"under {step['lights']} lights",
         ))  # fmt: skip
     return table([("levels above the stage", ""), *rows])
 

@@ -171,14 +171,15 @@ def register(app: typer.Typer) -> None:
             draws=draws,
         )
         found = measure_grid(shape_of(result, workspace, pitch, border, unit=unit), recipe)
-        levels = levels_of(result, workspace)
+        levels, steps = levels_of(result, workspace)
         which = which_result(result, workspace)
         if json:
-            report = {**found.to_json(), **({"levels": levels} if levels else {}), "result": which}
+            report = {**found.to_json(), "result": which}
+            report |= {"levels": levels, "steps": steps} if levels else {}
             typer.echo(json_module.dumps(report, indent=1))
         else:
             if which:
                 typer.echo(result_line(which))
             typer.echo(measurement_table(found))
             if levels:
-                typer.echo(levels_table(levels))
+                typer.echo(levels_table(levels, steps))

@@ -40,7 +40,7 @@ _CHAMFER_SIGMA_MM = 1.0
 # How much more than a sharp edge a chamfer must explain to be sure, or else how far towards it the
 # rise is taken and its sigma, as shares of what the two differ by (simulated parts, decision 0131).
 UNSURE_GAIN, SURE_GAIN = 0.006, 0.016
-UNSURE_SHARE, UNSURE_SIGMA = 0.7, 0.3
+UNSURE_SHARE, UNSURE_SIGMA = 0.85, 0.3
 
 
 @njit(**_JIT)

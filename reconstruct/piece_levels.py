@@ -35,8 +35,10 @@ SHADOW_MARGIN_MM = 1.2  # about another piece's shadow
 OUTLIER = 3.5  # sigmas by which a step may miss the levels
 # Of every rise, what the scatter over lights does not show: mm, and share of the rise. On the part
 # itself light from the walls fills the shadow of a step (simulated parts, decision 0131).
-STAGE_FLOOR, PART_FLOOR, HOLE_FLOOR = (0.035, 0.007), (0.03, 0.035), (0.06, 0.015)
+STAGE_FLOOR, PART_FLOOR, HOLE_FLOOR = (0.035, 0.007), (0.03, 0.035), (0.15, 0.03)
 HOLE = -1  # the stage as it is seen through holes
+LEAST_HOLE_LIGHTS = 12  # that must tell a rise there
+SLOT_WIDTH, SLOT_SHARE = 4.0, 0.08  # floors narrower than so many rises: share of the rise unsure
 UNTOLD_MM, AT_SEA_MM = 3.0, 10.0  # sigma of a level, and of a whole part, that nothing tells
 
 
@@ -218,6 +220,12 @@ class _Shadows:
         own = (nearest > 0) & ~np.isin(nearest, [q for q in touching | {lower} if q != upper])
         return np.asarray(own)
 
+    def width_mm(self, piece: int) -> float:
+        """How wide a piece is where it is widest."""
+        own = np.pad(self.pieces.region(piece), 1).astype(np.uint8)
+        widest = float(cv2.distanceTransform(own, cv2.DIST_L2, 5).max())
+        return 2.0 * widest * self.camera.pixel_mm(0.0)
+
     def near_wall(self, piece: int, other: int) -> float:
         """Height of a piece near another one, less its mean height, mm."""
         region = self.ground(other) if other <= 0 else self.pieces.region(other)
@@ -339,6 +347,8 @@ def find_levels(
 
     def step(rise: Rise, upper: int, lower: int) -> Step:
         least, share = {0: STAGE_FLOOR, HOLE: HOLE_FLOOR}.get(lower, PART_FLOOR)
+        if lower > 0 and shadows.width_mm(lower) < SLOT_WIDTH * rise.mm:
+            share += SLOT_SHARE
         sigma = float(np.hypot(rise.sigma_mm, least + share * rise.mm))
         # What is told is the rise where the two meet.
         mm = rise.mm - shadows.near_wall(upper, lower)
@@ -365,7 +375,7 @@ def find_levels(
     rimming = set(pieces.touching(shadows.holes))
     for piece in sorted(rimming - set(standing)):
         seen = shadows.rise(piece, HOLE, 0.0, rimming, 2.0 * ground, {})
-        if seen is not None:
+        if seen is not None and seen.lights >= LEAST_HOLE_LIGHTS:
             known[piece] = seen
             steps.append(step(seen, piece, HOLE))
     for a, b in pairs:

@@ -1,6 +1,10 @@
 // Profiles: lines on the height map, their heights drawn, two cursors, a step, CSV. They stay.
 const HUES = ["#1d6fe0", "#d9480f", "#2b8a3e", "#9c36b5", "#0b7285", "#c2255c"];
-const fresh = (v) => ({ a: [data.map.width * 0.1, v], b: [data.map.width * 0.9, v], cursors: [0.25, 0.75] });
+// Across the part, so far down it (0 to 1).
+function fresh(share) {
+  const [u0, v0, u1, v1] = data.map.part, v = v0 + share * (v1 - v0), inset = 0.08 * (u1 - u0);
+  return { a: [u0 + inset, v], b: [u1 - inset, v], cursors: [0.25, 0.75] };
+}
 const sound = (p) => p && [p.a, p.b, p.cursors].every((pair) => Array.isArray(pair) && pair.length === 2 && pair.every(Number.isFinite));
 
 const lines = {
@@ -98,7 +102,7 @@ const lines = {
 
   add() {
     if (this.list.length >= HUES.length) return;
-    this.list.push(fresh(data.map.height * (0.5 + (this.list.length % 2 ? 0.12 : -0.12) * this.list.length)));
+    this.list.push(fresh(0.5 + (this.list.length % 2 ? 0.07 : -0.07) * this.list.length));
     this.select(this.list.length - 1);
     this.changed();
   },
@@ -126,7 +130,7 @@ const lines = {
     return `profile,distance_mm,x_mm,y_mm,height_mm,sigma_mm\n${rows.join("\n")}\n`;
   },
 };
-if (!lines.list.length) lines.list.push(fresh(data.map.height / 2));
+if (!lines.list.length) lines.list.push(fresh(0.5));
 
 // ---- the drawing of the profiles ---------------------------------------------------------------
 const chart = {

@@ -3,6 +3,7 @@ theme($("theme"));
 $("print").addEventListener("click", () => print());
 $("title").textContent = data.title;
 $("subtitle").textContent = data.subtitle;
+if (data.unfit) { $("unfit").textContent = `Unfit for metrology: ${data.unfit}`; $("unfit").hidden = false; }
 for (const tile of data.tiles) $("tiles").append(node("div", { class: "tile" }, node("b", {}, tile.value), node("span", {}, tile.name)));
 
 // A value to the second digit of its sigma, as words.py has it.

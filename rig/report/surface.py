@@ -75,6 +75,7 @@ def write_surface_report(
         "subtitle": " · ".join([f"method {summary.get('method', 'unknown')}", size, *when]),
         "id": _identity(surface, title),
         "said": f"{size}, {title}",
+        "unfit": summary.get("unfit_for_metrology"),
         "tiles": tiles_of(surface),
         "figures": [
             {"name": figure.name, "text": str(figure), "given": figure.given} for figure in shown

@@ -18,7 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.linalg import hadamard
 
-from reconstruct.refine.inputs import prepare, scratch
+from reconstruct.refine.inputs import Robust, prepare, scratch
 from reconstruct.refine.pixel import (
     BY_P,
     BY_Q,
@@ -28,7 +28,7 @@ from reconstruct.refine.pixel import (
     STRIDE,
     pixel_rows,
 )
-from reconstruct.refine.problem import MODELS, Loss, Material, Problem
+from reconstruct.refine.problem import Loss, Material, Problem, finish_of
 
 Array = NDArray[np.float64]
 # A pixel has two slopes and brings one unknown: half of what a light's own residual was bent by.
@@ -44,12 +44,8 @@ def balanced_signs(lights: int, draws: int, rng: np.random.Generator) -> NDArray
 
 
 @njit(**JIT)
-def signed_rows(
-    first, last, factor, u, xy, jacobians, rotation, centre, lights, flat, flat_step, indirect,
-    indirect_step, obs, scale, epsilon, weight, material, model, brush, robust, width, doubt,
-    local, signs, share, out,
-):  # fmt: skip
-    """Signed gradients of block rows first…last−1; inputs as of `kernel.system_rows`.
+def signed_rows(rows, u, level, finish, loss, factor, signs, share, out):
+    """Signed gradients of block rows [first, last); inputs as of `kernel.system_rows`.
 
     Parameters
     ----------
@@ -57,24 +53,21 @@ def signed_rows(
     signs : (R, N); share : of a slope that is an unknown of the pixel
     out : (R, 3, h, w) out: gradients by (log-depth, two slopes), summed over blocks
     """
-    n = obs.shape[2]
+    first, last = rows
+    n = level.code.shape[2]
     draws = signs.shape[0]
     signed = np.empty(n, np.float32)
-    geometry64, geometry, tangent, jac, mat, work = scratch(lights)
+    space = scratch(level.lights)
+    _, geometry, tangent, _, mat, work = space
+    kind, width, doubt = loss.kind, np.float32(loss.width), np.float32(level.doubt)
+    weight, model, epsilon = level.weight, finish.model, np.float32(level.epsilon)
     for r in range(first * factor, last * factor):
         for c in range(out.shape[3] * factor):
             pw = weight[r, c]
             if pw == 0.0:
                 continue
-            prepare(
-                r, c, u, xy, jacobians, rotation, centre, flat, flat_step, indirect, indirect_step,
-                obs, scale, material, brush, local, geometry64, geometry, tangent, jac, mat, work,
-            )  # fmt: skip
-            pixel_rows(
-                geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
-                tangent, n, np.float32(epsilon), mat, model, robust, np.float32(width),
-                np.float32(doubt), work,
-            )  # fmt: skip
+            prepare(r, c, u, level, finish, space)
+            pixel_rows(geometry, tangent, n, epsilon, mat, model, kind, width, doubt, work)
             pp, pq, qq = np.float32(0.0), np.float32(0.0), np.float32(0.0)
             for k in range(n):
                 pp += work[BY_P + k] * work[BY_P + k]
@@ -114,18 +107,11 @@ def signed_gradients(
     """
     height, width = (size // factor for size in problem.shape)
     out = np.zeros((len(signs), 3, height, width), np.float32)
-    vector = material.vector().astype(np.float32)
-    brush = np.asarray(material.brush, np.float64)
+    level, finish, robust = problem.level(), finish_of(material), Robust(loss.code, loss.width)
     edges = np.linspace(0, height, min(height, 4 * problem.threads) + 1).astype(int)
 
     def rows(band: tuple[int, int]) -> None:
-        signed_rows(
-            band[0], band[1], factor, u, problem.xy, problem.jacobians, problem.rotation,
-            problem.centre, problem.table, problem.flat, float(problem.flat_step), problem.traced,
-            float(problem.indirect_step), problem.pictures.code, problem.pictures.scale,
-            problem.pictures.epsilon, problem.weight, vector, MODELS[material.model], brush,
-            loss.code, loss.width, problem.doubt, problem.local, signs, UNKNOWNS_PER_SLOPE, out,
-        )  # fmt: skip
+        signed_rows(band, u, level, finish, robust, factor, signs, UNKNOWNS_PER_SLOPE, out)
 
     with ThreadPoolExecutor(problem.threads) as pool:
         list(pool.map(rows, pairwise(edges.tolist())))

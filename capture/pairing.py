@@ -31,6 +31,7 @@ from capture.stray_light import NOTHING, Stray, stray_light
 DARK_EXCESS = 0.01
 AMBIENT_EXCESS = 0.15
 DEAD_BELOW = 0.03
+FAINT = 0.0002  # of full scale, mean of a picture: what the dark level may wander
 BRIGHT_DARK = 0.05  # of full scale: a dark frame of a test pattern, or of a bright room
 NO_RESPONSE = 0.02  # change of the mean by the LEDs, relative to such a dark frame
 SAME_LED = 0.05  # residual of the first LED taken again
@@ -211,7 +212,7 @@ def check_light(frames: Sequence[Evidence], black: float) -> dict[int, Check]:
                 "covered, or exposure too short"
             )
             found[frame.index] = Check("fail", why)
-        elif level < floor or share < DEAD_BELOW:
+        elif level < FAINT or share < DEAD_BELOW:
             why = f"LED {frame.led} gave no light ({100 * share:.1f} % of what others give)"
             found[frame.index] = Check("fail", why)
         elif any(index in bright for index in nearest):

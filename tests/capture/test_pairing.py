@@ -107,6 +107,20 @@ def test_a_dim_led_is_bad_against_the_reference(scene: Bump, reference: Referenc
     assert verdicts(taken, reference)[5] == "bad"
 
 
+@pytest.mark.parametrize(("share", "state"), [(0.1, "pass"), (0.0, "fail")])
+def test_an_led_whose_highlight_misses_the_camera_is_not_dead(
+    scene: Bump, share: float, state: str
+) -> None:
+    """Of a polished part some LEDs show little: a mean of 0.1 % of full scale is light."""
+    taken = frames(scene)
+    dark, faint = taken[0].thumbnail, taken[5].thumbnail - taken[0].thumbnail
+    dim = 0.01 / float(faint.mean())  # a dim part: 1 % of full scale by a typical LED
+    taken = [replace(each, thumbnail=dark + dim * (each.thumbnail - dark)) for each in taken]
+    taken[5] = replace(taken[5], thumbnail=dark + share * dim * faint)
+    found = {v.index: v for v in judge(taken, (), BLACK)}
+    assert found[5].checks["light"].state == state
+
+
 def test_a_test_pattern_that_ignores_the_light_is_unproven(reference: Reference) -> None:
     ramp = np.tile(np.linspace(0.1, 0.9, 16, dtype=np.float32), (16, 1))
     kinds = ["dark", *["light"] * 8, "dark"]

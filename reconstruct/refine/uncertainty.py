@@ -160,13 +160,13 @@ def _noise_step(lin: Linearised, factors: Array, level: Array, rng: np.random.Ge
     return lin.solve(-lin.problem.gradient(sums), iterations=PCG_ITERATIONS)
 
 
-def _gradient_of(sums: Array, p: Array, q: Array) -> Array:
+def _gradient_of(sums: NDArray[np.float32], p: Array, q: Array) -> Array:
     """(3, H, W) gradient that asks for changes of the slopes."""
     asked = [np.zeros_like(p), sums[6] * p + sums[7] * q, sums[7] * p + sums[8] * q]
     return -np.stack(asked)
 
 
-def pixel_gradient(problem: Problem, state: State, sums: Array) -> Array:
+def pixel_gradient(problem: Problem, state: State, sums: NDArray[np.float32]) -> Array:
     """(3, H, W) gradient of the slopes that pixels may show for those they have on average.
 
     A pixel shows the mean of its unit normals n = m / |m|, m = (s, −1). To second order that is

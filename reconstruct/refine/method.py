@@ -43,6 +43,7 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
         sigma_mm[mask], sigma_deg[mask] = sure.height_mm[mask], sure.normal_deg[mask]
         run.notes["variance_mm2"] = sure.shares
         run.notes["mean_height_bend_mm"] = sure.mean_height_bend_mm
+        run.notes["repeatability_mm"] = sure.repeatability_mm
     height[~mask] = np.nan
     normals[~mask] = np.nan
     m = state.material

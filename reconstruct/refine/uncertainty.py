@@ -49,9 +49,9 @@ BEYOND_RAYS = 6
 BAND_ROWS = 64
 # Longer side up to which errors are drawn at full size; of larger pictures on coarser pixels.
 DRAWN_PX = 128
-# Standard deviations in pixels of the patches over which errors are shared; 0 is independent.
-PATCHES_PX = (0.0, 1.5, 6.0, 24.0)
-PATCH_VARIANCES = (6.5, 0.8, 0.16, 0.03)
+# Standard deviations in pixels of the patches over which errors are shared (0 is independent),
+# and the variances that each brings.
+PATCHES = {0.0: 6.5, 1.5: 0.8, 6.0: 0.16, 24.0: 0.03}
 # Weights of the causes; see above.
 PICTURES, SCATTER, PIXEL = 1.3, 0.7, 0.8
 # Blur in px where the fit has found none: of the pixels' own lens.
@@ -76,6 +76,7 @@ class Uncertainty:
     slope : (H, W) float32 sigma of the slopes as far as a pixel and its nearest neighbours tell
     shares : mean variance of height that each cause brings, mm²
     mean_height_bend_mm : RMS bend of the surface if the mean height given is off by its sigma
+    repeatability_mm : RMS by which the surface changes between recordings, by noise alone
     """
 
     height_mm: NDArray[np.float32]
@@ -83,6 +84,7 @@ class Uncertainty:
     slope: NDArray[np.float32]
     shares: dict[str, float]
     mean_height_bend_mm: float
+    repeatability_mm: float
 
 
 def matrices(system: System, rows: slice = slice(None)) -> Array:
@@ -150,10 +152,14 @@ class Spread:
         return np.square(change), np.square(turn).sum(-1)
 
 
-def _noise_step(lin: Linearised, factors: Array, level: Array, rng: np.random.Generator) -> Array:
+def _noise_step(
+    lin: Linearised, factors: Array, level: Array, rng: np.random.Generator,
+    patches: dict[float, float],
+) -> Array:  # fmt: skip
+    """The step that random gradients lead to; `patches`: variance by size, px."""
     shape = level.shape
     noise = np.zeros((*shape, 3))
-    for patch, variance in zip(PATCHES_PX, PATCH_VARIANCES, strict=True):
+    for patch, variance in patches.items():
         noise += np.sqrt(variance) * np.stack([_field(rng, shape, patch) for _ in range(3)], -1)
     gradient = np.einsum("...ij,...j->...i", factors, noise) * np.sqrt(level)[..., None]
     sums = np.ascontiguousarray(np.moveaxis(gradient, -1, 0), np.float32)
@@ -331,8 +337,11 @@ def _drawn_estimate(problem: Problem, state: State, loss: Loss, told: Told) -> U
         moved = problem.evaluate(state.u, state.material, loss, False)
         return lin.solve(before - problem.gradient(moved.sums), iterations=PCG_ITERATIONS)
 
-    noise = [spread.of(_noise_step(lin, factors, level, rng)) for _ in range(DRAWS)]
-    gather("pictures", noise, SCATTER)
+    drawn = [_noise_step(lin, factors, level, rng, PATCHES) for _ in range(DRAWS)]
+    gather("pictures", [spread.of(step) for step in drawn], SCATTER)
+    photons = np.full(level.shape, problem.pictures.noise**2)
+    again = [_noise_step(lin, factors, photons, rng, {0.0: 1.0}) for _ in range(LIGHT_DRAWS)]
+    repeated = np.mean([spread.of(step)[0][weight > 0].mean() for step in again])
     gather("pictures", [solved(gradient) for gradient in told.halves], PICTURES)
     gather("pixel", [solved(told.pixel)], PIXEL)
     if problem.lights.covariance is not None or problem.lights.common_covariance is not None:
@@ -382,4 +391,5 @@ def _drawn_estimate(problem: Problem, state: State, loss: Loss, told: Told) -> U
         np.zeros(weight.shape, np.float32),
         {name: float(values[inside].mean()) for name, values in heights.items()},
         bend,
+        float(np.sqrt(repeated)),
     )

@@ -98,6 +98,22 @@ def test_what_lights_contradict_each_other_in_grows_with_the_misfit_of_the_mater
     assert min(within) > 0.85
 
 
+def test_repeatability_is_the_scatter_of_recordings_of_one_part() -> None:
+    """By noise alone; what the model and the calibration get wrong is the same each time."""
+    scene = part("field-3", 64)
+    truth = float(scene.points_mm[..., 2].mean())
+    options = Options(height_mm=truth, height_sigma_mm=0.0, start="halfvector")
+    seen = [
+        reconstruct("refine", pictures(scene, seed), scene.rig.camera, scene.rig.lights, options)
+        for seed in range(4)
+    ]
+    scatter = np.stack([s.height_mm - s.height_mm.mean() for s in seen]).std(axis=0, ddof=1)
+    observed = float(np.sqrt(np.mean(np.square(scatter))))
+    stated = seen[0].summary["repeatability_mm"]
+    assert 0.7 < stated / observed < 1.4
+    assert stated < 0.5 * np.median(seen[0].sigma_mm)
+
+
 def test_fewer_photons_make_it_less_sure() -> None:
     """Sigma follows the noise of the pictures; what the mean height does is told apart."""
     scene = part("field-3", 64)

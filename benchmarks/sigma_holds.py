@@ -23,10 +23,10 @@ from calib.camera import Camera
 from calib.light_files import read_lights, read_powers
 from calib.photometric import calibrate_plate
 from reconstruct.dpps.captured import read_captured
+from reconstruct.flat_field import vignetting_field
 from reconstruct.methods import Options, reconstruct
 from reconstruct.stack import Stack
 from reconstruct.surface import Surface
-from rig.reconstructing import vignetting_field
 from rig.simulate import RenderedScene, VirtualRig, dome, scene_of, virtual_camera
 
 CAPTURES = Path(__file__).resolve().parents[1].parent / "shared" / "captures"

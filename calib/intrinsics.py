@@ -213,8 +213,12 @@ def calibrate_camera(
     freedom = max(1, len(residual) - J.shape[1])
     sigma = float(np.sqrt(np.sum(residual**2) / freedom))
     scale = 1 / np.maximum(np.linalg.norm(J, axis=0), 1e-12)
-    covariance = np.linalg.pinv((J * scale).T @ (J * scale), rcond=1e-14)
-    covariance = sigma**2 * covariance * scale[:, None] * scale[None, :]
+    inverse = np.linalg.pinv((J * scale).T @ (J * scale), rcond=1e-14)
+    # Corners of a tilted board are found less well than those of one that lies flat, so each view
+    # counts with its own scatter (White 1980).
+    own = np.concatenate([np.full(e.size, np.mean(np.square(e))) for e in errors])
+    spread = (J * scale).T @ (J * scale * own[:, None]) * len(residual) / freedom
+    covariance = inverse @ spread @ inverse * scale[:, None] * scale[None, :]
     names = [view.name for view in views]
     place = names.index(stage) if stage is not None else len(views) - 1
     R, t = stage_pose(K, dist, poses[place], shape, board_thickness_mm)

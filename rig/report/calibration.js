@@ -1,4 +1,4 @@
-theme();
+theme($("theme"));
 
 $("title").textContent = data.title;
 $("subtitle").textContent = data.subtitle;

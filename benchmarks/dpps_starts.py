@@ -1,6 +1,7 @@
 """Steep and shiny simulated parts that refinement brings home, by the start that it was given.
 
 Usage: python benchmarks/dpps_starts.py [--rows FILE] [--samples 50] [--size 256] [--finer 2]
+                                        [--first 20000]
                                         [--starts halfvector dpps] [--sets 45 45-shiny 55]
                                         [--processes 2] [--weights FILE]
                                         [--device cpu] [--told]
@@ -88,9 +89,9 @@ def wide(ask: Ask, size: int, finer: int) -> Ask:
     return replace(ask, size=finer * (size + 2 * BEYOND_PX))
 
 
-def seeds_of(ask: Ask) -> Iterator[int]:
-    """Seeds of the parts whose median slope is in the range asked for: not plates with a wall."""
-    for seed in itertools.count():
+def seeds_of(ask: Ask, first: int = 0) -> Iterator[int]:
+    """Seeds, from the first on, of parts whose median slope is as asked: not plates with a wall."""
+    for seed in itertools.count(first):
         scene = scene_of(seed, ask, "test")
         facing = scene.normals()[scene.inner][scene.mask[scene.inner]][:, 2]
         slope = float(np.degrees(np.arccos(np.median(facing))))
@@ -282,6 +283,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=Path, default=Path("starts.jsonl"))
     parser.add_argument("--samples", type=int, default=50, help="parts of each set")
+    parser.add_argument(
+        "--first", type=int, default=0, help="seed: 0 to some hundred were tuned on"
+    )
     parser.add_argument("--size", type=int, default=256, help="of the pictures, px")
     parser.add_argument("--finer", type=int, default=2, help="than the pictures parts are rendered")
     parser.add_argument("--starts", nargs="+", default=list(STARTS), choices=STARTS)
@@ -296,7 +300,8 @@ def main() -> None:
         options.told,
     )  # fmt: skip
     drawn = {
-        name: seeds_of(wide(SETS[name][1], options.size, options.finer)) for name in options.sets
+        name: seeds_of(wide(SETS[name][1], options.size, options.finer), options.first)
+        for name in options.sets
     }
     jobs: list[Job] = []
     weights = sha256(options.weights or SHIPPED)[:12]

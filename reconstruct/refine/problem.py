@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 # which moves on while the light is held. Of averaged pixels the model is not better than the floor.
 INDIRECT_ERROR, NOISE_FLOOR = 0.2, 0.004
 TYPICAL_REFLECTANCE = 0.65
+BANDS = 16  # of rows that threads share out among themselves
 MODELS = {"ggx": pixel.GGX, "beckmann": pixel.BECKMANN}
 
 
@@ -200,9 +201,9 @@ class Problem:
         )  # fmt: skip
 
     def bands(self) -> list[tuple[int, int]]:
-        """Bands of rows, a few per thread."""
+        """Bands of rows: the same however many threads there are, so that sums are too."""
         height = self.shape[0]
-        pieces = min(height, 4 * self.threads)
+        pieces = min(height, BANDS)
         edges = np.linspace(0, height, pieces + 1).astype(int)
         return [(int(a), int(b)) for a, b in pairwise(edges) if b > a]
 

@@ -84,6 +84,7 @@ async function view3d() {
     camera.updateProjectionMatrix();
     renderer.render(scene, camera);
     labels(w, h);
+    canvas.dataset.eye = camera.position.toArray().map((v) => v.toFixed(1)).join(" "); // mm: where it is seen from
   }
 
   // The box about the surface: the edges nearest to the reader carry ticks and words.

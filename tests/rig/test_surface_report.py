@@ -221,14 +221,13 @@ def test_dark_mode_three_sizes_and_paper(tmp_path, opened):
     dark = page.evaluate(ground)
     page.click("#theme")
     assert page.evaluate(ground) != dark
-    labels = page.text_content("#view-labels")
-    assert "x, mm" in labels
-    page.click("#top")
-    page.wait_for_function("old => document.getElementById('view-labels').textContent !== old",
-                           arg=labels)  # fmt: skip
-    page.click("#reset")
-    page.wait_for_function("old => document.getElementById('view-labels').textContent === old",
-                           arg=labels)  # fmt: skip
+    assert "x, mm" in page.text_content("#view-labels")
+    eye = page.get_attribute("#view", "data-eye")
+    for button, seen in (("#top", "!=="), ("#reset", "===")):
+        page.click(button)
+        page.wait_for_function(
+            f"old => document.getElementById('view').dataset.eye {seen} old", arg=eye
+        )
     for width, height in ((820, 1180), (390, 844)):
         page.set_viewport_size({"width": width, "height": height})
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -20,7 +20,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_measures_and_leaves_nothing(temporary: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO), Warming("lambert", "cpu") as warming:
+    with caplog.at_level(logging.INFO, "rig.floor.warm"), Warming("lambert", "cpu") as warming:
         warming.wait()
     assert "not warmed up" not in caplog.text
     assert list(temporary.iterdir()) == []
@@ -35,6 +35,6 @@ def test_it_is_given_up_when_the_server_ends(temporary: Path) -> None:
 
 
 def test_what_goes_wrong_is_left_to_the_measurement(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO), Warming("no such method", "cpu") as warming:
+    with caplog.at_level(logging.INFO, "rig.floor.warm"), Warming("no such method", "cpu") as warming:
         warming.wait()
     assert "not warmed up" in caplog.text

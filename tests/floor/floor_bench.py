@@ -48,14 +48,6 @@ def lay_result(workspace: Path, part: str, minute: int, **verdict: Any) -> Path:
     return result
 
 
-def _alive(process: str) -> bool:
-    """That it runs; one that is dead and not yet collected has no command line."""
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes() != b""
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 @dataclass
 class Cluster:
     """A PostgreSQL of its own: `start` it, `kill` it as kill -9 does."""
@@ -79,7 +71,7 @@ class Cluster:
         for number in (pid, *served):  # a session that outlives its server keeps the next one out
             with suppress(ProcessLookupError):
                 os.kill(int(number), signal.SIGKILL)
-        while any(_alive(number) for number in (pid, *served)):
+        while any(Path(f"/proc/{number}").exists() for number in (pid, *served)):
             os.sched_yield()
 
     def _run(self, *words: Any) -> None:

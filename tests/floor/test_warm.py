@@ -35,6 +35,7 @@ def test_it_is_given_up_when_the_server_ends(temporary: Path) -> None:
 
 
 def test_what_goes_wrong_is_left_to_the_measurement(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "rig.floor.warm"), Warming("no such method", "cpu") as warming:
+    caplog.set_level(logging.INFO, "rig.floor.warm")
+    with Warming("no such method", "cpu") as warming:
         warming.wait()
     assert "not warmed up" in caplog.text

@@ -108,8 +108,9 @@ class Workspace:
         raise UsageError(f"{folder} already holds {len(names)} runs of this second")
 
     def clear_dead(self, part: str) -> None:
-        """Finish or remove what killed commands left of a calibration, or of a part's results."""
+        """Finish or remove what killed commands left of a calibration, or of a part."""
         clear_dead(self.calibration)
+        clear_dead(self.part(part))  # a recording that had its place when its writer was killed
         for run in self._folders(part):
             clear_dead(run / RESULTS)
 

@@ -342,3 +342,13 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(bench):
     (dead / "owner.json").write_text(json.dumps(owner), encoding="utf-8")
     assert run(bench, "--part", "field-1").exit_code == 0
     assert not dead.parent.exists()
+
+
+def test_the_claim_of_a_killed_capture_goes_before_it_is_resumed(bench):
+    """It died between putting its recording into place and giving up its claim."""
+    begun = bench / "parts" / "field-1" / "20260101T000000Z.part"
+    dead = begun.with_name(f".{begun.name}.part")
+    for folder in (begun / "frames", dead):
+        folder.mkdir(parents=True)
+    Workspace.at(bench).clear_dead("field-1")
+    assert list(begun.parent.iterdir()) == [begun]

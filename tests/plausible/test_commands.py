@@ -12,16 +12,8 @@ import numpy as np
 import pytest
 
 from calib.light_files import write_lights
-from rig.cli import main
+from tests.console import typed
 from tests.plausible import scene
-
-
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object):  # type: ignore[no-untyped-def]
-    monkeypatch.setattr("sys.argv", ["rig", *map(str, words)])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    out, err = capsys.readouterr()
-    return int(caught.value.code or 0), out + err
 
 
 def black(folder: Path) -> None:
@@ -94,14 +86,14 @@ def test_what_cannot_be_is_refused_in_a_sentence(
     spoil(source)
     monkeypatch.chdir(tmp_path)
     rig = partial(typed, monkeypatch, capsys)
-    code, said = rig("import", source, "--part", "P")
+    code, out, err = rig("import", source, "--part", "P")
     if code == 0:
         strong = source / "strong.json"
         lights = ["--lights", strong] if strong.is_file() else []
-        code, said = rig("reconstruct", "P", *lights)
-    assert says in said
-    assert code == 4, said
-    assert said.count("rig: ") == 1
+        code, out, err = rig("reconstruct", "P", *lights)
+    assert says in out + err
+    assert code == 4, out + err
+    assert (out + err).count("rig: ") == 1
     assert not list(tmp_path.glob("parts/P/*/results/*"))
 
 
@@ -112,7 +104,7 @@ def test_good_pictures_go_through_in_silence(
     monkeypatch.chdir(tmp_path)
     rig = partial(typed, monkeypatch, capsys)
     assert rig("import", source, "--part", "P")[0] == 0
-    code, said = rig("reconstruct", "P", "--height", "0")
-    assert code == 0, said
-    assert "note:" not in said
-    assert "Method lambert: the part looks matt" in said
+    code, out, err = rig("reconstruct", "P", "--height", "0")
+    assert code == 0, out + err
+    assert "note:" not in out + err
+    assert "Method lambert: the part looks matt" in out + err

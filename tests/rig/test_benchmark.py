@@ -10,17 +10,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from rig.cli import main
+from tests.console import typed
 
 SIDE, COUNT = 32, 12
-
-
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object):  # type: ignore[no-untyped-def]
-    monkeypatch.setattr("sys.argv", ["rig", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    out, err = capsys.readouterr()
-    return int(ended.value.code or 0), out, err
 
 
 def cap() -> np.ndarray:

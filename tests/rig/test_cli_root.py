@@ -9,16 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rig.cli import main
+from tests.console import typed
 from tests.plausible import scene
-
-
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object):  # type: ignore[no-untyped-def]
-    monkeypatch.setattr("sys.argv", ["rig", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    out, err = capsys.readouterr()
-    return int(ended.value.code or 0), out, err
 
 
 @pytest.fixture

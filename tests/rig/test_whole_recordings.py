@@ -13,16 +13,8 @@ from capture.verify import verify
 from intake.light_tables import read_relight
 from reconstruct.export.relighting import displayed, hsh_basis, ptm_basis
 from reconstruct.stack import RecordedStack
-from rig.cli import main
+from tests.console import typed
 from tests.plausible import scene
-
-
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object):  # type: ignore[no-untyped-def]
-    monkeypatch.setattr("sys.argv", ["rig", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    out, err = capsys.readouterr()
-    return int(ended.value.code or 0), out + err
 
 
 @pytest.fixture
@@ -55,8 +47,8 @@ def test_a_recording_goes_through_one_file_and_comes_back_the_same(
     one, other = ({p.relative_to(f): p.read_bytes() for p in f.rglob("*") if p.is_file()}
                   for f in (run, back))  # fmt: skip
     assert one == other
-    code, said = typed(monkeypatch, capsys, "export", "A", "--out", "a.h5")
-    assert (code, "exists already" in said) == (4, True)
+    code, out, err = typed(monkeypatch, capsys, "export", "A", "--out", "a.h5")
+    assert (code, "exists already" in out + err) == (4, True)
 
 
 @pytest.mark.parametrize("harm", ["cut", "pixel", "name", "other"])
@@ -75,9 +67,9 @@ def test_a_file_that_is_not_the_recording_is_refused(
                 file["entry/data/counts"][2, 5, 5] += 1
             else:
                 file["entry/files"]["..\\..\\evil"] = np.zeros(3, np.uint8)
-    code, said = typed(monkeypatch, capsys, "import", "a.h5", "--part", "B")
+    code, out, err = typed(monkeypatch, capsys, "import", "a.h5", "--part", "B")
     assert code == 4
-    assert said.count("rig: ") == 1
+    assert (out + err).count("rig: ") == 1
     assert not [p for p in Path("parts").glob("B/*") if not p.name.startswith(".")]
     assert not list(Path().rglob("evil"))
 
@@ -107,8 +99,8 @@ def drawn(path: Path) -> tuple[np.ndarray, int]:
 def test_a_viewer_draws_the_pictures_again(
     ending: str, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, said = typed(monkeypatch, capsys, "export", "A", "--out", f"a.{ending}")
-    assert code == 0, said
+    code, out, err = typed(monkeypatch, capsys, "export", "A", "--out", f"a.{ending}")
+    assert code == 0, out + err
     coefficients, _ = drawn(Path(f"a.{ending}"))
     lights = scene.lights()
     unit = lights.position_mm / np.linalg.norm(lights.position_mm, axis=1, keepdims=True)
@@ -123,13 +115,13 @@ def test_a_viewer_draws_the_pictures_again(
 def test_a_project_of_relight_comes_back_as_lights(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, said = typed(monkeypatch, capsys, "export", "A", "--out", "viewer.relight")
-    assert code == 0, said
+    code, out, err = typed(monkeypatch, capsys, "export", "A", "--out", "viewer.relight")
+    assert code == 0, out + err
     listed = read_relight(Path("viewer/viewer.relight"))
     position = scene.lights().position_mm
     np.testing.assert_allclose(
         listed.xyz, position / np.linalg.norm(position, axis=1, keepdims=True), atol=1e-4
     )
-    code, said = typed(monkeypatch, capsys, "import", "viewer", "--part", "C")
-    assert code == 0, said
-    assert "Relight project" in said
+    code, out, err = typed(monkeypatch, capsys, "import", "viewer", "--part", "C")
+    assert code == 0, out + err
+    assert "Relight project" in out + err

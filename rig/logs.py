@@ -66,10 +66,11 @@ def begin(verbose: bool, log_file: Path | None, typed: Sequence[str]) -> None:
         logger.setLevel(logging.DEBUG if handlers else logging.WARNING)
         for handler in handlers:
             logger.addHandler(handler)
-    LOG.info(
-        "rig %s, Python %s on %s: rig %s",
-        program_version(), platform.python_version(), platform.platform(), " ".join(typed),
-    )  # fmt: skip
+    if handlers:  # what a command without a listener need not wait for
+        LOG.info(
+            "rig %s, Python %s on %s: rig %s",
+            program_version(), platform.python_version(), platform.platform(), " ".join(typed),
+        )  # fmt: skip
 
 
 def end_of(logger: logging.Logger) -> None:

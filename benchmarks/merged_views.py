@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
+from staged_parts import pictures
 
 from reconstruct.merge import merge
 from reconstruct.methods import Options, reconstruct
@@ -23,22 +24,10 @@ from reconstruct.optics.material import Material
 from reconstruct.shapes.catalogue import shape
 from reconstruct.shapes.sampling import sample
 from reconstruct.shapes.tilted import tilted
-from reconstruct.stack import Stack
-from rig.simulate import RenderedScene, part_scene, virtual_rig
+from rig.simulate import part_scene, virtual_rig
 
 TILTS_DEG = ((0, 0), (15, 0), (-15, 0), (0, 15), (0, -15))
 EDGE_DEG, RADIUS_MM = 50.0, 60.0
-
-
-def pictures(scene: RenderedScene, seed: int) -> Stack:
-    """12-bit pictures, the brightest 0.2 % clipped."""
-    images = np.stack([scene.irradiance(int(led)) for led in scene.rig.lights.ids])
-    images *= 12_000.0 / np.quantile(images, 0.998)
-    random = np.random.default_rng(seed)
-    seen = random.poisson(np.maximum(images, 0.0)) + random.normal(0, 3.0, images.shape)
-    codes = np.round(np.clip(seen / 12_000.0, 0.0, 1.0) * 4095) / 4095
-    noise = 9.0 / 12_000**2 + (1 / 4095) ** 2 / 12
-    return Stack(scene.rig.lights.ids, codes.astype(np.float32), codes >= 1.0, noise, 1.0 / 12_000)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from reconstruct.optics.material import Material
 from reconstruct.shapes.catalogue import shape
 from reconstruct.shapes.staged import STAGED, staged_shape
 from reconstruct.stack import Stack
-from rig.simulate import VirtualRig, dome, virtual_camera
+from rig.simulate import RenderedScene, VirtualRig, dome, virtual_camera
 from rig.staged_scene import StagedScene
 
 SIZE = 256
@@ -62,7 +62,7 @@ def scene_of(kind: str, seed: int) -> StagedScene:
     return StagedScene(rig, staged_shape(kind, seed), made, disc_points=3, roughness=roughness)
 
 
-def pictures(scene: StagedScene, seed: int) -> Stack:
+def pictures(scene: RenderedScene, seed: int) -> Stack:
     """12-bit pictures, the brightest 0.2 % clipped."""
     images = np.stack([scene.irradiance(int(led)) for led in scene.rig.lights.ids])
     images *= 12_000.0 / np.quantile(images, 0.998)

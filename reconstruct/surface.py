@@ -73,6 +73,13 @@ class Surface:
         return self.camera.points_at_height(self.height_mm)
 
     # looked at and taken elsewhere ---------------------------------------------------------------
+    def __repr__(self) -> str:
+        rows, columns = self.height_mm.shape
+        measured = self.height_mm[self.mask]
+        span = f", {measured.min():.3f} to {measured.max():.3f} mm" if measured.size else ""
+        share = 100 * measured.size / self.height_mm.size
+        return f"<Surface {columns}×{rows} px, {share:.1f} % measured{span}>"
+
     def plot(self) -> Any:
         """A matplotlib figure of height, normals and uncertainty over mm on the stage."""
         from reconstruct.showing import plot

@@ -15,6 +15,8 @@ import reconstruct as rc
 from rig.cli import main
 from tests.plausible import scene
 
+CAPTURES = Path(__file__).resolve().parents[2].parent / "shared" / "captures"
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -28,8 +30,13 @@ def files(folder: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def typed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> rc.Surface:
+    return as_typed(folder, tmp_path_factory.mktemp("typed"))
+
+
+def as_typed(folder: Path, place: Path) -> rc.Surface:
     """What ``rig import`` and ``rig reconstruct`` make of the folder."""
-    workspace, out = tmp_path_factory.mktemp("workspace"), tmp_path_factory.mktemp("out") / "result"
+    workspace, out = place / "workspace", place / "result"
+    workspace.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         for words in (
             ["import", str(folder), "--part", "wavy", "--workspace", str(workspace)],
@@ -60,6 +67,21 @@ def test_a_folder_gives_what_the_command_line_gives(folder: Path, typed: rc.Surf
     surface = rc.reconstruct(folder)
     same(surface, typed)
     assert surface.summary["plausibility"]["method"] == "lambert"
+
+
+@pytest.mark.slow
+@pytest.mark.captures
+@pytest.mark.skipif(not CAPTURES.is_dir(), reason="no captures beside the repository")
+def test_metal_gives_what_the_command_line_gives(tmp_path: Path) -> None:
+    surface = rc.reconstruct(CAPTURES / "blob")
+    same(surface, as_typed(CAPTURES / "blob", tmp_path))
+    assert surface.summary["method"] == "refine"
+
+
+def test_a_surface_tells_itself_in_a_line(typed: rc.Surface) -> None:
+    rows, columns = typed.height_mm.shape
+    assert repr(typed).startswith(f"<Surface {columns}×{rows} px, ")
+    assert "\n" not in repr(typed)
 
 
 def test_files_and_a_recording_give_it_too(

@@ -185,7 +185,7 @@ def texts() -> list[Reader]:
         one("steel.csv", csv, tables.read),
         one("list.txt", "a/b,c/d,e/f\n", layout.read_lines),
         one("camera.xml", xml, read_description),
-        one("camera.xml.gz", gzip.compress(xml * 3), read_description),
+        one("camera.xml.gz", gzip.compress(xml * 3, mtime=0), read_description),
         Reader(
             "probes_bbox.txt",
             probe_windows,

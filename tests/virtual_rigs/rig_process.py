@@ -19,10 +19,12 @@ from capture.errors import CaptureError
 from capture.gentl import wire
 from capture.gentl.build import PRODUCER, build_firmware, build_producer, c_compiler, cxx_compiler
 from capture.gentl.server import wait_for
+from capture.synchronise import DEFAULT_TIMEOUT_S
 from rig.config import Config, parse_config
 from rig.session import open_rig
 
 EXPOSURE_MS = 1.0
+UNDISTURBED_S = 10.0  # the drivers' time limit where nothing is lost
 _built: dict[str, Path] = {}
 
 
@@ -70,9 +72,15 @@ def captured(
     reference: Path | None = None,
     retries: int = 2,
     rate_hz: float = 400.0,
-    timeout_s: float = 0.4,
+    timeout_s: float | None = None,
 ) -> Outcome:
-    """One capture of all LEDs through pyserial and harvesters, with faults from now on."""
+    """One capture of all LEDs through pyserial and harvesters, with faults from now on.
+
+    `timeout_s` is the drivers' limit, and the drivers' time is the computer's. Where nothing is
+    lost nobody waits for it, so that a starved computer is given more.
+    """
+    if timeout_s is None:
+        timeout_s = DEFAULT_TIMEOUT_S if faults else UNDISTURBED_S
     process.ask(faults=[])
     config, scene = process.config(mode, retries, rate_hz), bump(process.leds)
     try:
@@ -90,16 +98,24 @@ def captured(
 
 @contextlib.contextmanager
 def rig_process(
-    folder: Path, leds: int = 8, camera: str = "readout_us=200", clock: str = "stepped"
+    folder: Path,
+    leds: int = 8,
+    camera: str = "readout_us=200",
+    clock: str = "stepped",
+    answers_late_s: float = 0.0,
 ) -> Iterator[RigProcess]:
-    """Run a rig with a camera of this make while the context is open."""
+    """Run a rig with a camera of this make while the context is open.
+
+    `answers_late_s`: how long its answers to writes of registers lie, as on a starved computer.
+    """
     cti = folder / PRODUCER
     cti.write_bytes(built("producer").read_bytes())
     firmware = str(built("firmware")) if clock == "wall" else ""
     with tempfile.TemporaryDirectory(prefix="rig-") as runtime:
         socket = Path(runtime) / "s"
         (folder / "rig-virtual.socket").write_text(str(socket))
-        command = [sys.executable, __file__, str(socket), str(leds), camera, clock, firmware]
+        arguments = [str(socket), str(leds), camera, clock, firmware, str(answers_late_s)]
+        command = [sys.executable, __file__, *arguments]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             try:
                 assert process.stdout is not None
@@ -110,8 +126,11 @@ def rig_process(
                 process.kill()
 
 
-def serve(socket: Path, leds: int, camera: str, clock: str, firmware: str) -> None:
+def serve(
+    socket: Path, leds: int, camera: str, clock: str, firmware: str, answers_late_s: str
+) -> None:
     """Serve until standard input ends."""
+    import time
     from dataclasses import replace
 
     from capture.fault_names import fault_named
@@ -124,6 +143,13 @@ def serve(socket: Path, leds: int, camera: str, clock: str, firmware: str) -> No
     from capture.leds.virtual import VirtualBoard
     from capture.pace import SteppedClock
     from capture.world import WallClock, World
+
+    class LateServer(VirtualRigServer):
+        def _answer(self, connection: Any, camera: Any, question: int, *rest: Any) -> bytes:
+            answer = super()._answer(connection, camera, question, *rest)
+            if question == wire.WRITE:
+                time.sleep(float(answers_late_s))
+            return answer
 
     world = World(bump(leds), clock=SteppedClock() if clock == "stepped" else WallClock(), seed=1)
     model = BoardModel(led_count=leds)
@@ -154,7 +180,7 @@ def serve(socket: Path, leds: int, camera: str, clock: str, firmware: str) -> No
 
     models = [model_of(text) for text in camera.split(";")]
     with (
-        VirtualRigServer(world, models, socket, control) as server,
+        LateServer(world, models, socket, control) as server,
         PtyPort(board, server.moved) as port,
     ):
         print(port.name, flush=True)
@@ -162,4 +188,4 @@ def serve(socket: Path, leds: int, camera: str, clock: str, firmware: str) -> No
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:6])
+    serve(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:7])

@@ -95,7 +95,8 @@ static bool take_frame(struct stream *stream) {
   struct buffer *buffer = NULL;
   while (frame.flags & PATIENT && stream->grabbing && !stream->closing && !stream->input.length)
     pthread_cond_wait(&stream->idle, &stream->lock);
-  const bool old = frame.epoch != atomic_load(&stream->device->epoch);
+  /* The first frames may overtake the answer to the start, which tells the new epoch. */
+  const bool old = (int32_t)(frame.epoch - atomic_load(&stream->device->epoch)) < 0;
   if (!old && stream->grabbing && stream->started < stream->to_acquire) {
     buffer = pop(&stream->input, FILLING);
     if (buffer) ++stream->started;

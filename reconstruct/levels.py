@@ -21,7 +21,6 @@ import cv2
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from calib.camera import Camera
 from calib.lights import Lights
@@ -345,6 +344,7 @@ def _minimum(cost: Callable[[Array], float], start: Array, step: Array, rounds: 
 
 def _descended(cost: Callable[[Array], float], start: Array, step: Array, free: int) -> Array:
     """Downhill over the first `free` parameters, the others held."""
+    from scipy.optimize import minimize  # half a second to load, and most parts have no levels
 
     def shortened(y: Array) -> float:
         return cost(np.concatenate([y, start[free:]]))

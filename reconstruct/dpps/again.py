@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
+from reconstruct.dpps.encoding import UNIT_PX
 from reconstruct.dpps.network import AnyRigNet, Shape, ready
 from reconstruct.dpps.predict import Estimate, filled, joined
-from reconstruct.dpps.samples import UNIT_PX, Sample
+from reconstruct.dpps.samples import Sample
 from reconstruct.dpps.view import view_of_sample
 
 SCREEN, TOLERANCE = 0.003, 1e-2

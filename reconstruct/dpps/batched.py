@@ -20,7 +20,7 @@ from reconstruct.dpps.batched_encoding import encoded
 from reconstruct.dpps.batched_fusion import found
 from reconstruct.dpps.batched_scene import Vector
 from reconstruct.dpps.drawing import Scene
-from reconstruct.dpps.samples import UNIT_PX
+from reconstruct.dpps.encoding import UNIT_PX
 from reconstruct.dpps.sensor import normal_table
 from reconstruct.optics.material import index_of_reflectance
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from reconstruct.dpps.again import SCREEN
+from reconstruct.dpps.encoding import UNIT_PX
 from reconstruct.dpps.fusion import STEEPEST
 from reconstruct.dpps.network import Prediction
-from reconstruct.dpps.samples import UNIT_PX
 
 STEPS = 24
 

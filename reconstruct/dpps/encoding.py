@@ -24,6 +24,7 @@ F32 = NDArray[np.float32]
 POWERS = (0.0, 0.25, 0.5, 1.0, 1.5, 3.0)
 LEVEL = 33  # place of the level among the moments
 CHANNELS = 42
+UNIT_PX = 64  # the height head's unit: so many pixels' width
 ENCODING = "half-vector-moments/1"  # written into weight files; change when channels change
 
 SCALE = np.array([3, 3, 10, 10, 10] * len(POWERS) + [1] * 12, dtype=np.float32)

@@ -11,12 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.dpps import fusion
-from reconstruct.dpps.samples import UNIT_PX
+from reconstruct.dpps.encoding import UNIT_PX
 from reconstruct.dpps.view import View, view_of
 from reconstruct.errors import ReconstructError
 from reconstruct.stack import Stack
@@ -143,6 +142,8 @@ def filled(log_depth: Array, mask: NDArray[np.bool_]) -> Array:
     """Log depth with the part's edge carried outwards."""
     if mask.all():
         return log_depth
+    from scipy.ndimage import distance_transform_edt
+
     nearest = distance_transform_edt(~mask, return_distances=False, return_indices=True)
     return np.asarray(log_depth[tuple(nearest)])
 

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from reconstruct.dpps import bounces, scene, sensor
 from reconstruct.dpps.drawing import Ask, Scene, scene_of
-from reconstruct.dpps.encoding import Lamps, encode, moments, slope_of_log_depth
+from reconstruct.dpps.encoding import UNIT_PX, Lamps, encode, moments, slope_of_log_depth
 from reconstruct.optics.material import index_of_reflectance
 
-UNIT_PX = 64  # the height head's unit: so many pixels' width
 ANY = Ask()
 LONGEST_PATH = 2  # places of the part on the way of light that is followed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -14,9 +14,11 @@ from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.dpps.encoding import Lamps, encode, median_level, moments, slope_of_log_depth
 from reconstruct.dpps.fusion import normals_of, pixel_slopes
-from reconstruct.dpps.samples import Sample
 from reconstruct.errors import ReconstructError
 from reconstruct.stack import Stack, flat_band
+
+if TYPE_CHECKING:
+    from reconstruct.dpps.samples import Sample
 
 Array = NDArray[np.float64]
 BAND_ROWS = 64

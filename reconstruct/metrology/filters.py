@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from reconstruct.errors import ReconstructError
 
@@ -48,11 +48,13 @@ def low_pass(z: NDArray[Any], cutoff_mm: float, step_mm: float) -> Array:
         return z.copy()
     # Around the mean, so that dividing by the weights loses no digits.
     offset = float(z[good].mean())
-    total = np.where(good, z - offset, 0.0)
-    norm = good.astype(np.float64)
-    for axis in range(z.ndim):
-        total = ndimage.correlate1d(total, weights, axis=axis, mode="constant")
-        norm = ndimage.correlate1d(norm, weights, axis=axis, mode="constant")
+    along = np.ones(1) if z.ndim == 1 else weights
+    total, norm = (
+        cv2.sepFilter2D(
+            np.atleast_2d(values), cv2.CV_64F, weights, along, borderType=cv2.BORDER_CONSTANT
+        ).reshape(z.shape)
+        for values in (np.where(good, z - offset, 0.0), good.astype(np.float64))
+    )
     return np.where(good, total / np.where(good, norm, 1.0) + offset, np.nan)
 
 

@@ -19,7 +19,7 @@ from capture.gentl.build import PRODUCER, firmware_file, producer_file
 from capture.gentl.features import Model
 from capture.gentl.server import VirtualRigServer
 from capture.leds.firmware import BoardModel
-from capture.leds.pty_port import PtyPort, linked
+from capture.leds.pty_port import PtyPort
 from capture.leds.virtual import VirtualBoard
 from capture.pace import SteppedClock
 from capture.world import Scene, WallClock, World
@@ -166,8 +166,7 @@ def serve(options: Options, say: Callable[[str], None] = print) -> Iterator[Virt
             prepared_bytes=options.prepared_bytes,
         )
         stack.enter_context(rig.server)
-        port = stack.enter_context(PtyPort(rig.board, rig.server.moved))
-        stack.enter_context(linked(folder / BOARD, port.name))
+        stack.enter_context(PtyPort(rig.board, rig.server.moved, folder / BOARD))
         (folder / ADDRESS).write_text(f"{socket}\n", encoding="utf-8")
         stack.callback(_remove, folder / ADDRESS)
         yield rig

@@ -67,6 +67,13 @@ class VirtualBoard:
         return {"edge": self._edges, "lighting": self._wiring.lightings}
 
     # the cable -------------------------------------------------------------------------------
+    @property
+    def is_out(self) -> bool:
+        """The cable is out."""
+        with self._lock:
+            self._world.settle()
+            return self._out_until_us is not None
+
     def plug_in(self) -> None:
         """The host opens the port; raises `Unplugged` while the cable is out."""
         with self._lock:

@@ -26,21 +26,17 @@ def virtual_board(
 
     Example: rig virtual-board --leds 96 --link /tmp/board, then in rig.yaml port: /tmp/board
     """
-    import contextlib
     import signal
     import threading
 
     from capture.leds.bench import BenchScene
-    from capture.leds.pty_port import PtyPort, linked
+    from capture.leds.pty_port import PtyPort
     from capture.leds.virtual import board_of
     from capture.world import WallClock, World
 
     world = World(BenchScene(leds), clock=WallClock())
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, lambda *_: world.pulse_exposure_active(world.clock.now_us()))
-    with contextlib.ExitStack() as stack:
-        port = stack.enter_context(PtyPort(board_of(world)))
-        if link is not None:
-            stack.enter_context(linked(link, port.name))
-        print(port.name if link is None else link, flush=True)
+    with PtyPort(board_of(world), link=link) as port:
+        print(port.name, flush=True)
         threading.Event().wait()

@@ -71,7 +71,9 @@ def test_board_clocked(kind: str, take: Capture, earlier: Path, tmp_path: Path) 
     assert (done.summary.retries == 0) == (kind in UNHARMED)
 
 
-@pytest.mark.parametrize("kind", ["stale-picture", "camera-restart", "left-on", "lost-packet"])
+@pytest.mark.parametrize(
+    "kind", ["stale-picture", "camera-restart", "left-on", "lost-packet", "board-unplugged"]
+)
 def test_software(kind: str, take: Capture, earlier: Path, tmp_path: Path) -> None:
     done = take(tmp_path / "run", "software", [f"{kind}@5"], earlier)
     assert done.wrongly_good() == []

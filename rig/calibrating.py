@@ -56,6 +56,7 @@ class Order:
     workspace: Path | None = None
     poses: int = 6
     simulate: bool = False
+    size: str | None = None
     seed: int = 0
     leds: str | None = None
     yes: bool = False

@@ -42,6 +42,7 @@ class Order:
     replace: bool = False
     workspace: Path | None = None
     simulate: bool = False
+    size: str | None = None
     views: int = 12
     paper: str = "A4"
     seed: int = 0
@@ -160,8 +161,10 @@ def _live(order: Order, board: Board) -> Iterator[tuple[str, NDArray[np.uint8]]]
     from rig.session import open_rig
 
     workspace = Workspace.at(order.workspace)
-    config, text = configuration(workspace, order.simulate)
-    scene = BoardScene(board, order.views, order.seed) if order.simulate else None
+    config, text = configuration(workspace, order.simulate, order.size)
+    scene = None
+    if order.simulate:
+        scene = BoardScene(board, order.views, order.seed, config.virtual.shape)
     stagehand = stagehand_of(config)
     ask = asker(False)
     with open_rig(config, scene=scene, config_text=text, seed=order.seed) as rig:

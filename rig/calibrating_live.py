@@ -54,11 +54,13 @@ def live(order: Order) -> int:
 
 def _walked(order: Order, workspace: Workspace, diameter: float, out: Claim) -> int:
     radius = ball_radius(diameter)
-    config, text = configuration(workspace, order.simulate)
+    config, text = configuration(workspace, order.simulate, order.size)
     plan = config.default_plan()
     if order.leds is not None:
         plan = replace(plan, leds=parse_leds(order.leds))
-    scene = CalibrationScene(config.board.leds, radius, order.seed) if order.simulate else None
+    scene = None
+    if order.simulate:
+        scene = CalibrationScene(config.board.leds, radius, order.seed, config.virtual.shape)
     camera = find_camera(order, workspace.calibration)
     if camera is None and scene is not None:
         camera = scene.camera

@@ -21,6 +21,7 @@ from rig.config import (
     MAX_CONFIG,
     TEMPLATE,
     Config,
+    VirtualSection,
     config_text,
     parse_config,
     read_config,
@@ -48,6 +49,7 @@ class Order:
 
     part: str
     simulate: bool = False
+    size: str | None = None
     faults: Faults = NONE  # of the virtual rig
     plan_file: Path | None = None
     leds: str | None = None
@@ -62,7 +64,7 @@ def run(order: Order) -> int:
     """Carry out an order; returns the exit code, raises errors that carry one."""
     workspace = Workspace.at(order.workspace)
     workspace.part(order.part)  # refuse a bad name before anything else
-    config, text = configuration(workspace, order.simulate)
+    config, text = configuration(workspace, order.simulate, order.size)
     if order.resume:
         folder = _unfinished(workspace, order.part)
         plan = _recorded_plan(folder)
@@ -102,7 +104,10 @@ def _taken(
             exposures_us, test_shots = rig.bracket(plan)
             plan = replace(plan, exposures_us=exposures_us)
             print(f"Exposures: {_in_ms(plan)} ms, from {len(test_shots)} test shots")
-        for warning in (*rig.state.warnings, *calibration_warnings(workspace, config, rig)):
+        warnings = [*rig.state.warnings, *calibration_warnings(workspace, config, rig)]
+        if other := other_size(workspace, rig):
+            warnings.append(other)
+        for warning in warnings:
             print(f"Note: {warning}", file=sys.stderr)
         with _progress() as progress:
             return rig.capture(
@@ -116,12 +121,21 @@ def _taken(
             )
 
 
-def configuration(workspace: Workspace, simulate: bool) -> tuple[Config, str]:
-    """The workspace's configuration and its text; the default one to simulate without a file."""
+def configuration(
+    workspace: Workspace, simulate: bool, size: str | None = None
+) -> tuple[Config, str]:
+    """The workspace's configuration and its text; the default one to simulate without a file.
+
+    `size` is of the virtual rig's pictures, where somebody typed it.
+    """
+    if size is not None and not simulate:
+        raise UsageError("--size goes with --simulate: a camera's size is its own (camera: roi)")
     if simulate and not workspace.config_file.exists():
-        return parse_config(TEMPLATE), TEMPLATE
-    config = read_config(workspace.config_file)
-    text = config_text(workspace.config_file)
+        config, text = parse_config(TEMPLATE), TEMPLATE
+    else:
+        config, text = read_config(workspace.config_file), config_text(workspace.config_file)
+    if size is not None:
+        config = config.model_copy(update={"virtual": VirtualSection(size=size)})
     return (simulated(config) if simulate else config), text
 
 
@@ -141,6 +155,23 @@ def calibration_warnings(workspace: Workspace, config: Config, rig: Rig) -> list
         board=identity_of(rig.board.identity),
         camera=identity_of(rig.camera.identity),
         max_age_days=config.calibration.max_age_days,
+    )
+
+
+def other_size(workspace: Workspace, rig: Rig) -> str | None:
+    """A sentence where the camera gives pictures of another size than camera.json is of."""
+    from calib.camera import Camera
+
+    path = workspace.calibration / "camera.json"
+    if not path.is_file():
+        return None
+    known, state = Camera.read(path), rig.state
+    if (known.width, known.height) == (state.width, state.height):
+        return None
+    return (
+        f"{path} is of pictures of {known.width}×{known.height} px, the camera gives "
+        f"{state.width}×{state.height}: calibrate it at this size ('rig calibrate-camera'), or set "
+        "the size back (camera: roi in rig.yaml; of a virtual rig --size)"
     )
 
 

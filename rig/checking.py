@@ -42,6 +42,7 @@ class Order:
     camera: Path | None = None
     workspace: Path | None = None
     simulate: bool = False
+    size: str | None = None
     seed: int = 0
     yes: bool = False
 
@@ -68,8 +69,8 @@ def run(order: Order) -> int:
 
 def _own(workspace: Workspace, order: Order) -> tuple[Lights | None, Camera | None]:
     """The virtual rig's own lights and camera, where the workspace has none."""
-    config, _ = configuration(workspace, True)
-    scene = CalibrationScene(config.board.leds, 12.7, order.seed)
+    config, _ = configuration(workspace, True, order.size)
+    scene = CalibrationScene(config.board.leds, 12.7, order.seed, config.virtual.shape)
     known = workspace.calibration
     no_lights = order.lights is None and not (known / "lights.json").is_file()
     no_camera = order.camera is None and not (known / "camera.json").is_file()
@@ -101,11 +102,12 @@ def _pictures(order: Order, lights: Lights, camera: Camera) -> list[Finding]:
 
 
 def _live(order: Order, workspace: Workspace, lights: Lights, camera: Camera) -> list[Finding]:
-    config, text = configuration(workspace, order.simulate)
+    config, text = configuration(workspace, order.simulate, order.size)
     radius = None if order.diameter_mm is None else ball_radius(order.diameter_mm)
     scene = None
     if order.simulate:
-        scene = CalibrationScene(config.board.leds, radius or 12.7, order.seed)
+        shape = config.virtual.shape
+        scene = CalibrationScene(config.board.leds, radius or 12.7, order.seed, shape)
     leds = tuple(k for k in map(int, lights.ids) if k <= config.board.leds)
     plan = Plan(**{**vars(config.default_plan()), "leds": leds})
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -8,6 +8,7 @@ message says what YAML made of the word.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -31,6 +32,25 @@ Synchronisation = Literal["auto", "software", "board-clocked", "camera-clocked"]
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def picture_shape(text: str) -> tuple[int, int]:
+    """(H, W) of a size in pixels as people write it: 1024, 640x480.
+
+    Raises
+    ------
+    ValueError
+        if it is none that a camera has
+    """
+    width, by, height = text.lower().replace("×", "x").partition("x")
+    height = height if by else width
+    if not (re.fullmatch("[0-9]{1,6}", width) and re.fullmatch("[0-9]{1,6}", height)):
+        raise ValueError(f"'{text}' is no size in pixels; write it as 1024 or 640x480")
+    if int(width) % 4 or int(height) % 2:
+        raise ValueError(f"'{text}': the width is a multiple of 4, the height of 2")
+    if not all(16 <= int(pixels) <= 16384 for pixels in (width, height)):
+        raise ValueError(f"'{text}': width and height are 16 to 16384 pixels")
+    return int(height), int(width)
 
 
 Millimetres = Annotated[float, Field(allow_inf_nan=False)]
@@ -149,6 +169,28 @@ class OpcUaSection(_Section):
     endpoint: Annotated[str, Field(pattern=r"^opc\.tcp://")] = "opc.tcp://127.0.0.1:4840/rig"
 
 
+class VirtualSection(_Section):
+    """The virtual rig, of ``sim://rig`` and ``--simulate``; `size` is of its pictures, px."""
+
+    size: str = "512"
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _number_to_text(cls, value: Any) -> Any:
+        return str(value) if type(value) is int else value
+
+    @field_validator("size")
+    @classmethod
+    def _pixels(cls, value: str) -> str:
+        picture_shape(value)
+        return value
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of its pictures."""
+        return picture_shape(self.size)
+
+
 class Config(_Section):
     """Everything in ``rig.yaml``."""
 
@@ -160,6 +202,7 @@ class Config(_Section):
     calibration: Calibration = Calibration()
     instrument: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     store: StoreSection = StoreSection()
+    virtual: VirtualSection = VirtualSection()
     mqtt: MqttSection | None = None
     opcua: OpcUaSection | None = None
 

@@ -54,12 +54,14 @@ class Demo:
     seed : of the virtual rig
     part : see `rig.simulate.named_part`
     poses : places of the mirror ball
+    size : of the pictures, as 1024 or 640x480
     """
 
     folder: Path
     seed: int = 0
     part: str = PART
     poses: int = 4
+    size: str = "512"
     say: Say = print
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -89,6 +91,7 @@ class Demo:
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         text = TEMPLATE.replace("exposure_ms: 8.0 ", f"exposure_ms: {EXPOSURE_MS} ")
+        text = text.replace("size: 512 ", f"size: {self.size} ")
         workspace = Workspace.at(self.folder)
         workspace.config_file.write_text(text, encoding="utf-8")
         config = parse_config(text)
@@ -129,7 +132,8 @@ class Demo:
     def _measure(self, workspace: Workspace, config: Config) -> Verdict:
         """The part as an operator would measure it."""
         self.say(f"\n3  Measure the part '{self.part}': {config.board.leds} pictures, one surface")
-        scene = scene_of(self.part, led_count=config.board.leds, seed=self.seed)
+        leds, shape = config.board.leds, config.virtual.shape
+        scene = scene_of(self.part, led_count=leds, shape_px=shape, seed=self.seed)
         truth = workspace.folder / "truth.npz"
         scene.write_truth(truth)
         plan = config.default_plan()
@@ -153,7 +157,7 @@ class Demo:
         power = 100 * float(np.std(ratio / ratio.mean()))
         self.say("\n4  What the truth says")
         seen = Camera.read(workspace.calibration / "camera.json")
-        own = virtual_camera(seed=self.seed)
+        own = virtual_camera(config.virtual.shape, seed=self.seed)
         focal = seen.K[0, 0] / own.K[0, 0] - 1
         rows = [
             ("camera, focal length", f"{100 * focal:+.3f} %"),

@@ -6,7 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
@@ -58,6 +58,7 @@ class Order:
     leds: str | None = None
     exposures: str | None = None
     simulate: bool = False
+    size: str | None = None
     seed: int = 0
     json: bool = False
     workspace: Path | None = None
@@ -76,7 +77,7 @@ def measure(order: Order) -> int:
     workspace = Workspace.at(order.workspace)
     if order.part is not None:
         check_part_name(order.part)
-    config, text = configuration(workspace, order.simulate)
+    config, text = configuration(workspace, order.simulate, order.size)
     tolerance = _tolerance(order)
     refuse_nonsense(
         Request(
@@ -208,13 +209,17 @@ class _Session:
                 waiting = next(names, None)
         return worst
 
-    def _rig(self, part: str) -> AbstractContextManager[Rig]:
+    @contextmanager
+    def _rig(self, part: str) -> Iterator[Rig]:
         try:
             find(self.config.camera.address)
         except DeviceError:
             if self.config.camera.address.startswith("sim://"):
                 self.shown = part  # a virtual rig that is made now begins with this part
-        return open_rig(self.config, part=part, seed=self.order.seed, config_text=self.text)
+        with open_rig(self.config, part=part, seed=self.order.seed, config_text=self.text) as rig:
+            if other := capturing.other_size(self.workspace, rig):
+                raise UsageError(other)
+            yield rig
 
     def _show(self, part: str) -> None:
         check_part_name(part)

@@ -47,7 +47,9 @@ def default_scene(config: Config, part: str, seed: int) -> Scene:
     """What the virtual camera sees when nobody brings a scene: the part of that name."""
     from rig.simulate import scene_of
 
-    return scene_of(part or "field", led_count=config.board.leds, seed=seed)
+    return scene_of(
+        part or "field", led_count=config.board.leds, shape_px=config.virtual.shape, seed=seed
+    )
 
 
 @dataclass

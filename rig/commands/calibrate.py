@@ -67,6 +67,7 @@ def register(app: typer.Typer) -> None:
         simulate: Annotated[
             bool, typer.Option("--simulate", help="Use the virtual rig, with a virtual ball.")
         ] = False,
+        size: options.Size = None,
         seed: options.Seed = 0,
         leds: Annotated[str | None, typer.Option(help="LEDs, as 1-96 or 1,5,9-12.")] = None,
         yes: Annotated[
@@ -99,6 +100,7 @@ def register(app: typer.Typer) -> None:
             workspace=workspace,
             poses=poses,
             simulate=simulate,
+            size=size,
             seed=seed,
             leds=leds,
             yes=yes,
@@ -140,6 +142,7 @@ def register(app: typer.Typer) -> None:
         simulate: Annotated[
             bool, typer.Option("--simulate", help="Use the virtual rig, with a virtual board.")
         ] = False,
+        size: options.Size = None,
         seed: options.Seed = 0,
         yes: Annotated[
             bool, typer.Option("--yes", help="Do not wait for Enter between views.")
@@ -165,6 +168,7 @@ def register(app: typer.Typer) -> None:
                 replace=replace,
                 workspace=workspace,
                 simulate=simulate,
+                size=size,
                 views=views,
                 paper=paper,
                 seed=seed,
@@ -192,6 +196,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         workspace: options.Workspace = None,
         simulate: options.Simulate = False,
+        size: options.Size = None,
         seed: options.Seed = 0,
         yes: Annotated[bool, typer.Option("--yes", help="Do not wait for Enter.")] = False,
     ) -> None:
@@ -212,6 +217,7 @@ def register(app: typer.Typer) -> None:
                 camera=camera,
                 workspace=workspace,
                 simulate=simulate,
+                size=size,
                 seed=seed,
                 yes=yes,
             )

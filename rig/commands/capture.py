@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = False,
         simulate: options.Simulate = False,
+        size: options.Size = None,
         fault: options.Fault = None,
         plan: Annotated[
             Path | None, typer.Option(help="Plan file (.yaml as in rig.yaml, or .json).")
@@ -66,6 +67,7 @@ def register(app: typer.Typer) -> None:
             Order(
                 part=part if part is not None else EMPTY_STAGE,
                 simulate=simulate,
+                size=size,
                 faults=faults,
                 plan_file=plan,
                 leds=leds,

@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = "block-1",
         seed: options.Seed = 0,
+        size: options.PictureSize = "512",
     ) -> None:
         """Calibrate a virtual dome of 96 LEDs, measure a part, and compare with the truth.
 
@@ -33,4 +34,4 @@ def register(app: typer.Typer) -> None:
         from rig.workspace import check_part_name
 
         check_part_name(part)
-        raise typer.Exit(Demo(workspace, seed=seed, part=part, say=typer.echo).run())
+        raise typer.Exit(Demo(workspace, seed=seed, part=part, size=size, say=typer.echo).run())

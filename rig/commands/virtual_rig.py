@@ -32,7 +32,7 @@ def virtual_rig(
         typer.Option(help="Part that stays on the stage. Default: the one that a command names."),
     ] = None,
     leds: Annotated[int, typer.Option(min=1, max=4096, help="How many LEDs the dome has.")] = 96,
-    size: Annotated[str, typer.Option(help="Of the pictures, as 1024 or 640x480.")] = "512x512",
+    size: shared.PictureSize = "512",
     camera: Annotated[
         list[str] | None,
         typer.Option(help="A camera and its habits, as names=older,exposure_step_us=17. Repeat."),
@@ -66,6 +66,7 @@ def virtual_rig(
     from capture.fault_names import fault_named
     from capture.faults import NONE
     from capture.gentl.features import Model, model_of
+    from rig.config import picture_shape
     from rig.exits import UsageError
     from rig.virtual_rig import Options, run
 
@@ -83,7 +84,7 @@ def virtual_rig(
             workspace=workspace,
             part=part,
             led_count=leds,
-            shape=_shape(size),
+            shape=picture_shape(size),
             seed=seed,
             cameras=models,
             faults=faults,
@@ -93,18 +94,6 @@ def virtual_rig(
             prepared_bytes=prepared_mb * 1_000_000,
         )
     )
-
-
-def _shape(text: str) -> tuple[int, int]:
-    from rig.exits import UsageError
-
-    width, by, height = text.lower().replace("×", "x").partition("x")
-    height = height if by else width
-    if not (width.isdigit() and height.isdigit()):
-        raise UsageError(f"--size {text}: write pixels, as 1024 or 640x480")
-    if int(width) % 4 or int(height) % 2 or not 16 <= int(width) <= 16384 or int(height) > 16384:
-        raise UsageError(f"--size {text}: the width is a multiple of 4, the height of 2")
-    return int(height), int(width)
 
 
 def _ask(workspace: Path | None, order: dict[str, object]) -> dict[str, object]:

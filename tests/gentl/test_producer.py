@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from harvesters.core import Harvester
 from hypothesis import given
 from hypothesis import strategies as st
 from rig_process import RigProcess, built, rig_process
@@ -24,6 +25,8 @@ from capture.gentl.build import HERE, build_producer, c_compiler
 from capture.gentl.description import address_of
 from capture.gentl.features import Model, features_of, model_of
 from capture.gentl.pack import CODES, encode
+from capture.leds.base import Step
+from capture.leds.board import open_board
 
 SOURCES = HERE / "producer"
 
@@ -168,6 +171,46 @@ def test_an_unread_camera_loses_frames_and_skips_their_ids(tmp_path: Path) -> No
                 pass
             ids = [camera.next_frame(2.0).frame_id for _ in range(20)]
             assert max(np.diff(ids)) > 1
+
+
+def test_two_cameras_on_one_line_by_activation_and_delay(rig: RigProcess) -> None:
+    """The second one waits for the falling edge and then a period, and sees the next LED."""
+    harvester = Harvester()
+    harvester.add_file(rig.cti)
+    harvester.update()
+    rising, falling = (harvester.create({"serial_number": name}) for name in ("VC0001", "VC0002"))
+    try:
+        for camera in (rising, falling):
+            nodes = camera.remote_device.node_map
+            nodes.PixelFormat.value = "Mono8"
+            nodes.TriggerSelector.value = "FrameStart"
+            nodes.TriggerMode.value = "On"
+            nodes.TriggerSource.value = "Line0"
+        rising.remote_device.node_map.ExposureTime.value = 300.0
+        nodes.ExposureTimeAbs.value = 300.0
+        nodes.TriggerActivation.value = "FallingEdge"
+        nodes.TriggerDelayAbs.value = 2000.0
+        rising.start()
+        falling.start()
+        with open_board(rig.port) as board:
+            board.upload([Step(led, float(led > 0), 0, 400) for led in (1, 0, 2)])
+            board.arm(period_us=2000)
+            board.run()
+            assert len(list(board.reports(10.0))) == 3
+        stamps, means = np.zeros((2, 3), np.int64), np.zeros((2, 3))
+        for row, camera in enumerate((rising, falling)):
+            for column in range(3):
+                with camera.fetch(timeout=10.0) as frame:
+                    stamps[row, column] = frame.timestamp_ns
+                    means[row, column] = frame.payload.components[0].data.mean()
+    finally:
+        for camera in (rising, falling):
+            camera.destroy()
+        harvester.reset()
+    pulse_us, delay_us = 50, 2000
+    np.testing.assert_allclose(stamps[1] - stamps[0], 1000 * (pulse_us + delay_us), atol=1000)
+    assert means[0, 1] < 0.1 * means[0, 0]  # nothing was lit in the second step
+    np.testing.assert_allclose(means[1, :2], means[0, 1:], rtol=0.2, atol=2)
 
 
 def test_models_by_name() -> None:

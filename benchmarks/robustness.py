@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -208,7 +209,7 @@ def in_time(count: int, minutes: float) -> Iterator[int]:
 
 def pairs(
     base: Path, data: Path, job: Job, count: int, minutes: float, expected: dict[str, str]
-) -> dict:
+) -> dict[str, Any]:
     ends: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
     for _ in in_time(count, minutes):
@@ -224,7 +225,7 @@ def pairs(
 
 def kills(
     base: Path, data: Path, job: Job, count: int, minutes: float, expected: dict[str, str]
-) -> dict:
+) -> dict[str, Any]:
     workspace = fresh(base, job, data)
     began = time.monotonic()
     assert does(workspace, job.typed) == 0
@@ -232,12 +233,17 @@ def kills(
     moments = random.Random(count)
     ends: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
-    for _ in in_time(count, minutes):
+    for _ in in_time(20 * count, minutes):
+        if ends.total() - ends["too late"] >= count:
+            break
         workspace = fresh(base, job, data)
+        began = time.monotonic()
         number = start(workspace, job.typed)
         time.sleep(moments.uniform(0, 1.1 * whole_s))
         os.kill(number, signal.SIGKILL)
         killed = end(number) == -signal.SIGKILL
+        if not killed:  # the first of all was slow: it loaded what later ones find loaded
+            whole_s = min(whole_s, time.monotonic() - began)
         again = job.again(workspace) if job.again is not None else job.typed
         if job.name == "export" and (workspace / "exchange").exists():
             again = f"verify {PART}"

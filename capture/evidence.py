@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from capture.plan import Kind
 
 GRID = 16  # cells of a thumbnail along each side
+CLIPPED_ABOVE = 0.9  # of full scale, mean of a cell
+UNMEASURED = 0.15  # relative spread of the powers of LEDs of one kind
+CELL_NOISE = 2e-4  # of full scale: what noise and dark frames may do to a cell
 State = Literal["pass", "fail", "unknown"]
 Judgement = Literal["good", "unproven", "bad"]
 Thumbnail = NDArray[np.float32]
@@ -61,13 +64,15 @@ class Reference:
     """How each LED's light looks: (N, M) pictures of `leds`; `source` says from where.
 
     `pictures` come from an earlier recording (M = GRID², dark removed, clipped cells NaN) or from
-    the light positions of a calibration (`direction_pictures`).
+    the light positions of a calibration (`direction_pictures`). `gain` is the relative standard
+    deviation of an LED's brightness about them: `UNMEASURED` where nobody measured the powers.
     """
 
     leds: tuple[int, ...]
     pictures: NDArray[np.float64]
     source: str
     recorded: bool
+    gain: float = 0.0
 
 
 # thumbnails -----------------------------------------------------------------------------------

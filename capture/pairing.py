@@ -30,7 +30,7 @@ from capture.stray_light import NOTHING, Stray, stray_light
 # Shares of the light that an LED gives; a stuck or coupled LED adds about 1, a dead one gives 0.
 DARK_EXCESS = 0.01
 AMBIENT_EXCESS = 0.15
-DEAD_BELOW = 0.03
+DEAD_BELOW = 0.01
 FAINT = 0.0002  # of full scale, mean of a picture: what the dark level may wander
 BRIGHT_DARK = 0.05  # of full scale: a dark frame of a test pattern, or of a bright room
 NO_RESPONSE = 0.02  # change of the mean by the LEDs, relative to such a dark frame

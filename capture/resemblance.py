@@ -1,10 +1,8 @@
 """Does a picture look as its LED should? Compared with an earlier recording or a calibration.
 
 Pictures are compared as thumbnails, and in two ways. Of the same scene, picture j must resemble
-reference j more than any other. Of another scene, the linearity of light helps: where the
-reference says ``picture j = Σ w_k · picture k`` over the other LEDs, the same weights hold for any
-other scene, up to how diffuse it is; picture j must then be the one that its prediction resembles
-most. (Of metals, the fourth root of the light obeys this far better than the light itself.)
+reference j more than any other. Of another scene, each picture is predicted from the others
+(`capture.prediction`).
 """
 
 from __future__ import annotations
@@ -14,21 +12,21 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.evidence import GRID, Check, Evidence, Reference, darkest
+from capture.evidence import (
+    CELL_NOISE,
+    CLIPPED_ABOVE,
+    GRID,
+    Check,
+    Evidence,
+    Reference,
+    darkest,
+)
+from capture.prediction import ALIKE, check_prediction
 from capture.stray_light import stray_light
 
-CLIPPED_ABOVE = 0.9  # of full scale, mean of a cell
 SAME_SCENE = 0.08  # median relative residual below which two recordings show the same scene
 SAME_PICTURE = 0.15  # largest relative residual of the same picture
 SAME_POWER = 1.35  # largest ratio of one LED's brightness to that of the others, by the reference
-# Of another scene, by benchmarks/pairing.py: told right, a pair of LEDs misfits by at most 0.86 of
-# the same pair swapped (27 parts of nine kinds; ground plates that show nearly no light apart);
-# swapped neighbours misfit by at least 1.99.
-PAIR_MARGIN = 0.95  # misfit of a pair as told over that of the same pair swapped
-PREDICTED_MARGIN = 0.7  # how much nearer than any other the prediction of an odd picture must be
-PREDICTED_PICTURE = 0.05  # residual of the fourth root up to which a prediction is exact
-PREDICTED_POWER = 1.6  # largest ratio of brightness to the prediction
-CELL_NOISE = 2e-4  # of full scale: what noise and dark frames may do to a cell
 
 
 def light_of(thumbnails: NDArray[np.floating], base: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -46,22 +44,6 @@ def reference_pictures(frames: Sequence[Evidence]) -> tuple[tuple[int, ...], NDA
     base = np.zeros((GRID, GRID), np.float32) if base is None else base
     pictures = light_of(np.stack([frame.thumbnail for frame in lit]), base)
     return tuple(frame.led for frame in lit), pictures
-
-
-def direction_pictures(
-    position_mm: NDArray[np.float64], power: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(N, N) rows whose products are the exponential kernel of the LEDs' directions.
-
-    Scaled by the fourth root of the light that each LED sends to the stage. Used as pictures,
-    they predict each LED's light by Gaussian-process regression over the directions in which the
-    other LEDs lie (Rasmussen and Williams 2006, eq. 2.25).
-    """
-    direction = position_mm / np.linalg.norm(position_mm, axis=1, keepdims=True)
-    chord = np.linalg.norm(direction[:, None] - direction[None], axis=-1)
-    kernel = np.exp(-chord) + 1e-9 * np.eye(len(chord))
-    strength = power / np.sum(position_mm**2, axis=1)
-    return np.asarray(np.linalg.cholesky(kernel) * (strength / strength.mean())[:, None] ** 0.25)
 
 
 def resemblance(
@@ -91,8 +73,6 @@ def check_references(
 
     One reference that fits is enough. One that shows the same scene may contradict alone; of
     predictions for another scene all must: on machined metals a single one is now and then wrong.
-    (Over 306 pairs of virtual parts this left 3 sound recordings refused instead of 68; of
-    swapped and repeated pictures none passed with either rule.)
     """
     why = "no earlier recording or calibration of this rig to compare with"
     found = {frame.index: Check("unknown", why) for frame in frames if frame.kind != "dark"}
@@ -133,7 +113,7 @@ def check_reference(frames: Sequence[Evidence], reference: Reference) -> dict[in
         seen = own[np.isfinite(own)]
         if seen.size and np.median(seen) < SAME_SCENE:
             return found | _same_scene(lit, places, pictures, residual, scale, reference)
-    return found | _other_scene(lit, places, pictures, reference)
+    return found | check_prediction(lit, places, pictures, reference)
 
 
 def _same_scene(
@@ -156,6 +136,7 @@ def _same_scene(
     strays = stray_light(
         pictures, reference.pictures[places], reference.pictures, [int(place) for place in places]
     )
+    rms = float(np.sqrt(np.nanmean(pictures**2)))
     for n, frame in enumerate(lit):
         if not np.isfinite(own[n]):
             found[frame.index] = Check("unknown", "too much of it is clipped to compare it")
@@ -174,7 +155,7 @@ def _same_scene(
         elif not 1 / SAME_POWER < power[n] < SAME_POWER:
             why = f"it is {power[n]:.2f} times as bright as in {reference.source}"
             found[frame.index] = Check("fail", f"{why}: a dim LED, or two at once")
-        elif best != places[n] and square[places[n], n] - square[best, n] > noise[n]:
+        elif best != places[n] and not _alike(reference.pictures[[places[n], best]], rms):
             why = f"LEDs {frame.led} and {reference.leds[best]} look too much alike to tell"
             found[frame.index] = Check("unknown", why)
         else:
@@ -185,88 +166,6 @@ def _same_scene(
     return found
 
 
-def compressed(pictures: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fourth root of the light, clipped cells filled: highlights of metal no longer rule.
-
-    On rendered chromium, aluminium and copper this raised the share of LEDs that are nearest to
-    their own prediction from 0.1 to 0.6 up to 0.85 to 1.
-    """
-    filled = np.where(np.isfinite(pictures), pictures, CLIPPED_ABOVE)
-    return np.asarray(np.maximum(filled, 1e-4) ** 0.25)
-
-
-def transfer_weights(pictures: NDArray[np.float64], ridge: float = 3e-3) -> NDArray[np.float64]:
-    """(N, N) weights, zero diagonal, that make each picture out of the others.
-
-    Ridge regression; `ridge` is relative to the mean energy of a picture.
-    """
-    gram = pictures @ pictures.T
-    gram += ridge * float(np.mean(np.diag(gram))) * np.eye(len(gram))
-    # Leave-one-out by the inverse of the whole: w_jk = -G⁻¹_jk / G⁻¹_jj (Sundararajan 2001).
-    inverse = np.linalg.inv(gram)
-    weights = -inverse / np.diag(inverse)[:, None]
-    np.fill_diagonal(weights, 0.0)
-    return np.asarray(weights)
-
-
-def _other_scene(
-    lit: Sequence[Evidence],
-    places: NDArray[np.int64],
-    pictures: NDArray[np.float64],
-    reference: Reference,
-) -> dict[int, Check]:
-    """Predict each picture from the others of its own scene; it must fit its own prediction."""
-    first: dict[int, int] = {}
-    for n, place in enumerate(places):
-        first.setdefault(int(place), n)
-    rows = list(first.values())
-    if len(rows) < 6:
-        why = f"too few LEDs to compare another scene with {reference.source}"
-        return {frame.index: Check("unknown", why) for frame in lit}
-    shown = compressed(pictures)
-    known = reference.pictures[list(first)]
-    weights = transfer_weights(compressed(known) if reference.recorded else known)
-    predicted = weights @ shown[rows]
-    residual, scale = resemblance(predicted, shown)
-    found = {}
-    row_of = {place: row for row, place in enumerate(first)}
-    own = np.array([residual[row_of[int(place)], n] for n, place in enumerate(places)])
-    typical = float(np.median(own))
-    pair = _pair_misfit(residual, own, [row_of[int(place)] for place in places])
-    for n, frame in enumerate(lit):
-        row = row_of[int(places[n])]
-        best = int(np.argmin(residual[:, n]))
-        others = np.delete(residual[:, n], row)
-        what = f"{100 * own[n]:.0f} % from what {reference.source} predicts for LED {frame.led}"
-        bright = scale[row, n] ** 4
-        if best != row and residual[best, n] < 0.5 * own[n] and own[n] > 2 * typical:
-            led = reference.leds[list(first)[best]]
-            found[frame.index] = Check("fail", f"{what}, closer to LED {led}", predicted=True)
-        elif pair[n] > PAIR_MARGIN:
-            found[frame.index] = Check("unknown", f"{what}: its neighbours look too much alike")
-        elif typical > 0.15 or (
-            own[n] > max(2.5 * typical, PREDICTED_PICTURE)
-            and own[n] > PREDICTED_MARGIN * float(np.min(others))
-        ):
-            found[frame.index] = Check("unknown", f"{what}: not enough to tell")
-        elif not 1 / PREDICTED_POWER < bright < PREDICTED_POWER:
-            found[frame.index] = Check("unknown", f"{what}, but {bright:.2f} times as bright")
-        else:
-            found[frame.index] = Check("pass", what)
-    return found
-
-
-def _pair_misfit(
-    residual: NDArray[np.float64], own: NDArray[np.float64], rows: Sequence[int]
-) -> NDArray[np.float64]:
-    """(n,) misfit of each picture and any other as told, over that of the two swapped; the worst.
-
-    Two pictures carry twice the evidence of one: what makes one prediction err makes its
-    neighbour's err alike, and cancels.
-    """
-    told = own[:, None] ** 2 + own[None] ** 2
-    cross = residual[rows] ** 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.sqrt(told / (cross + cross.T))
-    same = np.equal.outer(np.asarray(rows), np.asarray(rows))
-    return np.asarray(np.where(same, 0.0, ratio).max(axis=1))
+def _alike(two: NDArray[np.float64], rms: float) -> bool:
+    """The exchange of two LEDs does no harm to a measurement."""
+    return bool(np.sqrt(np.nanmean((two[0] - two[1]) ** 2)) < ALIKE * rms)

@@ -13,16 +13,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from capture import rig as capture_rig
 from capture.camera.base import Camera, CameraIdentity, CameraSettings, CameraState
 from capture.errors import CaptureError, DataError
-from capture.evidence import Reference
+from capture.evidence import UNMEASURED, Reference
 from capture.faults import NONE, Faults
 from capture.leds.base import BoardIdentity, LedBoard
 from capture.plan import Plan
+from capture.prediction import direction_pictures
 from capture.reading import Recording
 from capture.recording import Snapshot
-from capture.resemblance import direction_pictures
 from capture.rig import BoardAddress, OpenRig
 from capture.runner import Devices, Progress, Summary, recorded_reference
 from capture.synchronise import DEFAULT_TIMEOUT_S, Mode, Synchroniser
@@ -212,18 +214,17 @@ def _prepare_scene(config: Config, mode: Mode) -> None:
 def references_of(
     workspace: Workspace, part: str, rig: Rig, leds: Sequence[int]
 ) -> Callable[[float], Sequence[Reference]]:
-    """How this rig's LEDs should look: its newest recording (of this part, if there is one) and
-    the calibration in force. A recording of fewer LEDs than `leds`, a wiring test say, is none;
-    nor is another part that was judged bad: where a good part differs from it, no LED shone."""
+    """How this rig's LEDs should look: the newest recording of this part, and the calibration in
+    force. Another part is asked only where no calibration is: it knows less of the LEDs. A
+    recording of fewer LEDs than `leds`, a wiring test say, is none; nor is another part that was
+    judged bad: where a good part differs from it, no LED shone."""
     devices = rig.devices
-    same = [run for run in reversed(workspace.runs(part)) if _is_of(run, devices, leds)]
-    others = (
-        run
-        for run in reversed(workspace.all_runs())
-        if not _judged_bad(run) and _is_of(run, devices, leds)
-    )
-    newest = same[0] if same else next(others, None)
     calibrated = _calibrated(workspace) or _own_lights(rig.config)
+    same = (run for run in reversed(workspace.runs(part)) if _is_of(run, devices, leds))
+    newest = next(same, None)
+    if newest is None and calibrated is None:
+        others = (run for run in reversed(workspace.all_runs()) if not _judged_bad(run))
+        newest = next((run for run in others if _is_of(run, devices, leds)), None)
 
     def at(exposure_us: float) -> Sequence[Reference]:
         recorded = None
@@ -286,7 +287,8 @@ def _calibrated(workspace: Workspace) -> Reference | None:
         return None
     pictures = direction_pictures(lights.position_mm, lights.power)
     leds = tuple(int(led) for led in lights.ids)
-    return Reference(leds, pictures, "the calibration", recorded=False)
+    gain = 0.0 if np.ptp(lights.power) > 0 else UNMEASURED
+    return Reference(leds, pictures, "the calibration", recorded=False, gain=gain)
 
 
 def snapshots_of(workspace: Workspace) -> dict[str, Snapshot]:

@@ -15,8 +15,8 @@ import numpy as np
 from calib.light_files import format_lights
 from calib.lights import Lights
 from capture.evidence import Reference
+from capture.prediction import direction_pictures
 from capture.recording import Snapshot
-from capture.resemblance import direction_pictures
 from capture.world import Scene
 from rig.simulate import RenderedScene, VirtualRig
 

@@ -12,12 +12,8 @@ from hypothesis import strategies as st
 from capture.bump import Bump
 from capture.evidence import Evidence, Reference, pack, thumbnail, unpack
 from capture.pairing import check_clock, fit_clock, judge
-from capture.resemblance import (
-    direction_pictures,
-    reference_pictures,
-    resemblance,
-    transfer_weights,
-)
+from capture.prediction import Prediction, direction_pictures
+from capture.resemblance import reference_pictures, resemblance
 
 BLACK = 0.004
 COUNT = 24
@@ -201,13 +197,17 @@ def test_resemblance_is_the_least_squares_residual() -> None:
     assert residual[2, 3] == pytest.approx(expected)
 
 
-def test_weights_predict_each_picture_from_the_others() -> None:
+def test_each_picture_is_predicted_from_the_others_alone() -> None:
     rng = np.random.default_rng(4)
-    basis = rng.random((3, 40))
-    pictures = rng.random((10, 3)) @ basis
-    weights = transfer_weights(pictures, ridge=1e-9)
-    assert np.all(np.diag(weights) == 0)
-    assert np.allclose(weights @ pictures, pictures, atol=1e-3)
+    mixing = rng.random((10, 3))
+    pictures = mixing @ rng.random((3, 40))
+    covariance = mixing @ mixing.T + 1e-9 * np.eye(10)
+    assert np.allclose(Prediction.of(covariance, pictures).alone(), pictures, atol=1e-3)
+    wrong = pictures.copy()
+    wrong[[2, 5]] = rng.random((2, 40))
+    first, second = Prediction.of(covariance, wrong).pair(2)
+    assert np.allclose(first[5], pictures[2], atol=1e-3)
+    assert np.allclose(second[5], pictures[5], atol=1e-3)
 
 
 # light of another LED -------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from capture.world import Scene
 from rig import session
 from rig.cli import app
 from rig.config import TEMPLATE, Config
-from rig.simulate import virtual_camera
+from rig.simulate import scene_of, virtual_camera, virtual_rig
 from rig.workspace import Workspace
 
 
@@ -109,6 +109,22 @@ def test_a_wiring_test_of_few_leds_is_no_reference_of_a_measurement(tmp_path: Pa
     assert rig(*arguments, "1-4", workspace=tmp_path).exit_code == 0
     again = rig(*arguments, "1-12", workspace=tmp_path)
     assert "16 good" in again.output, again.output
+
+
+def test_parts_of_any_kind_leave_no_picture_of_a_faultless_rig_unproven(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recording of another part is not asked where the lights are known."""
+    small = virtual_rig(96, (64, 64))
+
+    def scene(config: Config, part: str, seed: int) -> Scene:
+        return scene_of(part, rig=small, bounce=False)
+
+    monkeypatch.setattr(session, "default_scene", scene)
+    for part in ("milled-3", "block-1", "coin-7", "metaballs-2"):
+        done = rig("capture", "--part", part, "--simulate", workspace=tmp_path)
+        assert done.exit_code == 0, done.output
+        assert "100 good" in done.output, done.output
 
 
 def test_exposures_are_found_by_test_shots(tmp_path: Path) -> None:

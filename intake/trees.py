@@ -76,11 +76,11 @@ def read_yaml(path: Path) -> Any:
     return parse_yaml(read_text(path, MAX_YAML), str(path))
 
 
-def parse_yaml(text: str, source: str) -> Any:
+def parse_yaml(text: str, source: str, loader: Any = LOADER) -> Any:
     """The data of a YAML text, in which every number is finite; raises `InputError`."""
     refuse_nesting(text, source)
     try:
-        data = yaml.load(text, Loader=LOADER)
+        data = yaml.load(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" at line {mark.line + 1}" if mark is not None else ""

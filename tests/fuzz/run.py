@@ -26,6 +26,7 @@ import numpy as np
 
 from tests.fuzz.folders import folders
 from tests.fuzz.mutate import mutated
+from tests.fuzz.others import others
 from tests.fuzz.readers import Reader, arrays, pictures, shapes, texts, weights
 
 TIME_S = 10.0
@@ -176,6 +177,7 @@ def all_readers(folder: Path) -> list[Reader]:
     folder.mkdir(parents=True, exist_ok=True)
     return [
         *texts(), *pictures(), *arrays(folder), *shapes(folder), *weights(folder), *folders(folder),
+        *others(folder),
     ]  # fmt: skip
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from intake.errors import InputError
+from intake.trees import parse_yaml
 from rig.config import ConfigError, Problem
 from rig.exits import UsageError
 from rig.floor.plans.model import Mm, PositiveMm, Rectangle, Region
@@ -121,11 +123,10 @@ def read_artefacts(path: Path) -> Artefacts:
     except UnicodeDecodeError:
         raise UsageError(f"{path} is no UTF-8 text: save it as UTF-8") from None
     try:
-        data = yaml.load(text, Loader=_PlainDates)
+        data = parse_yaml(text, str(path), _PlainDates)
         return Artefacts.model_validate(data)
-    except yaml.YAMLError as error:
-        said = str(getattr(error, "problem", None) or error).partition("\n")[0]
-        raise ConfigError(str(path), [Problem("not YAML", None, said)]) from None
+    except InputError as error:
+        raise ConfigError(str(path), [Problem("", None, str(error))]) from None
     except ValidationError as error:
         problems = [
             Problem(

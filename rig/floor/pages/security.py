@@ -13,10 +13,11 @@ from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from intake.errors import InputError
+from intake.trees import parse_yaml
 from rig.exits import UsageError
 
 Role = Literal["operator", "engineer"]
@@ -203,8 +204,8 @@ def read_tokens(path: Path) -> dict[str, Role]:
     if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise UsageError(f"others may read {path}: chmod 600 {path}")
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError:
+        data = parse_yaml(text, str(path))
+    except InputError:
         data = None
     if not isinstance(data, dict) or not data or not set(data) <= {"operator", "engineer"}:
         raise UsageError(f"{path} holds no tokens: write 'operator: [TOKEN]', 'engineer: [TOKEN]'")

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from intake import plugins
+from intake.errors import InputError
+from intake.trees import parse_yaml
 from reconstruct.metrology.curved import CURVED, CURVED_ADVICE
 from rig.config import ConfigError, Problem
 from rig.exits import UsageError
@@ -335,12 +336,9 @@ def read_plan(workspace: Workspace, part_type: str) -> KeptPlan:
 def parse_plan(text: str, file: str = "plan") -> KeptPlan:
     """The plan in a text; `file` names it in messages."""
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        said = str(getattr(error, "problem", None) or error).partition("\n")[0]
-        problem = Problem("not YAML", mark.line + 1 if mark else None, said)
-        raise ConfigError(file, [problem]) from None
+        data = parse_yaml(text, file)
+    except InputError as error:
+        raise ConfigError(file, [Problem("", None, str(error))]) from None
     if not isinstance(data, dict):
         raise ConfigError(file, [Problem("", None, "it holds no plan: 'rig plan new' makes one")])
     try:

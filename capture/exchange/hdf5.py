@@ -3,11 +3,17 @@
 The pictures are a NeXus ``NXdata`` (counts over frame, row, column), so that any program of that
 world shows them. All other files of the recording lie under ``files`` as they are, byte by byte:
 what comes back is the same recording, and its checksums say so.
+
+The HDF5 library ends in a crash, or does not end, on some damaged files: such a file is read by a
+process of its own, which has a bounded time and memory.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +29,8 @@ from capture.verify import verify
 
 FORMAT = "rig-recording-hdf5/1"
 ENDINGS = (".h5", ".hdf5", ".nxs")
+START_S, BYTES_PER_S = 6, 4e6  # of processor, to begin with and for what is read
+MEMORY_BYTES = 4 * 2**30
 MOST_FRAMES, MOST_PIXELS, MOST_FILE = 100_000, 2**28, 2**30
 
 
@@ -94,16 +102,14 @@ def read_hdf5(path: Path, run: Path) -> Path:
     DataError
         it is no such file, or what it holds is not the recording that its checksums name
     """
-    h5py = _h5py()
-    try:
-        opened = h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"{path} is no HDF5 file, or is damaged") from error
-    with opened as file, claim(run) as claimed:
-        try:
-            _restored(file, str(path), claimed.work / run.name)
-        except (KeyError, TypeError, AttributeError, ValueError, OSError, RuntimeError) as error:
-            raise DataError(f"{path} holds no recording, or is damaged ({error})") from error
+    _h5py()
+    with claim(run) as claimed:
+        command = [sys.executable, "-m", __name__, str(path), str(claimed.work / run.name)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == DataError.exit_code:
+            raise DataError(done.stderr.strip())
+        if done.returncode != 0:
+            raise DataError(f"{path} is damaged: the HDF5 library ends in a crash on it, or never")
         made = claimed.work / run.name
         found = verify(made)
         if not found.sound:
@@ -138,3 +144,37 @@ def _write(folder: Path, name: str, data: bytes) -> None:
     path = folder / checked_name(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
+
+
+def _bound(size: int) -> None:
+    """Bound this process where the system can."""
+    with contextlib.suppress(ModuleNotFoundError, ValueError, OSError):
+        resource = importlib.import_module("resource")
+        seconds = START_S + int(size / BYTES_PER_S)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+
+
+def _read_apart(path: Path, folder: Path) -> None:
+    """In the process of its own; raises `DataError`."""
+    if not path.is_file():
+        raise DataError(f"there is no file {path}")
+    _bound(path.stat().st_size)
+    try:
+        opened = _h5py().File(path, "r")
+    except OSError as error:
+        raise DataError(f"{path} is no HDF5 file, or is damaged") from error
+    kinds = (KeyError, TypeError, AttributeError, ValueError, OSError, RuntimeError, MemoryError)
+    with opened as file:
+        try:
+            _restored(file, str(path), folder)
+        except kinds as error:
+            raise DataError(f"{path} holds no recording, or is damaged ({error})") from error
+
+
+if __name__ == "__main__":
+    try:
+        _read_apart(Path(sys.argv[1]), Path(sys.argv[2]))
+    except DataError as error:
+        sys.stderr.write(str(error))
+        sys.exit(DataError.exit_code)

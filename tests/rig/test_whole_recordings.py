@@ -125,3 +125,15 @@ def test_a_project_of_relight_comes_back_as_lights(
     code, out, err = typed(monkeypatch, capsys, "import", "viewer", "--part", "C")
     assert code == 0, out + err
     assert "Relight project" in out + err
+
+
+def test_a_file_on_which_the_library_crashes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Damaged by the fuzz suite; reading it in this process is a segmentation fault."""
+    monkeypatch.chdir(tmp_path)
+    damaged = Path(__file__).parents[1] / "golden" / "crashes_the_library.h5"
+    code, _, err = typed(monkeypatch, capsys, "import", damaged, "--part", "A")
+    assert code == 4
+    assert "is damaged" in err
+    assert not list((tmp_path / "parts").rglob("*.part"))

@@ -21,7 +21,7 @@ from capture.evidence import (
     Reference,
     darkest,
 )
-from capture.prediction import ALIKE, check_prediction
+from capture.prediction import CELL_SIGMA, check_prediction
 from capture.stray_light import stray_light
 
 SAME_SCENE = 0.08  # median relative residual below which two recordings show the same scene
@@ -136,7 +136,6 @@ def _same_scene(
     strays = stray_light(
         pictures, reference.pictures[places], reference.pictures, [int(place) for place in places]
     )
-    rms = float(np.sqrt(np.nanmean(pictures**2)))
     for n, frame in enumerate(lit):
         if not np.isfinite(own[n]):
             found[frame.index] = Check("unknown", "too much of it is clipped to compare it")
@@ -155,7 +154,7 @@ def _same_scene(
         elif not 1 / SAME_POWER < power[n] < SAME_POWER:
             why = f"it is {power[n]:.2f} times as bright as in {reference.source}"
             found[frame.index] = Check("fail", f"{why}: a dim LED, or two at once")
-        elif best != places[n] and not _alike(reference.pictures[[places[n], best]], rms):
+        elif best != places[n] and not _same(reference.pictures[[places[n], best]]):
             why = f"LEDs {frame.led} and {reference.leds[best]} look too much alike to tell"
             found[frame.index] = Check("unknown", why)
         else:
@@ -166,6 +165,6 @@ def _same_scene(
     return found
 
 
-def _alike(two: NDArray[np.float64], rms: float) -> bool:
-    """The exchange of two LEDs does no harm to a measurement."""
-    return bool(np.sqrt(np.nanmean((two[0] - two[1]) ** 2)) < ALIKE * rms)
+def _same(two: NDArray[np.float64]) -> bool:
+    """Two LEDs whose pictures differ by less than the noise of a cell."""
+    return bool(np.sqrt(np.nanmean((two[0] - two[1]) ** 2)) < CELL_SIGMA)

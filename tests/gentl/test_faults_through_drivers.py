@@ -79,7 +79,8 @@ def test_software(kind: str, take: Capture, earlier: Path, tmp_path: Path) -> No
     assert done.wrongly_good() == []
     assert done.summary is not None, done.error
     assert done.summary.verdicts == {"good": 12}
-    assert done.summary.retries > 0
+    # A cable that is out before the host has read the echo costs the exchange, and no picture.
+    assert done.summary.retries > 0 or kind == "board-unplugged"
 
 
 @pytest.mark.parametrize("kind", ["lost-edge", "doubled-edge"])

@@ -183,6 +183,8 @@ def test_two_cameras_on_one_line_by_activation_and_delay(rig: RigProcess) -> Non
         for camera in (rising, falling):
             nodes = camera.remote_device.node_map
             nodes.PixelFormat.value = "Mono8"
+            nodes.OffsetX.value = nodes.OffsetY.value = 0
+            nodes.Width.value, nodes.Height.value = nodes.Width.max, nodes.Height.max
             nodes.TriggerSelector.value = "FrameStart"
             nodes.TriggerMode.value = "On"
             nodes.TriggerSource.value = "Line0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,8 @@ def test_an_open_port_dies_with_the_cable_and_its_name_comes_back() -> None:
             world.faults = Faults(unplug_at_us=(world.clock.now_us(),), unplugged_us=1)
             with pytest.raises(serial.SerialException):
                 opened.read(1)
+        while not Path(port.name).exists():  # a new terminal takes its name
+            time.sleep(0.01)
         with open_board(port.name) as board:
             assert board.status().lit == 0
     assert not Path(port.name).is_symlink()

@@ -141,7 +141,7 @@ def test_the_configuration_of_a_virtual_rig_is_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--size", "big"), "--size big: write pixels, as 1024 or 640x480"),
+        (("--size", "big"), "--size: 'big' is no size in pixels; write it as 1024 or 640x480"),
         (("--size", "511x512"), "multiple of 4"),
         (("--camera", "colour=1"), "has no 'colour'"),
         (("--fault", "gremlins"), "there is no fault 'gremlins'"),

@@ -143,7 +143,7 @@ def _claimed(targets: Iterable[Path], is_taken: Callable[[Path], bool]) -> Itera
         yield claimed
     finally:
         if claimed is not None:
-            shutil.rmtree(claimed.work.parent, ignore_errors=True)
+            _give_up(claimed.work.parent)
         for folder in reversed(made):
             with contextlib.suppress(OSError):  # it holds something now
                 folder.rmdir()
@@ -212,7 +212,15 @@ def clear_leftovers(folder: Path) -> None:
         if owner is None or not owner.is_alive:
             if COMPLETE in inside:
                 _put_beside(place)
-            shutil.rmtree(place, ignore_errors=True)
+            _give_up(place)
+
+
+def _give_up(place: Path) -> None:
+    """Remove a claim, the owner's name last: whoever dies here leaves one that is known as his."""
+    with contextlib.suppress(OSError):
+        (place / COMPLETE).unlink()
+    shutil.rmtree(place / WORK, ignore_errors=True)
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def _put_beside(place: Path) -> None:

@@ -148,6 +148,39 @@ def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
 
 
 # recordings ---------------------------------------------------------------------------------------
+DYING_TIDYING = """
+import os, signal, sys
+from pathlib import Path
+from capture.claim import claim_first
+left = int(sys.argv[2])
+def counted(remove):
+    def removing(*arguments, **options):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return remove(*arguments, **options)
+    return removing
+os.unlink, os.rmdir = counted(os.unlink), counted(os.rmdir)
+with claim_first(Path(sys.argv[1]) / f"{n:02d}" for n in range(1, 9)) as made:
+    for name in ("one", "two"):
+        (made.work / name).write_text(name, encoding="utf-8")
+"""
+
+
+@pytest.mark.parametrize("removed", range(5))
+def test_a_claim_killed_while_it_is_given_up_leaves_nothing_behind(
+    tmp_path: Path, removed: int
+) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", DYING_TIDYING, str(tmp_path), str(removed)], check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    with claim_first(tmp_path / f"{n:02d}" for n in range(1, 9)) as made:
+        assert made.target == tmp_path / "01"
+    assert list(tmp_path.iterdir()) == []
+
+
 def killed_in(function: str, code: str, *arguments: Path) -> None:
     """Run some code that a kill -9 ends where it would call this function."""
     module, _, name = function.rpartition(".")

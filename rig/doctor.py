@@ -261,11 +261,11 @@ def check_cameras(config: Config | None) -> Iterator[Finding]:
 def next_step(findings: list[Finding], config: Config | None) -> str:
     """What is really next, as a command."""
     states = {finding.name: finding for finding in findings}
-    if config is None:
-        return "rig init"
     bad = [finding for finding in findings if finding.state == "bad"]
     if bad:
         return f"{bad[0].advice}, then 'rig doctor' again"
+    if config is None:
+        return "rig init"
     if config.camera.address.startswith("sim://"):
         return "rig run --part A12 --simulate"
     for name, command in (
@@ -291,7 +291,7 @@ def examine(workspace: Workspace, open_devices: bool = False) -> list[Finding]:
                 "rig.yaml",
                 "note" if missing else "bad",
                 str(error),
-                "'rig init' writes one" if missing else "correct the lines named",
+                "'rig init' writes one" if missing else "correct rig.yaml where it says",
             )
         )
     from rig.doctor_virtual import check_virtual_rig  # it takes Finding from here

@@ -29,7 +29,10 @@ def test_every_finding_that_is_not_good_has_advice(tmp_path):
 def test_a_faulty_rig_yaml_is_bad_and_a_missing_one_is_not(tmp_path):
     assert states(doctor.examine(Workspace.at(tmp_path)))["rig.yaml"] == "note"
     (tmp_path / "rig.yaml").write_text("format: rig/1\nbord: {}\n", encoding="utf-8")
-    assert states(doctor.examine(Workspace.at(tmp_path)))["rig.yaml"] == "bad"
+    findings = doctor.examine(Workspace.at(tmp_path))
+    assert states(findings)["rig.yaml"] == "bad"
+    # not rig init, which would refuse
+    assert doctor.next_step(findings, None).startswith("correct rig.yaml where it says")
 
 
 def test_names_a_missing_producer(tmp_path, monkeypatch):

@@ -204,7 +204,7 @@ def merge(
     poses: list[Pose] = [found[order.index(k)] for k in range(len(surfaces))]
     surface = replace(
         reference, height_mm=height.astype(np.float32), normals=normal.astype(np.float32),
-        sigma_mm=sigma.astype(np.float32), residuals=(), flags=flags,
+        sigma_mm=sigma.astype(np.float32), residuals=(), repeats=None, flags=flags,
         normal_sigma_deg=np.where(np.isfinite(height), degrees, np.nan).astype(np.float32),
         summary={
             "method": "merge",

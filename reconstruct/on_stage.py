@@ -181,6 +181,7 @@ def fit_window(
         sigma_mm=whole(found.sigma_mm, np.nan),
         normal_sigma_deg=whole(found.normal_sigma_deg, np.nan),
         flags=whole(found.flags, int(Flag.OUTSIDE)),
+        repeats=found.repeats and found.repeats.shifted(rows.start, columns.start),
     )
 
 
@@ -204,6 +205,8 @@ def _moved(surface: Surface, pieces: Pieces, levels: dict[int, Level], mask: Mas
     return replace(
         surface, height_mm=height, sigma_mm=sigma, flags=flags, normals=normals,
         normal_sigma_deg=degrees,
+        # What noise does to a level is not known, only how unsure the level is.
+        repeats=surface.repeats if len(levels) < 2 else None,
     )  # fmt: skip
 
 

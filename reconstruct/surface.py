@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.camera import Camera
+from reconstruct.repeats import Repeats
 
 Map = NDArray[np.float32]
 
@@ -51,6 +52,7 @@ class Surface:
     material : fitted reflectance parameters, JSON-able
     summary : method, versions, parameters, timings, figures, JSON-able
     residuals : the lights that the fit explains worst, worst first; none of methods without a model
+    repeats : what of sigma further recordings would show; None of methods that do not tell it apart
     """
 
     camera: Camera
@@ -62,6 +64,7 @@ class Surface:
     material: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     residuals: tuple[Residual, ...] = ()
+    repeats: Repeats | None = None
 
     @property
     def mask(self) -> NDArray[np.bool_]:

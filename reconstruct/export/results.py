@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from intake.trees import read_object
 from reconstruct.errors import ReconstructError
 from reconstruct.export.maps import read_tiff, write_tiff
 from reconstruct.export.mesh import mesh_of, write_mesh
+from reconstruct.repeats import Repeats
 from reconstruct.surface import Flag, Surface
 
 FORMAT = "rig-result/1"
+REPEATS = "repeats.npz"
 FARTHEST_MM = 1e9
 
 
@@ -27,7 +30,8 @@ def write_results(surface: Surface, folder: Path | str, overwrite: bool = False)
 
     ``height.tif`` (mm, NaN where there is no surface), ``normals.tif`` (world frame),
     ``uncertainty.tif`` (mm, one sigma), ``normal_uncertainty.tif`` (degrees), ``flags.tif``,
-    ``mask.png`` (bright on the part), ``surface.ply``, ``camera.json``, ``summary.json``.
+    ``mask.png`` (bright on the part), ``repeats.npz`` (changes by noise alone, where they are
+    told), ``surface.ply``, ``camera.json``, ``summary.json``.
 
     Parameters
     ----------
@@ -61,6 +65,13 @@ def write_results(surface: Surface, folder: Path | str, overwrite: bool = False)
         (part / "mask.png").write_bytes(mask.tobytes())  # cv2 takes only names that are text
         if surface.mask.any():
             write_mesh(part / "surface.ply", mesh_of(surface))
+        if surface.repeats is not None:
+            told = surface.repeats
+            with (part / REPEATS).open("wb") as file:
+                np.savez(
+                    file, change_mm=told.change_mm, block_px=told.block_px,
+                    row_px=told.row_px, column_px=told.column_px,
+                )  # fmt: skip
         surface.camera.write(part / "camera.json")
         summary = {"format": FORMAT, **surface.summary, "material": surface.material}
         text = json.dumps(_plain(summary), indent=1, ensure_ascii=False, allow_nan=False)
@@ -133,6 +144,7 @@ def read_results(folder: Path | str) -> Surface:
         flags,
         material,
         summary,
+        repeats=_repeats(folder / REPEATS),
     )
     shapes = {height.shape, normals.shape[:2], sigma.shape, normal_sigma.shape, camera.shape}
     if len(shapes | {surface.flags.shape}) != 1 or normals.shape[2:] != (3,):
@@ -147,6 +159,21 @@ def _numbers(path: Path) -> np.ndarray[Any, Any]:
         if np.any(np.abs(values) > FARTHEST_MM):
             raise ReconstructError(f"{path} is damaged: it holds absurd numbers")
     return values.astype(np.float32)
+
+
+def _repeats(path: Path) -> Repeats | None:
+    """Changes between recordings, if the result has them."""
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            change = np.asarray(held["change_mm"], np.float32)
+            block, row, column = (int(held[n]) for n in ("block_px", "row_px", "column_px"))
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ReconstructError(f"{path} is damaged: {error}") from None
+    if change.ndim != 3 or not change.size or block < 1 or np.any(np.abs(change) > FARTHEST_MM):
+        raise ReconstructError(f"{path} is damaged: it holds no changes of height")
+    return Repeats(change, block, row, column)
 
 
 def _optional(path: Path, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

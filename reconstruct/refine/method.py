@@ -30,7 +30,7 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
     flags = np.where(mask, 0, int(Flag.OUTSIDE)).astype(np.uint8)
     sigma_mm = np.full(problem.shape, np.nan, np.float32)
     sigma_deg = sigma_mm.copy()
-    sure = None
+    sure = repeats = None
     if options.uncertainty:
         try:
             with run.stage("uncertainty", 0.9):
@@ -44,6 +44,7 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
         run.notes["variance_mm2"] = sure.shares
         run.notes["mean_height_bend_mm"] = sure.mean_height_bend_mm
         run.notes["repeatability_mm"] = sure.repeatability_mm
+        repeats = sure.repeats
     height[~mask] = np.nan
     normals[~mask] = np.nan
     m = state.material
@@ -66,4 +67,6 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
     }  # fmt: skip
     captured = problem.pictures.code if run.captured is None else run.captured
     worst = worst_residuals(problem, state, run.ids, captured)
-    return Surface(camera, height, normals, sigma_mm, sigma_deg, flags, material, summary, worst)
+    return Surface(
+        camera, height, normals, sigma_mm, sigma_deg, flags, material, summary, worst, repeats
+    )

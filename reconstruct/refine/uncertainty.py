@@ -40,9 +40,10 @@ from reconstruct.refine.problem import Loss, Problem, System, light_table
 from reconstruct.refine.pyramid import binned_weight
 from reconstruct.refine.solve import Linearised, State, linearise
 from reconstruct.refine.transport import update_indirect, update_shadows
+from reconstruct.repeats import Repeats
 
 Array = NDArray[np.float64]
-DRAWS, LIGHT_DRAWS, BEYOND_DRAWS, HALVES = 6, 4, 3, 12
+DRAWS, LIGHT_DRAWS, BEYOND_DRAWS, HALVES, REPEATS = 6, 4, 3, 12, 8
 # Rays a pixel of the traces that tell what beyond leaves unsure: all along the same.
 BEYOND_RAYS = 6
 # Rows whose matrices are looked at together.
@@ -76,7 +77,7 @@ class Uncertainty:
     slope : (H, W) float32 sigma of the slopes as far as a pixel and its nearest neighbours tell
     shares : mean variance of height that each cause brings, mm²
     mean_height_bend_mm : RMS bend of the surface if the mean height given is off by its sigma
-    repeatability_mm : RMS by which the surface changes between recordings, by noise alone
+    repeats : changes between recordings, by noise alone
     """
 
     height_mm: NDArray[np.float32]
@@ -84,7 +85,12 @@ class Uncertainty:
     slope: NDArray[np.float32]
     shares: dict[str, float]
     mean_height_bend_mm: float
-    repeatability_mm: float
+    repeats: Repeats
+
+    @property
+    def repeatability_mm(self) -> float:
+        """RMS by which the surface changes between recordings."""
+        return float(np.sqrt(np.nanmean(np.square(self.repeats.change_mm))))
 
 
 def matrices(system: System, rows: slice = slice(None)) -> Array:
@@ -140,14 +146,18 @@ class Spread:
         self.height = problem.height_mm(state.u)
         self.normals = problem.normals(state.u)
 
+    def change_mm(self, step: Array, by: Problem | None = None) -> Array:
+        """(H, W) change of height, its mean removed, that a step of log-depth makes."""
+        change = (by or self.problem).height_mm(self.state.u + step) - self.height
+        return np.asarray(change - change[self.mask].mean())
+
     def of(self, step: Array, by: Problem | None = None) -> tuple[Array, Array]:
         """Squared differences of height (mm²) and normal (rad²) that a step of log-depth makes.
 
         `by` is the problem with another camera, if that has moved too.
         """
         moved, by = self.state.u + step, by or self.problem
-        change = by.height_mm(moved) - self.height
-        change -= change[self.mask].mean()
+        change = self.change_mm(step, by)
         turn = by.normals(moved) - self.normals
         return np.square(change), np.square(turn).sum(-1)
 
@@ -279,6 +289,7 @@ def estimate(
         height_mm=whole(found.height_mm),
         normal_deg=np.hypot(whole(found.normal_deg), np.degrees(np.sqrt(own))).astype(np.float32),
         slope=slope,
+        repeats=replace(found.repeats, block_px=factor),
     )
 
 
@@ -339,9 +350,6 @@ def _drawn_estimate(problem: Problem, state: State, loss: Loss, told: Told) -> U
 
     drawn = [_noise_step(lin, factors, level, rng, PATCHES) for _ in range(DRAWS)]
     gather("pictures", [spread.of(step) for step in drawn], SCATTER)
-    photons = np.full(level.shape, problem.pictures.noise**2)
-    again = [_noise_step(lin, factors, photons, rng, {0.0: 1.0}) for _ in range(LIGHT_DRAWS)]
-    repeated = np.mean([spread.of(step)[0][weight > 0].mean() for step in again])
     gather("pictures", [solved(gradient) for gradient in told.halves], PICTURES)
     gather("pixel", [solved(told.pixel)], PIXEL)
     if problem.lights.covariance is not None or problem.lights.common_covariance is not None:
@@ -385,11 +393,15 @@ def _drawn_estimate(problem: Problem, state: State, loss: Loss, told: Told) -> U
     variance = _smooth(np.sum(list(heights.values()), axis=0), weight, SMOOTH_PX)
     turned = _smooth(np.sum(list(turns.values()), axis=0), weight, SMOOTH_PX)
     inside = weight > 0
+    # The last to be drawn, so that how many they are moves no other draw.
+    photons = np.full(level.shape, problem.pictures.noise**2)
+    again = [_noise_step(lin, factors, photons, rng, {0.0: 1.0}) for _ in range(REPEATS)]
+    repeated = [np.where(inside, spread.change_mm(step), np.nan) for step in again]
     return Uncertainty(
         np.sqrt(variance).astype(np.float32),
         np.degrees(np.sqrt(turned)).astype(np.float32),
         np.zeros(weight.shape, np.float32),
         {name: float(values[inside].mean()) for name, values in heights.items()},
         bend,
-        float(np.sqrt(repeated)),
+        Repeats(np.stack(repeated).astype(np.float32)),
     )

@@ -38,18 +38,19 @@ def register(app: typer.Typer) -> None:
         """One part measured many times: scatter, bias, Cg, Cgk (AIAG MSA, type 1)."""
         from rig.exits import UsageError
         from rig.floor.study import msa, words
+        from rig.floor.study.stated import stated_by
 
         found = _gathered(part_type, feature, batch, workspace)
         if len(set(found.parts)) > 1:
             raise UsageError(
                 f"these are {len(set(found.parts))} parts: repeatability takes one; name a --batch"
             )
-        result = msa.repeatability(
-            found.values, found.sigmas, tolerance or found.tolerance, reference
-        )
-        text = words.repeatability_table(result, found.unit)
+        result = msa.repeatability(found.values, tolerance or found.tolerance, reference)
+        stated = stated_by(found)
+        text = words.repeatability_table(result, found.unit, stated)
         groups = [(found.parts[0], range(len(found.values)), found.values)]
-        _say(result, text, f"Repeatability of {feature}", groups, found.unit, out, json)
+        said = {**result.to_json(), "stated": stated.to_json(result.sd.value)}
+        _say(said, text, f"Repeatability of {feature}", groups, found.unit, out, json)
 
     @study.command("gauge-rr", epilog="Example: rig study gauge-rr --type plate --feature step")
     def gauge_rr(
@@ -81,6 +82,7 @@ def register(app: typer.Typer) -> None:
         from rig.exits import UsageError
         from rig.floor.study import msa, words
         from rig.floor.study.guide import Guide, measure_study
+        from rig.floor.study.stated import stated_by
         from rig.floor.study.table import crossed
 
         if bool(parts) != bool(operators):
@@ -96,12 +98,12 @@ def register(app: typer.Typer) -> None:
         found = _gathered(part_type, feature, batch, workspace)
         names, people, values = crossed(found)
         result = msa.gauge_rr(values, tolerance or found.tolerance)
-        known = found.sigmas[np.isfinite(found.sigmas)]
-        stated = float(np.median(known)) if known.size else None
+        stated = stated_by(found)
         text = words.gauge_rr_table(result, found.unit, stated)
         x = np.repeat(np.arange(len(names)), values.shape[2])
         groups = [(person, x + 0.15 * k, values[:, k].ravel()) for k, person in enumerate(people)]
-        _say(result, text, f"Gauge R&R of {feature}", groups, found.unit, out, json)
+        said = {**result.to_json(), "stated": stated.to_json(result.ev)}
+        _say(said, text, f"Gauge R&R of {feature}", groups, found.unit, out, json)
 
     @study.command(
         epilog="Example: rig study linearity --type gauge --feature step --known S1=1.0002,S2=2.001"
@@ -136,7 +138,7 @@ def register(app: typer.Typer) -> None:
         result = msa.linearity(references[good], values[good])
         text = words.linearity_table(result, found.unit)
         groups = [("bias", references[good], (values - references)[good])]
-        _say(result, text, f"Linearity of {feature}", groups, found.unit, out, json)
+        _say(result.to_json(), text, f"Linearity of {feature}", groups, found.unit, out, json)
 
 
 def _gathered(part_type: str, feature: str, batch: str, workspace: Path | None) -> Any:
@@ -149,7 +151,7 @@ def _gathered(part_type: str, feature: str, batch: str, workspace: Path | None) 
 
 
 def _say(
-    result: Any, text: str, title: str, groups: Sequence[Any], unit: str, out: Path | None,
+    said: dict[str, Any], text: str, title: str, groups: Sequence[Any], unit: str, out: Path | None,
     json: bool,
 ) -> None:  # fmt: skip
     import json as json_module
@@ -157,7 +159,7 @@ def _say(
     from rig.exits import UsageError
     from rig.floor.study.words import study_page
 
-    typer.echo(json_module.dumps(result.to_json(), indent=1) if json else text)
+    typer.echo(json_module.dumps(said, indent=1) if json else text)
     if out is not None:
         try:
             with out.open("x", encoding="utf-8") as stream:

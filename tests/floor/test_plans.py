@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from surfaces import bracket, surface_of
 
 from reconstruct.errors import ReconstructError
 from reconstruct.metrology.grid import HeightGrid, grid_of
+from reconstruct.repeats import Repeats
 from rig.config import ConfigError
 from rig.exits import UsageError
 from rig.floor.plans.decide import decide
@@ -56,6 +59,34 @@ def test_a_good_part_is_good_in_every_feature():
     assert found.plan["hash"] == parse_plan(PLAN).hash
     corners = np.array(row(found, "step")["place"])
     assert corners[:, 0].min() == pytest.approx(12, abs=0.1)
+
+
+def test_repeatability_is_what_a_figure_scatters_by_when_the_part_is_measured_again():
+    """The surface errs by 0.02 mm, mostly alike each time: a bend by 0.01 mm is new each time."""
+    first = surface_of(bracket(), size=96, sigma_mm=0.02)
+    x = first.points_mm()[..., 0]
+    bends = np.random.default_rng(4).normal(0, 0.01 / 50**2, 8)
+    changes = (bends[:, None, None] * x**2).astype(np.float32)
+    told = replace(first, repeats=Repeats(changes))
+    again = [replace(first, height_mm=first.height_mm + change) for change in changes]
+    text = PLAN.replace("  A: [-45, -15, 0, 10]", "  A: [-45, -40, 0, 0]")
+
+    def rows(surface):
+        return judge_by(parse_plan(text), surface, no_reference).features
+
+    seen = [rows(surface) for surface in again]
+    for number, feature in enumerate(rows(told)):
+        if feature["kind"] == "bore":
+            assert feature["repeatability"] > 0.01  # its rim lies elsewhere among the pixels
+            continue
+        if feature["name"] == "along":
+            continue  # parallel lines do not feel a bend about their edge
+        scatter = np.std([other[number]["value"] for other in seen], ddof=1)
+        assert feature["repeatability"] == pytest.approx(scatter, rel=0.1, abs=5e-4), feature
+        assert feature["sigma"] >= feature["repeatability"]
+        if feature["name"] in ("step", "parallel"):
+            assert scatter > 3e-3
+    assert all(feature["repeatability"] is None for feature in rows(first)[:5])
 
 
 def test_a_step_that_is_too_high_is_found_and_the_rest_stays_good():

@@ -191,6 +191,19 @@ def generated(count: int) -> list[tuple[dict, list[dict]]]:
 
 
 @pytest.mark.slow
+def test_a_store_of_the_first_version_is_brought_up_to_date(workspace):
+    """Its rows stay; what they lack is unknown until the store is made anew."""
+    engine = engine_of(None, workspace.folder)
+    bring_up_to_date(engine)
+    Store(engine, workspace, "rig-a").put(lay_result(workspace.folder, "A1", 0, features=[STEP]))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE features DROP COLUMN repeatability")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+    with open_store(workspace) as store:
+        (run,) = store.each(Filter())
+        assert [(f.value, f.repeatability) for f in run.features] == [(1.21, None)]
+
+
 def test_a_hundred_thousand_runs_are_looked_through_in_an_instant(store):
     store.put_many(generated(100_000))
     slowest = 0.0

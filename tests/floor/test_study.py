@@ -114,15 +114,12 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
 
 def test_repeatability_by_hand():
     """Seven values with mean 10 and s = √(28/6): every figure follows by hand."""
-    found = repeatability(
-        np.arange(7.0, 14.0), sigmas=np.full(7, 2.0), tolerance=60.0, reference=9.0
-    )
+    found = repeatability(np.arange(7.0, 14.0), tolerance=60.0, reference=9.0)
     s = np.sqrt(28 / 6)
     assert found.sd.value == pytest.approx(s)
     assert found.bias == pytest.approx(1.0)
     assert found.cg == pytest.approx(12 / (6 * s))
     assert found.cgk == pytest.approx((6 - 1) / (3 * s))
-    assert found.stated_over_observed == pytest.approx(2 / s)
     assert found.sd.low < s < found.sd.high
 
 
@@ -185,15 +182,15 @@ def test_means_and_ranges_of_subgroups():
 
 
 # the command ------------------------------------------------------------------------------------
-def laid(workspace, values: np.ndarray) -> None:
+def laid(workspace, values: np.ndarray, repeatability: float | None = 0.1) -> None:
     """Runs in the store: parts × operators × trials of a feature 'step'."""
     minute = 0
     with open_store(workspace) as store:
         for p, o, t in np.ndindex(values.shape):
             feature = {
                 "name": "step", "kind": "step", "unit": "mm", "value": float(values[p, o, t]),
-                "sigma": 0.2, "nominal": 0.0, "lower": -4.0, "upper": 4.0, "verdict": "good",
-                "reason": "",
+                "sigma": 0.2, "repeatability": repeatability, "nominal": 0.0, "lower": -4.0,
+                "upper": 4.0, "verdict": "good", "reason": "",
             }  # fmt: skip
             result = lay_result(
                 workspace.folder, f"P{p:02d}", minute, features=[feature], part_type="plate",
@@ -214,14 +211,25 @@ def test_a_study_of_runs_that_exist(workspace, tmp_path):
     said = rig(workspace, "gauge-rr", *wanted, "--out", str(out))
     assert said.exit_code == 0, said.exception
     assert "27.9 % of TV" in said.stdout
-    assert "0.2 mm, 1.00 of the scatter EV" in said.stdout
+    assert "0.1 mm, 0.50 of the observed scatter" in said.stdout
+    assert "0.2 mm, with what all trials have in common" in said.stdout
     assert "<svg" in out.read_text(encoding="utf-8")
     found = json.loads(rig(workspace, "gauge-rr", *wanted, "--json").stdout)
     assert found["percent_of_tolerance"]["grr"] == pytest.approx(600 * 0.302372 / 8, rel=1e-5)
+    stated = found["stated"]
+    assert stated["repeatability_over_observed"] == pytest.approx(0.1 / found["ev"])
     refused = rig(workspace, "repeatability", *wanted)
     assert "these are 10 parts" in str(refused.exception)
     known = ",".join(f"P{p:02d}={AIAG[p].mean():.6f}" for p in range(10))
     assert "linear and unbiased" in rig(workspace, "linearity", *wanted, "--known", known).stdout
+
+
+def test_a_whole_sigma_is_not_held_against_the_scatter(workspace):
+    """A method that does not tell its repeatability states what all trials share as well."""
+    laid(workspace, AIAG, repeatability=None)
+    said = rig(workspace, "gauge-rr", "--type", "plate", "--feature", "step").stdout
+    assert "only a study with refine" in said
+    assert "of the observed scatter" not in said
 
 
 def test_a_gap_in_a_study_is_named(workspace):

@@ -111,6 +111,9 @@ def test_repeatability_is_the_scatter_of_recordings_of_one_part() -> None:
     observed = float(np.sqrt(np.mean(np.square(scatter))))
     stated = seen[0].summary["repeatability_mm"]
     assert 0.7 < stated / observed < 1.4
+    drawn = seen[0].repeats
+    assert drawn is not None
+    assert np.isfinite(drawn.change_mm[:, seen[0].mask]).all()
     assert stated < 0.5 * np.median(seen[0].sigma_mm)
 
 

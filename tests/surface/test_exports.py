@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from reconstruct.export.mesh import mesh_of, read_mesh
 from reconstruct.export.results import read_results, write_results
 from reconstruct.export.topography import read_topography, write_sdf, write_x3p
 from reconstruct.metrology.grid import HeightGrid, grid_of
+from reconstruct.repeats import Repeats
 from reconstruct.surface import Flag, Surface
 
 
@@ -58,6 +60,7 @@ def test_results_folder_reads_back_exactly(surface: Surface, tmp_path: Path) -> 
     for name in ("height_mm", "normals", "sigma_mm", "normal_sigma_deg", "flags"):
         np.testing.assert_array_equal(getattr(back, name), getattr(surface, name))
         assert getattr(back, name).dtype == getattr(surface, name).dtype
+    assert back.repeats is None
     np.testing.assert_array_equal(back.camera.K, surface.camera.K)
     np.testing.assert_allclose(
         back.points_mm()[back.mask], surface.points_mm()[surface.mask], atol=1e-12
@@ -65,6 +68,27 @@ def test_results_folder_reads_back_exactly(surface: Surface, tmp_path: Path) -> 
     assert (back.material, back.summary) == ({"alpha": 0.15}, {"method": "refine"})
     assert json.loads((folder / "summary.json").read_text())["format"] == "rig-result/1"
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_changes_between_recordings_read_back_and_lie_where_they_lay(
+    surface: Surface, tmp_path: Path
+) -> None:
+    """Maps of blocks of 2 pixels that begin at row 4, column 8 of the picture."""
+    rows, columns = np.mgrid[0:8, 0:10]
+    change = np.stack([1e-3 * rows, 1e-3 * columns, rows * 0.0, rows * 0.0]).astype(np.float32)
+    change[:, 0, 0] = np.nan
+    told = replace(surface, repeats=Repeats(change, 2).shifted(4, 8))
+    back = read_results(write_results(told, tmp_path / "out")).repeats
+    assert back is not None
+    np.testing.assert_array_equal(back.change_mm, change)
+    at = [(4 + 2 * 3 + 0.5, 8 + 2 * 5 + 0.5)]  # the middle of block (3, 5)
+    points = [surface.camera.points_at_height(0.0)[int(r) : int(r) + 2, int(c) : int(c) + 2]
+              .mean(axis=(0, 1)) for r, c in at]  # fmt: skip
+    found = [values[0] for values in back.at(surface.camera, np.array(points))]
+    assert found[:2] == pytest.approx([3e-3, 5e-3], abs=1e-6)
+    (tmp_path / "out" / "repeats.npz").write_bytes(b"PK no")
+    with pytest.raises(ReconstructError, match=r"repeats\.npz is damaged"):
+        read_results(tmp_path / "out")
 
 
 def test_results_are_not_overwritten_unasked(surface: Surface, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from reconstruct.metrology.profile import (
     profile_parameters,
     step_height,
 )
+from reconstruct.repeats import LEAST
 from rig.floor.defects import Defect, find_defects
 from rig.floor.plans import model
 from rig.floor.plans.placed import (
@@ -44,6 +45,7 @@ class Found:
     Attributes
     ----------
     value, sigma : in the feature's unit; sigma None: unknown
+    repeatability : what of sigma the next measurement of the part shows; None: unknown
     covered : share of its region that was measured
     defects : those that a feature of defects counts
     """
@@ -52,6 +54,11 @@ class Found:
     sigma: float | None
     covered: float = 1.0
     defects: tuple[Defect, ...] = ()
+    repeatability: float | None = None
+
+
+def _no_changes() -> Iterable[Array]:
+    return ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +72,8 @@ class Context:
     slopes : dz/dx and dz/dy from the normals, for defects; None: from the heights
     scale_sigma : relative standard uncertainty of lengths across the picture
     slope_sigma : standard uncertainty of the slopes
+    changes : (ny, nx) changes of height, mm, that further measurements of the part would bring
+    whole : changes hold the finest texture too
     """
 
     plan: model.InspectionPlan
@@ -72,6 +81,8 @@ class Context:
     slopes: tuple[Array, Array] | None = None
     scale_sigma: float = 0.0
     slope_sigma: float = 0.0
+    changes: Callable[[], Iterable[Array]] = _no_changes
+    whole: bool = True
     seed: int = 0
 
 
@@ -81,7 +92,8 @@ def measure_feature(feature: Any, part: Placed, context: Context) -> Found:
     The uncertainty is Monte Carlo (JCGM 101): errors of height with the stated sigma, correlated
     over the plan's length (texture: over four points), are added and the feature is measured
     again; spread and mean shift are added in square. Lengths across the picture take the
-    uncertainty of the scale along.
+    uncertainty of the scale along. The repeatability is the spread over the part as further
+    measurements would have it, as far as the method tells these.
 
     Raises
     ------
@@ -101,7 +113,10 @@ def measure_feature(feature: Any, part: Placed, context: Context) -> Found:
         sigma = float(np.hypot(sigma or 0.0, value * context.scale_sigma)) or None
     region = getattr(feature, "region", None)
     covered = 1.0 if region is None else part.covered(region)
-    return Found(value, sigma, covered)
+    repeatability = _repeatability(feature, part, context)
+    if sigma is not None and repeatability is not None:
+        sigma = max(sigma, repeatability)  # of which it is a part
+    return Found(value, sigma, covered, repeatability=repeatability)
 
 
 def _frozen(feature: Any, part: Placed) -> tuple[float, ...] | None:
@@ -190,6 +205,20 @@ def _monte_carlo(
     return float(np.sqrt(np.var(drawn, ddof=1) + shift**2))
 
 
+def _repeatability(feature: Any, part: Placed, context: Context) -> float | None:
+    """Spread of a figure over further measurements of the part; None where they are not told."""
+    if isinstance(feature, model.Roughness) and not context.whole:
+        return None
+    if isinstance(feature, model.Deviation):  # the part lies on its reference as it lay
+        off = deviation_map(feature, part, context).z_mm
+        share = feature.share / 100
+        values = [float(np.nanquantile(np.abs(off + d), share)) for d in context.changes()]
+    else:
+        again = (part.with_noise(change) for change in context.changes())
+        values = [_figure(feature, other, context, _frozen(feature, other)) for other in again]
+    return float(np.std(values, ddof=1)) if len(values) >= LEAST else None
+
+
 def _of_largest(feature: model.Deviation, part: Placed, context: Context, sigma: Array) -> float:
     """Sigma of the heights where the deviation is about as large as the figure."""
     size = np.abs(deviation_map(feature, part, context).z_mm)
@@ -217,11 +246,14 @@ def _extent(part: Placed) -> float:
 def _bore(feature: model.Bore, part: Placed, context: Context) -> Found:
     hole = find_hole(part, feature.centre, feature.search_mm)
     if feature.figure == "diameter":
-        sigma = np.hypot(hole.sigma_mm * np.sqrt(2), hole.diameter_mm * context.scale_sigma)
-        return Found(hole.diameter_mm, float(sigma))
+        own = float(hole.sigma_mm * np.sqrt(2))
+        sigma = np.hypot(own, hole.diameter_mm * context.scale_sigma)
+        return Found(hole.diameter_mm, float(sigma), repeatability=own)
     away = float(np.hypot(hole.x_mm - feature.centre[0], hole.y_mm - feature.centre[1]))
     from_middle = float(np.hypot(*feature.centre))
-    return Found(2 * away, float(2 * np.hypot(hole.sigma_mm, from_middle * context.scale_sigma)))
+    sigma = 2 * np.hypot(hole.sigma_mm, from_middle * context.scale_sigma)
+    # Where its rim lies among the pixels is another each time.
+    return Found(2 * away, float(sigma), repeatability=2 * hole.sigma_mm)
 
 
 def _between_bores(feature: model.Distance, part: Placed, context: Context) -> Found:
@@ -233,8 +265,8 @@ def _between_bores(feature: model.Distance, part: Placed, context: Context) -> F
         if isinstance(bore, model.Bore)
     ]
     length = float(np.hypot(holes[0].x_mm - holes[1].x_mm, holes[0].y_mm - holes[1].y_mm))
-    own = np.hypot(holes[0].sigma_mm, holes[1].sigma_mm)
-    return Found(length, float(np.hypot(own, length * context.scale_sigma)))
+    own = float(np.hypot(holes[0].sigma_mm, holes[1].sigma_mm))
+    return Found(length, float(np.hypot(own, length * context.scale_sigma)), repeatability=own)
 
 
 def _defects(feature: model.Defects, part: Placed, context: Context) -> Found:

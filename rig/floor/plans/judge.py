@@ -20,7 +20,7 @@ from rig.floor.plans.decide import BETWEEN, OUT, UNKNOWN, decide
 from rig.floor.plans.decide import GOOD as PROVEN
 from rig.floor.plans.figures import Context, Found, deviation_map, measure_feature
 from rig.floor.plans.model import InspectionPlan, KeptPlan
-from rig.floor.plans.placed import Placed, placed
+from rig.floor.plans.placed import Placed, changes_on, placed
 from rig.measure_part import Judgement, grid_to_json
 from rig.workspace import Workspace
 
@@ -81,7 +81,12 @@ def judge_by(kept: KeptPlan, surface: Surface, read: Read, scale_sigma: float = 
     slopes = None
     if any(isinstance(feature, model.Defects) for feature in plan.features):
         slopes = slopes_on(grid, surface)
-    context = Context(plan, references, slopes, scale_sigma, slope_sigma_of(surface))
+    repeats = surface.repeats
+    context = Context(
+        plan, references, slopes, scale_sigma, slope_sigma_of(surface),
+        changes=lambda: changes_on(grid, surface),
+        whole=repeats is not None and repeats.block_px == 1,
+    )  # fmt: skip
     rows = tuple(_row(feature, part, context) for feature in plan.features)
     verdict, code = _of_the_whole(rows, plan)
     deviations = [f for f in plan.features if isinstance(f, model.Deviation)]
@@ -104,7 +109,8 @@ def _row(feature: Any, part: Placed, context: Context) -> dict[str, Any]:
     lower, upper = feature.limits
     row: dict[str, Any] = {
         "name": feature.name, "kind": feature.kind, "unit": feature.unit,
-        "value": None, "sigma": None, "nominal": feature.nominal, "lower": lower, "upper": upper,
+        "value": None, "sigma": None, "repeatability": None, "nominal": feature.nominal,
+        "lower": lower, "upper": upper,
         "verdict": UNKNOWN, "reason": "", "place": place_of(feature, part),
     }  # fmt: skip
     if isinstance(feature, model.Defects) and feature.figure != "count":
@@ -113,7 +119,9 @@ def _row(feature: Any, part: Placed, context: Context) -> dict[str, Any]:
         found: Found = measure_feature(feature, part, context)
     except (ReconstructError, UsageError) as error:
         return row | {"reason": str(error)}
-    row |= {"value": found.value, "sigma": found.sigma}
+    row |= {
+        "value": found.value, "sigma": found.sigma, "repeatability": found.repeatability,
+    }  # fmt: skip
     if found.defects:
         row["defects"] = [defect.to_json() for defect in found.defects]
     if not np.isfinite(found.value):

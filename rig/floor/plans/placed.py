@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy import ndimage, optimize
 
 from reconstruct.errors import ReconstructError
 from reconstruct.metrology.grid import Array, HeightGrid
+from reconstruct.surface import Surface
 
 Mask = NDArray[np.bool_]
 LEAST_POINTS = 16
@@ -101,6 +102,15 @@ def placed(grid: HeightGrid, move: Array | None = None) -> Placed:
     return Placed(
         grid, move, moved[..., 0], moved[..., 1], np.where(grid.mask, moved[..., 2], np.nan)
     )
+
+
+def changes_on(grid: HeightGrid, surface: Surface) -> Iterator[Array]:
+    """(ny, nx) changes of height that further measurements would bring, at a surface's grid."""
+    if surface.repeats is None:
+        return
+    x, y = np.meshgrid(grid.x_mm, grid.y_mm)
+    z = np.where(grid.mask, grid.z_mm, np.nanmean(grid.z_mm))
+    yield from surface.repeats.at(surface.camera, np.stack([x, y, z], axis=-1))
 
 
 def plane(points: Array) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ from typing import Any
 from rig.workspace import Workspace
 
 VERDICT, SUMMARY = "verdict.json", "summary.json"
+NUMBERS = ("value", "sigma", "repeatability", "nominal", "lower", "upper")  # of a feature
 
 
 def results_in(workspace: Workspace) -> list[Path]:
@@ -69,7 +70,7 @@ def row_of(
             "name": str(feature.get("name", "")),
             "kind": str(feature.get("kind", "")),
             "unit": str(feature.get("unit", "")),
-            **{key: feature.get(key) for key in ("value", "sigma", "nominal", "lower", "upper")},
+            **{key: feature.get(key) for key in NUMBERS},
             "verdict": str(feature.get("verdict", "")),
             "reason": str(feature.get("reason", "")),
         }

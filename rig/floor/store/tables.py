@@ -73,6 +73,7 @@ class Feature(Base):
     unit: Mapped[str] = mapped_column(String(20), default="")
     value: Mapped[float | None]
     sigma: Mapped[float | None]
+    repeatability: Mapped[float | None]
     nominal: Mapped[float | None]
     lower: Mapped[float | None]
     upper: Mapped[float | None]

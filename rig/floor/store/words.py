@@ -15,7 +15,8 @@ COLUMNS = (
     "exit_code", "plan_hash", "method", "version", "seconds",
 )  # fmt: skip
 FEATURE_COLUMNS = (
-    "name", "kind", "value", "sigma", "unit", "nominal", "lower", "upper", "verdict", "reason",
+    "name", "kind", "value", "sigma", "repeatability", "unit", "nominal", "lower", "upper",
+    "verdict", "reason",
 )  # fmt: skip
 
 

@@ -181,7 +181,6 @@ class Repeatability:
     bias : mean minus reference, None without one; p: how likely by chance
     cg, cgk : (0.2 T)/(6 s) and (0.1 T − |bias|)/(3 s), None without a tolerance T (cgk: and a
         reference); cg_interval by χ²
-    stated_sigma : median uncertainty that the gauge states, and its ratio to the scatter
     """
 
     count: int
@@ -192,8 +191,6 @@ class Repeatability:
     cg: float | None
     cgk: float | None
     cg_interval: Interval | None
-    stated_sigma: float | None
-    stated_over_observed: float | None
 
     def to_json(self) -> dict[str, Any]:
         return {"format": "rig-repeatability/1", **asdict(self)}
@@ -201,7 +198,6 @@ class Repeatability:
 
 def repeatability(
     values: NDArray[Any],
-    sigmas: NDArray[Any] | None = None,
     tolerance: float | None = None,
     reference: float | None = None,
     confidence: float = 0.95,
@@ -232,13 +228,7 @@ def repeatability(
         interval = Interval(cg, 0.2 * tolerance / (6 * sd.high), 0.2 * tolerance / (6 * sd.low))
         if bias is not None:
             cgk = (0.1 * tolerance - abs(bias)) / (3 * s)
-    stated = None
-    if sigmas is not None:
-        known = np.asarray(sigmas, dtype=np.float64)
-        known = known[np.isfinite(known)]
-        stated = float(np.median(known)) if known.size else None
-    ratio = stated / s if stated is not None and s > 0 else None
-    return Repeatability(len(x), mean, sd, bias, p, cg, cgk, interval, stated, ratio)
+    return Repeatability(len(x), mean, sd, bias, p, cg, cgk, interval)
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,16 @@ class Values:
     Attributes
     ----------
     values, sigmas : (n,) NaN where it was not measured or not stated
+    repeatabilities : (n,) what of sigma the next measurement shows; NaN where it was not told
+    methods : of reconstruction, that the runs were made with
     """
 
     parts: tuple[str, ...]
     operators: tuple[str, ...]
     values: NDArray[np.float64]
     sigmas: NDArray[np.float64]
+    repeatabilities: NDArray[np.float64]
+    methods: tuple[str, ...]
     unit: str
     lower: float | None
     upper: float | None
@@ -46,7 +50,7 @@ def gather(store: Store, part_type: str, feature: str, batch: str = "") -> Value
     UsageError
         if there are none
     """
-    parts, operators, values, sigmas = [], [], [], []
+    parts, operators, values, sigmas, repeats, methods = [], [], [], [], [], set()
     unit, lower, upper = "", None, None
     for run in store.each(Filter(part_type=part_type, batch=batch)):
         for found in run.features:
@@ -56,6 +60,8 @@ def gather(store: Store, part_type: str, feature: str, batch: str = "") -> Value
             operators.append(run.operator)
             values.append(np.nan if found.value is None else found.value)
             sigmas.append(np.nan if found.sigma is None else found.sigma)
+            repeats.append(np.nan if found.repeatability is None else found.repeatability)
+            methods.add(run.method)
             unit, lower, upper = found.unit, found.lower, found.upper
     if not values:
         known = ", ".join(store.feature_names(part_type)) or "none"
@@ -65,7 +71,8 @@ def gather(store: Store, part_type: str, feature: str, batch: str = "") -> Value
         )
     return Values(
         tuple(parts[::-1]), tuple(operators[::-1]), np.array(values[::-1]),
-        np.array(sigmas[::-1]), unit, lower, upper,
+        np.array(sigmas[::-1]), np.array(repeats[::-1]), tuple(sorted(methods)),
+        unit, lower, upper,
     )  # fmt: skip
 
 

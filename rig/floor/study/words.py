@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from rig.figures import table
 from rig.floor.study.msa import GaugeRR, Linearity, Repeatability
+from rig.floor.study.stated import Stated
 
 COLOURS = ("#1d4e89", "#c05a00", "#0a7d32", "#7a2a86", "#a00d1e", "#3d4a5a")
 
 
-def gauge_rr_table(found: GaugeRR, unit: str, stated: float | None) -> str:
+def gauge_rr_table(found: GaugeRR, unit: str, stated: Stated) -> str:
     """A gauge R&R study as text."""
     lines = [f"{'source':<20}{'DF':>5}{'SS':>14}{'MS':>14}{'F':>10}{'p':>9}"]
     for source in found.table:
@@ -40,10 +41,7 @@ def gauge_rr_table(found: GaugeRR, unit: str, stated: float | None) -> str:
             said += f"  ({share:g} %: {interval.low:.5g} … {interval.high:.5g})"
         rows.append((name, said))
     rows.append(("distinct categories", str(int(min(found.ndc, 9999)))))
-    if stated is not None and found.ev > 0:
-        rows.append(
-            ("stated sigma", f"{stated:.5g} {unit}, {stated / found.ev:.2f} of the scatter EV")
-        )
+    rows += stated.rows(found.ev, unit)
     word = (
         "fit"
         if found.percent["grr"] < 10
@@ -55,7 +53,7 @@ def gauge_rr_table(found: GaugeRR, unit: str, stated: float | None) -> str:
     return "\n".join([*lines, table(rows)])
 
 
-def repeatability_table(found: Repeatability, unit: str) -> str:
+def repeatability_table(found: Repeatability, unit: str, stated: Stated) -> str:
     """A type 1 study as text."""
     rows = [
         ("values", str(found.count)),
@@ -70,12 +68,7 @@ def repeatability_table(found: Repeatability, unit: str) -> str:
         rows.append(("Cg", f"{found.cg:.3f} ({low:.3f} … {high:.3f}); 1.33 is usual"))
     if found.cgk is not None:
         rows.append(("Cgk", f"{found.cgk:.3f}; 1.33 is usual"))
-    if found.stated_over_observed is not None:
-        rows.append(
-            ("stated sigma", f"{found.stated_sigma:.5g} {unit}, {found.stated_over_observed:.2f} "
-             "of the scatter")
-        )  # fmt: skip
-    return table(rows)
+    return table([*rows, *stated.rows(found.sd.value, unit)])
 
 
 def linearity_table(found: Linearity, unit: str) -> str:

@@ -103,7 +103,7 @@ def register(app: typer.Typer) -> None:
         x = np.repeat(np.arange(len(names)), values.shape[2])
         groups = [(person, x + 0.15 * k, values[:, k].ravel()) for k, person in enumerate(people)]
         said = {**result.to_json(), "stated": stated.to_json(result.ev)}
-        _say(said, text, f"Gauge R&R of {feature}", groups, found.unit, out, json)
+        _say(said, text, f"Gauge R&R of {feature}", groups, found.unit, out, json, names)
 
     @study.command(
         epilog="Example: rig study linearity --type gauge --feature step --known S1=1.0002,S2=2.001"
@@ -152,7 +152,7 @@ def _gathered(part_type: str, feature: str, batch: str, workspace: Path | None) 
 
 def _say(
     said: dict[str, Any], text: str, title: str, groups: Sequence[Any], unit: str, out: Path | None,
-    json: bool,
+    json: bool, names: Sequence[str] = (),
 ) -> None:  # fmt: skip
     import json as json_module
 
@@ -163,6 +163,6 @@ def _say(
     if out is not None:
         try:
             with out.open("x", encoding="utf-8") as stream:
-                stream.write(study_page(title, text, groups, unit))
+                stream.write(study_page(title, text, groups, unit, names))
         except FileExistsError:
             raise UsageError(f"{out} exists already and is kept: name another --out") from None

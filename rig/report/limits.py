@@ -90,15 +90,21 @@ def _causes(surface: Surface) -> list[tuple[str, float]]:
         if name != "pictures":
             causes.append((str(name), 1000 * math.sqrt(variance)))
             continue
-        # The variance of the pictures' fit is scaled by all that the fit leaves, of which the
-        # sensor's noise is one share.
-        residual, noise = surface.summary.get("residual"), surface.summary.get("noise")
-        share = 1.0
-        if residual and noise:
-            share = min(1.0, float(noise) / float(residual))
+        share = _share_of_noise(surface.summary, variance)
         causes.append(("noise", 1000 * math.sqrt(variance * share)))
         causes.append(("model", 1000 * math.sqrt(variance * (1 - share))))
     return causes
+
+
+def _share_of_noise(summary: dict[str, Any], variance: float) -> float:
+    """Share of noise in the variance that the pictures bring."""
+    repeated = summary.get("repeatability_mm")
+    if isinstance(repeated, int | float) and variance > 0:
+        return min(1.0, float(repeated) ** 2 / variance)
+    # The variance of the pictures' fit is scaled by all that the fit leaves, of which the sensor's
+    # noise is one share.
+    residual, noise = summary.get("residual"), summary.get("noise")
+    return min(1.0, float(noise) / float(residual)) if residual and noise else 1.0
 
 
 def _level(surface: Surface, shape_um: float) -> list[str]:

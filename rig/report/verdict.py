@@ -74,7 +74,7 @@ def _section(
         '<section class="card" id="verdict" aria-label="Verdict">'
         f'<p class="verdict" style="background:{colour}">{_e(word.upper())}</p>'
         f"{_features(verdict)}{_tolerance(verdict)}{_map(verdict, deviation, height)}"
-        f"<table>{rows}</table></section>"
+        f'<table id="facts">{rows}</table></section>'
     )
 
 

@@ -74,6 +74,8 @@ def test_the_greatest_cause_comes_first_and_noise_is_told_from_misfit():
     assert names[0] == "what the fit's model leaves unexplained"
     assert [round(row["percent"]) for row in found["rows"]] == [60, 20, 20]
     assert sum(row["um"] ** 2 for row in found["rows"]) == pytest.approx(5.0)
+    told = limits_of(surface(variance_mm2={"pictures": 4e-6}, repeatability_mm=4e-4))["rows"]
+    assert [round(row["percent"]) for row in told] == [96, 4], "what repeating shows is noise"
     assert any("its median sigma is 10 µm, elsewhere 2.0 µm" in said for said in found["said"])
 
 

@@ -22,7 +22,7 @@ from rig.floor.accept.errors import Tested, scale_of, stated_mpe
 from rig.floor.plans.decide import GOOD as PROVEN
 from rig.floor.plans.decide import OUT
 from rig.floor.scale import CERTIFICATES
-from rig.floor.study.words import scatter
+from rig.floor.study.words import COLOURS, Groups, round_values, scatter
 from rig.workspace import Workspace
 
 FORMAT = "rig-certificate/1"
@@ -91,7 +91,7 @@ def write_certificate(certificate: dict[str, Any], workspace: Workspace) -> Path
         (made.work / "certificate.json").write_text(text + "\n", encoding="utf-8")
         page = _page(certificate, [*past, certificate])
         (made.work / "certificate.html").write_text(page, encoding="utf-8")
-        (made.work / "certificate.pdf").write_bytes(_pdf(certificate))
+        (made.work / "certificate.pdf").write_bytes(_pdf(certificate, [*past, certificate]))
         made.publish()
         return made.target
 
@@ -157,19 +157,21 @@ MANNER = (
 
 def _page(certificate: dict[str, Any], past: Sequence[dict[str, Any]]) -> str:
     def table(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> str:
+        name = ' class="tests"' if head else ""
         top = "".join(f"<th>{html.escape(name)}</th>" for name in head)
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
             for row in rows
         )
-        return f"<table>{'<tr>' + top + '</tr>' if top else ''}{body}</table>"
+        return f"<table{name}>{'<tr>' + top + '</tr>' if top else ''}{body}</table>"
 
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{TITLE}</title>'
         "<style>body{font:15px/1.4 system-ui,sans-serif;max-width:960px;margin:20px auto}"
         "table{border-collapse:collapse;width:100%;margin:10px 0}td,th{border-bottom:1px solid "
-        "#ccd;text-align:left;padding:4px 8px;overflow-wrap:anywhere}svg{width:100%}"
-        "tr,svg{break-inside:avoid}</style>"
+        "#ccd;text-align:left;padding:4px 8px}td{overflow-wrap:anywhere}svg{width:100%}"
+        "table.tests td{overflow-wrap:normal}tr,svg,.kept{break-inside:avoid}"
+        "@media print{body{margin:0;font-size:9.5pt}td,th{padding:2pt 4pt}}</style>"
         f"<h1>{TITLE}: {html.escape(certificate['verdict'].upper())}</h1><p>{MANNER}</p>"
         f"{table(rows_of(certificate), COLUMNS)}{_history(past)}"
         f"{table(_facts(certificate))}</html>\n"
@@ -177,28 +179,75 @@ def _page(certificate: dict[str, Any], past: Sequence[dict[str, Any]]) -> str:
 
 
 def _history(past: Sequence[dict[str, Any]]) -> str:
-    """Errors of each characteristic over all certificates, in shares of the largest."""
-    if len(past) < 2:
+    """Errors of each characteristic over all certificates."""
+    groups = _errors_over(past)
+    if not groups:
         return ""
+    title = f"<h2>Errors over {len(past)} acceptances</h2>"
+    return f'<div class="kept">{title}{scatter(groups, "µm", _dates(past))}</div>'
+
+
+def _dates(past: Sequence[dict[str, Any]]) -> list[str]:
+    """Days of the certificates; of many only the first and the last."""
+    days = [str(c["date"])[:10] for c in past]
+    shown = range(len(days)) if len(days) <= 6 else (0, len(days) - 1)
+    return [day if k in shown else "" for k, day in enumerate(days)]
+
+
+def _errors_over(past: Sequence[dict[str, Any]]) -> Groups:
+    """(characteristic, number of the certificate from 0, error in µm) from two certificates on."""
+    if len(past) < 2:
+        return []
     names = list(dict.fromkeys(_key(t) for c in past for t in c["tests"]))[:6]
     groups = []
     for name in names:
         pairs = [
-            (k + 1, 1000 * t["error"])
+            (k, 1000 * t["error"])
             for k, c in enumerate(past)
             for t in c["tests"]
             if _key(t) == name
         ]
         x, y = np.array(pairs, dtype=float).T
         groups.append((name, x, y))
-    return f"<h2>Errors over {len(past)} acceptances</h2>{scatter(groups, 'µm')}"
+    return groups
 
 
 def _key(test: dict[str, Any]) -> str:
     return f"{test['artefact']} {test['name']}"
 
 
-def _pdf(certificate: dict[str, Any]) -> bytes:
+def _chart(past: Sequence[dict[str, Any]]) -> list[Any]:
+    """The errors over all certificates as parts of a PDF."""
+    from reportlab.graphics.shapes import Circle, Drawing, Line, String
+    from reportlab.lib import colors
+
+    groups = _errors_over(past)
+    if not groups:
+        return []
+    every = np.concatenate([y for _, _, y in groups])
+    low, high = min(float(every.min()), 0.0), max(float(every.max()), 1e-9)
+    across = 320.0 / max(len(past) - 1, 1)
+    drawn = Drawing(505, 150)
+
+    def level(value: float) -> float:
+        return 20 + 120 * (value - low) / (high - low)
+
+    for value in round_values(low, high):
+        drawn.add(Line(45, level(value), 385, level(value), strokeColor=colors.lightgrey))
+        drawn.add(String(40, level(value) - 3, f"{value:g}", fontSize=7, textAnchor="end"))
+    drawn.add(String(45, 144, "µm", fontSize=7, textAnchor="end"))
+    for k, day in enumerate(_dates(past)):
+        drawn.add(String(55 + across * k, 5, day, fontSize=7, textAnchor="middle"))
+    for number, (name, x, y) in enumerate(groups):
+        colour = colors.HexColor(COLOURS[number % len(COLOURS)])
+        for place, value in zip(x, y, strict=True):
+            drawn.add(Circle(55 + across * place, level(value), 2.5, fillColor=colour,
+                             strokeColor=None))  # fmt: skip
+        drawn.add(String(395, 130 - 12 * number, name, fontSize=7, fillColor=colour))
+    return [drawn]
+
+
+def _pdf(certificate: dict[str, Any], past: Sequence[dict[str, Any]]) -> bytes:
     from reportlab.lib import colors
     from reportlab.lib.pagesizes import A4
     from reportlab.lib.styles import getSampleStyleSheet
@@ -225,6 +274,7 @@ def _pdf(certificate: dict[str, Any]) -> bytes:
             Spacer(1, 8),
             table([COLUMNS, *rows_of(certificate)], (80, 105, 55, 55, 52, 45, 55, 58)),
             Spacer(1, 12),
+            *_chart(past),
             table([("", ""), *_facts(certificate)], (170, 335)),
         ]
     )

@@ -13,6 +13,7 @@ from rig.figures import table
 from rig.floor.study.msa import GaugeRR, Linearity, Repeatability
 from rig.floor.study.stated import Stated
 
+Groups = Sequence[tuple[str, NDArray[Any], NDArray[Any]]]
 COLOURS = ("#1d4e89", "#c05a00", "#0a7d32", "#7a2a86", "#a00d1e", "#3d4a5a")
 
 
@@ -87,21 +88,33 @@ def linearity_table(found: Linearity, unit: str) -> str:
     return table(rows)
 
 
-def study_page(
-    title: str, text: str, groups: Sequence[tuple[str, NDArray[Any], NDArray[Any]]], unit: str
-) -> str:
-    """A page that opens offline: the figures, and a plot of (name, x, y) groups."""
+def study_page(title: str, text: str, groups: Groups, unit: str, names: Sequence[str] = ()) -> str:
+    """A page that opens offline: the figures, and a plot of (name, x, y) groups; see `scatter`."""
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
         "<style>body{font:16px system-ui,sans-serif;max-width:960px;margin:20px auto}"
-        "pre{overflow-x:auto}svg{width:100%}</style>"
-        f"<h1>{html.escape(title)}</h1>{scatter(groups, unit)}"
+        "pre{overflow-x:auto}svg{width:100%;break-inside:avoid}@media print{body{margin:0}"
+        "pre{font-size:8.5pt;white-space:pre-wrap;overflow:visible}}</style>"
+        f"<h1>{html.escape(title)}</h1>{scatter(groups, unit, names)}"
         f"<pre>{html.escape(text)}</pre></html>\n"
     )
 
 
-def scatter(groups: Sequence[tuple[str, NDArray[Any], NDArray[Any]]], unit: str) -> str:
-    """SVG of groups of points (name, x, y)."""
+def round_values(low: float, high: float, count: int = 5) -> list[float]:
+    """About so many round values from low to high, for an axis."""
+    if not high > low:
+        return [low]
+    rough = (high - low) / count
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = next(power * digit for digit in (1, 2, 5, 10) if power * digit >= rough)
+    return [
+        float(round(k * step, 12))
+        for k in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)
+    ]
+
+
+def scatter(groups: Groups, unit: str, names: Sequence[str] = ()) -> str:
+    """SVG of groups of points (name, x, y); `names` are those of x = 0, 1, 2, …"""
     xs = np.concatenate([np.asarray(x, float) for _, x, _ in groups])
     ys = np.concatenate([np.asarray(y, float) for _, _, y in groups])
     x0, x1, y0, y1 = xs.min(), xs.max(), ys.min(), ys.max()
@@ -109,10 +122,16 @@ def scatter(groups: Sequence[tuple[str, NDArray[Any], NDArray[Any]]], unit: str)
     drawn = ['<svg viewBox="0 0 800 340" font-family="system-ui" font-size="13">'
              '<rect x="70" y="10" width="600" height="290" fill="none" '
              'stroke="#889"/>']  # fmt: skip
-    for k in range(5):
-        value, y = y0 + high * k / 4, 290 - 270 * k / 4
-        drawn.append(f'<text x="64" y="{y + 4:.0f}" text-anchor="end">{value:.4g}</text>')
-    drawn.append(f'<text x="64" y="330" text-anchor="end">{html.escape(unit)}</text>')
+    for value in round_values(y0, y1):
+        y = 290 - 270 * (value - y0) / high
+        drawn.append(f'<path d="M66 {y:.1f}H670" stroke="#dde"/>')
+        drawn.append(f'<text x="62" y="{y + 4:.0f}" text-anchor="end">{value:g}</text>')
+    drawn.append(f'<text x="62" y="330" text-anchor="end">{html.escape(unit)}</text>')
+    places = range(len(names)) if names else round_values(x0, x1)
+    for place in places:
+        said = html.escape(names[int(place)]) if names else f"{place:g}"
+        x = 80 + 580 * (place - x0) / wide
+        drawn.append(f'<text x="{x:.0f}" y="318" text-anchor="middle">{said}</text>')
     for number, (name, xs_here, ys_here) in enumerate(groups):
         colour = COLOURS[number % len(COLOURS)]
         points = [

@@ -15,17 +15,20 @@ function svg(tag, attributes = {}, ...children) {
   return element;
 }
 
-// What the reader has put into the page. It stays in this browser; a page that may keep nothing
-// (a sandbox, a private window) forgets it.
+// What the reader has put into the page. It stays in this browser; in the frame of a page that keeps
+// it (rig serve), it is given as the frame's name and handed over with each change. A page that may
+// keep nothing (a private window) forgets it.
 const kept = (() => {
   const key = `rig-report/${data.id || document.title}`;
   let state = {};
   try { state = JSON.parse(localStorage.getItem(key)) || {}; } catch { /* nothing is kept */ }
+  try { state = JSON.parse(window.name)["rig-report"] || state; } catch { /* in no such frame */ }
   return {
     get: (name, otherwise) => (name in state ? state[name] : otherwise),
     set(name, value) {
       state[name] = value;
       try { localStorage.setItem(key, JSON.stringify(state)); } catch { /* nothing is kept */ }
+      if (parent !== window) parent.postMessage({ "rig-report": state }, "*");
     },
   };
 })();

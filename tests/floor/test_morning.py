@@ -81,6 +81,7 @@ def test_an_operators_morning(worker, address, tmp_path):
 
         page.goto(address)
         page.get_by_label("Operator", exact=True).fill("Ada")
+        look("start")
         for number, (part, kind) in enumerate(PARTS, 1):
             page.get_by_label("Part type").select_option(kind)
             page.get_by_label("Part", exact=True).fill(part)
@@ -104,6 +105,7 @@ def test_an_operators_morning(worker, address, tmp_path):
         page.get_by_label("Part", exact=True).fill("flat-9")
         page.keyboard.press("Enter")
         page.locator("#step", has_text="/").wait_for()
+        page.screenshot(path=shots / "running-panel.png")
         page.keyboard.press("Escape")
         page.locator("#verdict", has_text="stopped").wait_for()
         assert finished(worker, 11)["state"] == "stopped"
@@ -122,6 +124,19 @@ def test_an_operators_morning(worker, address, tmp_path):
         page.locator("h1", has_text="dented-1").wait_for()
         assert page.locator("figure img").count() >= 1
         look("run")
+        page.get_by_role("link", name="All runs of this part").click()
+        page.locator("h1", has_text="dented-1").wait_for()
+        look("part")
+        page.go_back()
+        page.get_by_role("link", name="3-D and report").click()
+        report = page.frame_locator("#report")
+        report.get_by_role("button", name="Add note").click()
+        report.locator("#height-view .stage").press("Enter")
+        report.get_by_label("Note 1", exact=True).fill("here it was hit")
+        page.get_by_text("Notes are kept.").wait_for()
+        look("report")
+        page.reload()
+        assert report.get_by_label("Note 1", exact=True).input_value() == "here it was hit"
         page.get_by_role("link", name="Charts").click()
         page.locator("#upper canvas").wait_for()
         look("charts")
@@ -130,6 +145,7 @@ def test_an_operators_morning(worker, address, tmp_path):
         for name in ("Messen", "Prüfpläne", "Messgerät"):
             page.get_by_role("link", name=name).click()
             page.locator("h1").wait_for(state="attached")
+            look(name)
         page.get_by_role("link", name="Livebild").click()
         page.locator("#count", has_text=re.compile(r"^([3-9]|\d\d+)$")).wait_for()
         look("live")

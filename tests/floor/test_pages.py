@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +60,30 @@ def test_from_the_button_to_the_verdict(client, worker):
                     "/plans?part_type=plate", "/instrument", "/export.csv", "/live"):  # fmt: skip
         assert client.get(address).status_code == 200, address
     assert client.get(f"/runs/{run['number']}/files/../../secret").status_code in (400, 404, 422)
+
+
+def test_what_a_reader_puts_into_a_report_is_kept_with_the_run(client, worker):
+    result = lay_result(worker.bench.workspace.folder, "A1", 0)
+    (result / "report.html").write_text("a report", encoding="utf-8")
+    with open_store(worker.bench.workspace) as store:
+        store.put(result)
+    number = client.get("/api/runs").json()["runs"][0]["number"]
+    state = {"notes": [{"u": 0.5, "v": 0.5, "text": 'a "scratch" </script>'}]}
+    assert client.put(f"/runs/{number}/annotations", json=state).json() == {"kept": True}
+    shown = client.get(f"/runs/{number}/report").text
+    frame = re.search(r'name="([^"]*)" sandbox="allow-scripts', shown)
+    assert frame is not None
+    assert json.loads(html.unescape(frame[1])) == {"rig-report": state}
+    for wrong, sentence in ((b"[1]", "a JSON object"), (b"{", "a JSON object"),
+                            (b'{"a": "' + b"x" * 200_000 + b'"}', "more than 100 kB")):  # fmt: skip
+        refused = client.put(f"/runs/{number}/annotations", content=wrong)
+        assert refused.status_code == 400
+        assert sentence in refused.json()["error"]
+    elsewhere = {"origin": "https://elsewhere.example"}
+    refused = client.put(f"/runs/{number}/annotations", json={}, headers=elsewhere)
+    assert refused.status_code == 403
+    assert json.loads((result / "annotations.json").read_text(encoding="utf-8")) == state
+    assert sorted(path.name for path in result.glob(".*")) == []
 
 
 def test_a_dent_and_a_tilt_fail_where_they_are(client, worker):

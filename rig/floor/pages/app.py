@@ -77,7 +77,7 @@ def floor_of(request: Request) -> Floor:
 
 def application(worker: Worker, access: Access) -> FastAPI:
     """The application over a running worker."""
-    from rig.floor.pages import api, history, live, operator
+    from rig.floor.pages import annotations, api, history, live, operator
 
     app = FastAPI(
         title="rig",
@@ -90,7 +90,7 @@ def application(worker: Worker, access: Access) -> FastAPI:
     templates.env.trim_blocks = templates.env.lstrip_blocks = True
     app.state.floor = Floor(worker, access, templates)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
-    for module in (operator, history, live, api):
+    for module in (operator, history, annotations, live, api):
         app.include_router(module.router)
     app.add_exception_handler(Exception, _unforeseen)
     for kind in (NotAllowed, UsageError, PlanError, CaptureError, ReconstructError,

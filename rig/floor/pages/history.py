@@ -15,6 +15,7 @@ from rig.exits import UsageError
 from rig.figures import shape_of
 from rig.floor.pages.app import floor_of
 from rig.floor.pages.views import file_of, instrument_view, view_of
+from rig.floor.pages.words import FIGURES
 from rig.floor.plans.model import known_types, read_plan
 from rig.floor.store.store import Filter, Store
 from rig.floor.store.words import write_csv
@@ -24,10 +25,11 @@ from rig.report.maps import deviations, draw, draw_map
 router = APIRouter(include_in_schema=False)
 PER_PAGE = 50
 VERDICTS = ("good", "out of tolerance", "in between", "not sufficient", "measured")
-# The report is a page with scripts of its own: it may run them and nothing else.
+# The report is a page with scripts of its own: it may run them, print, and nothing else.
 SANDBOX = (
-    "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline'; "
-    "style-src 'unsafe-inline'; img-src data: blob:"
+    "sandbox allow-scripts allow-downloads allow-modals; default-src 'none'; "
+    "script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "frame-ancestors 'self'"
 )
 
 
@@ -120,7 +122,12 @@ def run_page(request: Request, number: int) -> Response:
         others = store.history(Filter(part=run.part), limit=20)
         view = view_of(run, store.workspace, store.rig)
     return floor.page(
-        request, "run.html", view=view, run=run, others=[r for r in others.runs if r.id != run.id]
+        request,
+        "run.html",
+        view=view,
+        run=run,
+        others=[r for r in others.runs if r.id != run.id],
+        figure_names=FIGURES,
     )
 
 

@@ -28,6 +28,7 @@ SPOKEN = (
     "in between", "not sufficient", "measured", "failed", "stopped", "Pictures", "Take out",
     "Nothing waits.", "The connection to the rig is lost.", "Open the report",
     "at a quick look; the verdict follows",
+    "stopped; the lights are off",
 )  # fmt: skip
 
 

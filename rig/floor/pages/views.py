@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from reconstruct.errors import ReconstructError
 from reconstruct.export.maps import read_tiff
 from rig.doctor import check_calibration
 from rig.exits import UsageError
-from rig.floor.plans.words import feature_line, limits_in_words
+from rig.floor.plans.words import limits_in_words, measured_in_words
 from rig.floor.scale import CERTIFICATES
 from rig.floor.store.reading import VERDICT
 from rig.floor.store.tables import Run
@@ -75,7 +76,7 @@ def _states_uncertainty(path: Path) -> bool:
 
 def _lined(features: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
-        {**feature, "line": feature_line(feature), "limits": limits_in_words(feature)}
+        {**feature, "measured": measured_in_words(feature), "limits": limits_in_words(feature)}
         for feature in features
     ]
 
@@ -104,7 +105,7 @@ def instrument_view(workspace: Workspace, config: Any) -> InstrumentView:
     return InstrumentView(
         [
             {"name": finding.name, "state": finding.state, "text": finding.message,
-             "advice": finding.advice}
+             "advice": finding.advice, "days": _days(finding.message)}
             for finding in check_calibration(workspace, config)
         ],
         _readable(stamps[-1]) if stamps else "",
@@ -115,6 +116,12 @@ def instrument_view(workspace: Workspace, config: Any) -> InstrumentView:
             for run in workspace.unfinished_runs(part)
         ],
     )  # fmt: skip
+
+
+def _days(said: str) -> str:
+    """How many days old a finding says that a file is; empty if it says something else."""
+    found = re.match(r"is ([\d.]+) days old", said)
+    return found[1] if found else ""
 
 
 def _readable(stamp: str) -> str:

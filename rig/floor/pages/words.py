@@ -52,7 +52,23 @@ GERMAN = {
     "Number": "Nummer", "Method": "Verfahren", "Version": "Version",
     "Value and limits": "Wert und Grenzen",
     "Place": "Ort", "Reason": "Grund", "Maps": "Karten", "Failed features": "Fehlerhafte Merkmale",
+    "Notes are kept.": "Notizen sind gesichert.",
+    "Notes could not be kept.": "Notizen konnten nicht gesichert werden.",
+    "stopped; the lights are off": "angehalten; die Lichter sind aus",
+    "Share measured, %": "Gemessener Anteil, %", "Mean height, mm": "Mittlere Höhe, mm",
+    "Lowest to highest, mm": "Tiefster bis höchster Punkt, mm",
+    "Uncertainty, median, mm": "Unsicherheit, Median, mm",
+    "step": "Stufe", "flatness": "Ebenheit", "roughness": "Rauheit", "distance": "Abstand",
+    "angle": "Winkel", "radius": "Radius", "bore": "Bohrung", "deviation": "Abweichung",
+    "defects": "Fehler", "plugin": "Erweiterung",
     "Not found": "Nicht gefunden", "Back": "Zurück",
+}  # fmt: skip
+
+
+# What the figures of a run are called.
+FIGURES = {
+    "measured_percent": "Share measured, %", "mean_height_mm": "Mean height, mm",
+    "height_range_mm": "Lowest to highest, mm", "sigma_median_mm": "Uncertainty, median, mm",
 }  # fmt: skip
 
 

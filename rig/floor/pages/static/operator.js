@@ -33,7 +33,7 @@ async function detail(ticket) {
   if (ticket.state !== "done") {
     const note = document.createElement("p");
     note.className = "refusal";
-    note.textContent = ticket.error;
+    note.textContent = say(ticket.error);
     $("detail").append(note);
     return;
   }

@@ -78,11 +78,12 @@ def test_dark_after_a_signal(number: signal.Signals, status: int) -> None:
 
 
 # boards of a dialect, without a watchdog ---------------------------------------------------------
-# A shell that runs the tests in the background has them ignore SIGQUIT.
+# A shell that runs the tests in the background has them ignore SIGQUIT, nohup SIGHUP.
 DIALECT = """
 import signal, sys, time
 from capture.leds.board import exit_on_signals, open_board
-signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+for one in (signal.SIGQUIT, signal.SIGHUP):
+    signal.signal(one, signal.SIG_DFL)
 with exit_on_signals(), open_board(sys.argv[1], dialect="mode-step", led_count=96) as board:
     board.on(7)
     print("lit", flush=True)

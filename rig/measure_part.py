@@ -42,7 +42,7 @@ from rig.workspace import Workspace
 FORMAT = "rig-verdict/1"
 QUICK_LOOK = "dpps"  # judges first, where the method asked for takes longer
 SLOW = ("auto", "refine")
-QUICK_PIXELS = 100_000  # of larger pictures the network's look takes too long to be a quick one
+QUICK_PIXELS = 100_000  # that it takes: means of blocks of larger pictures
 LEAST_COVERAGE = 0.8  # of the part's pixels: fewer cannot vouch for the whole
 
 
@@ -289,8 +289,7 @@ def measure_part(
             raise KeyboardInterrupt
         _note(notes, line)
 
-    quick = job.method in SLOW and np.prod(Recording.open(folder).shape) <= QUICK_PIXELS
-    if preview is not None and quick:
+    if preview is not None and job.method in SLOW:
         with timer.step("preview"):
             looked = _quick_look(request, job, workspace, stop)
         if looked is not None:
@@ -350,7 +349,13 @@ def _quick_look(
             raise KeyboardInterrupt
 
     with tempfile.TemporaryDirectory(prefix="rig-preview-") as folder:
-        quick = replace(request, method=QUICK_LOOK, out=Path(folder) / "preview")
+        pixels = float(np.prod(Recording.open(Path(request.name)).shape))
+        quick = replace(
+            request,
+            method=QUICK_LOOK,
+            out=Path(folder) / "preview",
+            binned=int(np.ceil(np.sqrt(pixels / QUICK_PIXELS))),
+        )
         try:
             with reconstruction(quick, heard) as (surface, claimed):
                 return _judged(surface, claimed.work, job, workspace)

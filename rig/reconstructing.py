@@ -70,6 +70,7 @@ class Request:
     focal_px: float | None = None
     out: Path | None = None
     workspace: Path | None = None
+    binned: int = 1  # means of so many times so many pixels: a quick look at large pictures
 
 
 def find_run(name: str, workspace: Path | None) -> Path:
@@ -175,6 +176,26 @@ def empty_stage_of(
     same = len({str(device) for device in devices}) == 1
     known = set(leds) <= set(empty.leds) and empty.shape == recording.shape
     return RecordedStack(empty, leds) if same and known and empty.radiometric else None
+
+
+def _binned(
+    measured: Measurement, mask: NDArray[np.bool_] | None, factor: int
+) -> tuple[Measurement, NDArray[np.bool_] | None]:
+    """The same seen by a camera of pixels that many times as large."""
+    from reconstruct.on_stage import binned
+
+    camera, empty = measured.camera.binned(factor), measured.empty_stage
+    small = replace(
+        measured,
+        stack=binned(measured.stack, factor),
+        camera=camera,
+        empty_stage=None if empty is None else binned(empty, factor),
+    )
+    if mask is None:
+        return small, None
+    height, width = camera.shape
+    blocks = mask[: height * factor, : width * factor].reshape(height, factor, width, factor)
+    return small, np.asarray(blocks.mean(axis=(1, 3)) > 0.5)
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -292,13 +313,15 @@ def _reconstructed(
     self_calibrate = request.self_calibrate
     if self_calibrate is None:
         self_calibrate = lights.covariance is not None
+    empty = empty_stage_of(recording, request, leds)
+    measured = Measurement(stack, camera, lights, str(origin["lights"]), empty)
+    if request.binned > 1:
+        measured, mask = _binned(measured, mask, request.binned)
     options = Options(
         height_mm=height, height_sigma_mm=sigma, mask=mask, flat=flat, start=request.start,
         self_calibrate=self_calibrate, device=request.device, memory_gb=request.memory_gb,
         weights=request.weights, say=say, progress=progress,
     )  # fmt: skip
-    empty = empty_stage_of(recording, request, leds)
-    measured = Measurement(stack, camera, lights, str(origin["lights"]), empty)
     gathered = time.perf_counter()
     try:
         surface = reconstruct_part(
@@ -334,7 +357,8 @@ def _reconstructed(
     from rig.report.result import write_result_report
 
     write_result_report(
-        surface, out, title=run.parent.name, truth=recording.truth_path,
+        surface, out, title=run.parent.name,
+        truth=recording.truth_path if request.binned == 1 else None,
         provenance={"recording": run.name},
     )  # fmt: skip
     return surface

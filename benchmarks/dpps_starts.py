@@ -42,7 +42,7 @@ from reconstruct.dpps.captured import Captured
 from reconstruct.dpps.drawing import Ask, Scene, scene_of
 from reconstruct.dpps.weights import SHIPPED
 from reconstruct.integrate import height_of, image_coordinates, integrate_normals
-from reconstruct.optics.interreflection import indirect
+from reconstruct.optics.interreflection import Rays, indirect
 from reconstruct.optics.material import Material
 from reconstruct.optics.render import render
 from reconstruct.stack import Stack
@@ -99,7 +99,7 @@ def seeds_of(ask: Ask, first: int = 0) -> Iterator[int]:
             yield seed
 
 
-def simulated(scene: Scene, seed: int, size: int, finer: int, device: str = "cpu") -> Captured:
+def simulated(scene: Scene, seed: int, size: int, finer: int) -> Captured:
     """A part under a 96-LED dome by the renderer of `reconstruct.optics`, its lights calibrated.
 
     Cast shadows, up to three bounces between places of the part, LEDs as discs, and the exposures
@@ -133,7 +133,7 @@ def simulated(scene: Scene, seed: int, size: int, finer: int, device: str = "cpu
     image = render(points, normals, camera, lights, material, disc_radius_mm=2.0)
     # Fewer rays leave noise that no camera has, and refinement would be judged by it.
     image = image + indirect(
-        points, normals, camera, lights, material, grid=n, samples=128, smooth=0.0, device=device
+        points, normals, camera, lights, material, grid=n, rays=Rays(128), smooth=0.0
     )
     image, height = pooled(image, finer), pooled(scene.camera_mm - depth, finer)
     normal = np.moveaxis(pooled(np.moveaxis(normals, -1, 0), finer), 0, -1)
@@ -193,7 +193,7 @@ def torn_error(part: Captured) -> float:
 def outcome(job: Job) -> dict[str, Any]:
     """Where refinement of one part ends from each start; heights as shares of the field."""
     scene = job.scene
-    part = simulated(scene, job.seed, job.size, job.finer, job.device)
+    part = simulated(scene, job.seed, job.size, job.finer)
     lit = shown(part)
     row: dict[str, Any] = {
         "set": job.name, "seed": job.seed, "size": job.size, "finer": job.finer,

@@ -7,6 +7,7 @@ evaluated at once. Further bounces continue from there.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -22,6 +23,22 @@ from reconstruct.optics.shadows import scaled_inverse_depth, visibility
 from reconstruct.optics.tracing import Scene, trace
 
 Map = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Rays:
+    """How light is traced.
+
+    Attributes
+    ----------
+    samples : rays per place of the grid
+    bounces : longest path, counted in places the light comes by before the last
+    seed : of what is drawn
+    """
+
+    samples: int = 64
+    bounces: int = 3
+    seed: int = 0
 
 
 def _binned(values: NDArray[Any], factor: int) -> NDArray[np.float64]:
@@ -43,8 +60,8 @@ def lights_seen(points_mm: NDArray[Any], camera: Camera, lights: Lights) -> NDAr
 
 def scene_of(
     points_mm: NDArray[Any], normals: NDArray[Any], camera: Camera, lights: Lights,
-    material: Material, *, grid: int, samples: int, bounces: int = 3, seed: int = 0,
-    shown: NDArray[Any] | None = None, seen: NDArray[np.float32] | None = None,
+    material: Material, *, grid: int, rays: Rays, shown: NDArray[Any] | None = None,
+    seen: NDArray[np.float32] | None = None,
 ) -> Scene:  # fmt: skip
     """What the kernels trace on a grid of about `grid` places along the longer side.
 
@@ -80,7 +97,7 @@ def scene_of(
 
     w, z0 = scaled_inverse_depth(points, coarse)
     seen = lights_seen(points, coarse, lights) if seen is None else seen
-    jitter = np.random.default_rng(seed).random((*shape, 5), dtype=np.float32)
+    jitter = np.random.default_rng(rays.seed).random((*shape, 5), dtype=np.float32)
     K = coarse.K
     return Scene(
         w,
@@ -103,8 +120,8 @@ def scene_of(
         per_pixel(material.diffuse).astype(np.float32),
         index,
         kinds,
-        samples,
-        bounces,
+        rays.samples,
+        rays.bounces,
         jitter,
     )
 
@@ -117,9 +134,7 @@ def indirect(
     material: Material,
     *,
     grid: int = 128,
-    samples: int = 64,
-    bounces: int = 3,
-    seed: int = 0,
+    rays: Rays = Rays(),
     smooth: float = 0.7,
     shown: NDArray[Any] | None = None,
     seen: NDArray[np.float32] | None = None,
@@ -130,8 +145,6 @@ def indirect(
     ----------
     points_mm, normals : (H, W, 3) surface, NaN where there is none
     grid : pixels along the longer side of the grid that is traced; finer changes little
-    samples : rays per grid pixel
-    bounces : longest path, counted in places the light comes by before the last
     smooth : Gaussian blur (grid pixels) of the result, against the noise of sampling
     shown : (h, w, 3) other normals of the places that the camera sees, on the coarse grid; what
         they mirror keeps its own, and light is traced only where they are not NaN
@@ -143,8 +156,7 @@ def indirect(
     ``factor = max(1, longer side // grid)``; `upsampled` brings it to the image
     """
     scene = scene_of(
-        points_mm, normals, camera, lights, material, grid=grid, samples=samples, bounces=bounces,
-        seed=seed, shown=shown, seen=seen,
+        points_mm, normals, camera, lights, material, grid=grid, rays=rays, shown=shown, seen=seen,
     )  # fmt: skip
     out = np.zeros((*scene.w.shape, len(lights)), np.float32)
     trace(out, 1, 0, scene)

@@ -8,8 +8,11 @@ so that the loop over the pixels of a row vectorises.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import njit, prange
+from numpy.typing import NDArray
 
 from reconstruct.optics.microfacet import (
     BECKMANN,
@@ -32,9 +35,63 @@ _SPEC, _DIFF, _IAX, _IAY, _AX, _AY, _TX, _TY, _TZ = range(9, 18)
 _SCRATCH = 18
 
 
+class Places(NamedTuple):
+    """What the camera sees, and from where.
+
+    Attributes
+    ----------
+    points, normals : (3, H, W) float32, world frame, mm; NaN where there is no surface
+    tangents : (3, H, W) float32 directions of alpha_x (need not be orthogonal to the normals);
+        (3, 1, 1) if isotropic
+    centre : (3,) float32 optical centre of the camera, mm
+    """
+
+    points: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    tangents: NDArray[np.float32]
+    centre: NDArray[np.float32]
+
+
+class Lamps(NamedTuple):
+    """N lights.
+
+    Attributes
+    ----------
+    position, axis : (N, 3) float32
+    strength, lobe : (N,) float32, intensity × power, and exponent
+    """
+
+    position: NDArray[np.float32]
+    axis: NDArray[np.float32]
+    strength: NDArray[np.float32]
+    lobe: NDArray[np.float32]
+
+
+class Finish(NamedTuple):
+    """A microfacet lobe over a Lambertian part.
+
+    Attributes
+    ----------
+    alpha_x, alpha_y, weight, diffuse : (H, W) float32, broadcast views allowed
+    n, k : float32 complex index
+    distribution : GGX or BECKMANN
+    anisotropic : if not, alpha_x alone is used
+    """
+
+    alpha_x: NDArray[np.float32]
+    alpha_y: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    diffuse: NDArray[np.float32]
+    n: Any
+    k: Any
+    distribution: int
+    anisotropic: bool
+
+
 @njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True)
-def _light_pixel(s, x, lx, ly, lz, ax, ay, az, strength, lobe, n, k, distribution, anisotropic):
+def _light_pixel(s, x, lamp, index, distribution, anisotropic):
     """Radiance that one light makes in pixel x of the scratch row."""
+    lx, ly, lz, ax, ay, az, strength, lobe = lamp
     dx, dy, dz = lx - s[_X, x], ly - s[_Y, x], lz - s[_Z, x]
     inv_d2 = _ONE / (dx * dx + dy * dy + dz * dz)
     inv_d = np.sqrt(inv_d2)
@@ -64,15 +121,16 @@ def _light_pixel(s, x, lx, ly, lz, ax, ay, az, strength, lobe, n, k, distributio
         exponent2 = (cx * cx + cy * cy + cz * cz) * inv_nh2 * s[_IAX, x]
         spread2 = s[_AX, x] * max(_ONE - n_l * n_l, _ZERO)
     density = slope_density(distribution, exponent2, n_h * n_h / h2)
-    fresnel = conductor_fresnel(F(0.5) * np.sqrt(h2), n, k)
+    fresnel = conductor_fresnel(F(0.5) * np.sqrt(h2), index[0], index[1])
     specular = s[_SPEC, x] * density * fresnel * smith_g1(distribution, n_l, spread2)
     value = irradiance * (specular + s[_DIFF, x] * n_l)
     return value if n_l > _ZERO else _ZERO
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True)
-def _prepare_row(s, y, points, normals, tangents, centre, alpha_x, alpha_y, weight, diffuse,
-                 distribution, anisotropic):  # fmt: skip
+def _prepare_row(s, y, places, finish):
+    points, normals, tangents, centre = places
+    alpha_x, alpha_y, weight, diffuse, _, _, distribution, anisotropic = finish
     for x in range(points.shape[2]):
         px, py, pz = points[0, y, x], points[1, y, x], points[2, y, x]
         nx, ny, nz = normals[0, y, x], normals[1, y, x], normals[2, y, x]
@@ -119,65 +177,48 @@ def _prepare_row(s, y, points, normals, tangents, centre, alpha_x, alpha_y, weig
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True)
-def _shade_row(out, y, points, normals, tangents, centre, position, axis, strength, lobe,
-               alpha_x, alpha_y, weight, diffuse, n, k, distribution, anisotropic):  # fmt: skip
-    width = points.shape[2]
+def _shade_row(out, y, places, lamps, finish):
+    width = places.points.shape[2]
     s = np.empty((_SCRATCH, width), np.float32)
-    _prepare_row(s, y, points, normals, tangents, centre, alpha_x, alpha_y, weight, diffuse,
-                 distribution, anisotropic)  # fmt: skip
+    _prepare_row(s, y, places, finish)
+    position, axis, strength, lobe = lamps
+    index = (finish.n, finish.k)
+    anisotropic, ggx = finish.anisotropic, finish.distribution == GGX
     for i in range(len(strength)):
-        lx, ly, lz = position[i, 0], position[i, 1], position[i, 2]
-        ax, ay, az = axis[i, 0], axis[i, 1], axis[i, 2]
-        p, m = strength[i], lobe[i]
+        lamp = (
+            position[i, 0], position[i, 1], position[i, 2], axis[i, 0], axis[i, 1], axis[i, 2],
+            strength[i], lobe[i],
+        )  # fmt: skip
         # Constants in the calls let the compiler drop what a case does not need.
-        if anisotropic and distribution == GGX:
+        if anisotropic and ggx:
             for x in range(width):
-                out[i, y, x] += _light_pixel(s, x, lx, ly, lz, ax, ay, az, p, m, n, k, GGX, True)
+                out[i, y, x] += _light_pixel(s, x, lamp, index, GGX, True)
         elif anisotropic:
             for x in range(width):
-                out[i, y, x] += _light_pixel(
-                    s, x, lx, ly, lz, ax, ay, az, p, m, n, k, BECKMANN, True
-                )
-        elif distribution == GGX:
+                out[i, y, x] += _light_pixel(s, x, lamp, index, BECKMANN, True)
+        elif ggx:
             for x in range(width):
-                out[i, y, x] += _light_pixel(s, x, lx, ly, lz, ax, ay, az, p, m, n, k, GGX, False)
+                out[i, y, x] += _light_pixel(s, x, lamp, index, GGX, False)
         else:
             for x in range(width):
-                out[i, y, x] += _light_pixel(
-                    s, x, lx, ly, lz, ax, ay, az, p, m, n, k, BECKMANN, False
-                )
+                out[i, y, x] += _light_pixel(s, x, lamp, index, BECKMANN, False)
 
 
 @njit(cache=True, nogil=True)
-def shade_serial(out, points, normals, tangents, centre, position, axis, strength, lobe,
-                 alpha_x, alpha_y, weight, diffuse, n, k, distribution, anisotropic):  # fmt: skip
+def shade_serial(out, places, lamps, finish):
     """`shade` on the calling thread alone: for use inside workers and threads."""
-    for y in range(points.shape[1]):
-        _shade_row(out, y, points, normals, tangents, centre, position, axis, strength, lobe,
-                   alpha_x, alpha_y, weight, diffuse, n, k, distribution, anisotropic)  # fmt: skip
+    for y in range(places.points.shape[1]):
+        _shade_row(out, y, places, lamps, finish)
 
 
 @njit(cache=True, parallel=True)
-def shade(out, points, normals, tangents, centre, position, axis, strength, lobe,
-          alpha_x, alpha_y, weight, diffuse, n, k, distribution, anisotropic):  # fmt: skip
-    """Add the unshadowed radiance of N lights on an (H, W) grid to ``out``.
+def shade(out, places, lamps, finish):
+    """Add the unshadowed radiance of N `Lamps` on an (H, W) grid of `Places` to ``out`` (N, H, W).
 
-    Parameters
-    ----------
-    out : (N, H, W) float32, added to
-    points, normals : (3, H, W) float32, world frame, mm; NaN where there is no surface
-    tangents : (3, H, W) float32 directions of alpha_x (need not be orthogonal to the normals);
-        (3, 1, 1) if isotropic
-    centre : (3,) float32 optical centre of the camera, mm
-    position, axis : (N, 3) float32; strength, lobe : (N,) float32 (intensity × power, exponent)
-    alpha_x, alpha_y, weight, diffuse : (H, W) float32, broadcast views allowed
-    n, k : float32 complex index
-    distribution : GGX or BECKMANN
-    anisotropic : bool; if not, alpha_x alone is used
+    ``out`` is float32, the surface's reflectance a `Finish`.
     """
-    for y in prange(points.shape[1]):
-        _shade_row(out, y, points, normals, tangents, centre, position, axis, strength, lobe,
-                   alpha_x, alpha_y, weight, diffuse, n, k, distribution, anisotropic)  # fmt: skip
+    for y in prange(places.points.shape[1]):
+        _shade_row(out, y, places, lamps, finish)
 
 
 # Cast shadows ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ places that the light comes by. A wall that no lamp lights towards the camera is
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, prange
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.lights import Lights
-from reconstruct.optics.interreflection import scene_of
+from reconstruct.optics.interreflection import Rays, scene_of
 from reconstruct.optics.material import Material
 from reconstruct.optics.microfacet import F
 from reconstruct.optics.tracing import add_direct, arrival, tops_of, walk
@@ -27,20 +27,24 @@ BANDS = 8
 _ZERO, _ONE = F(0), F(1)
 
 
+class Cost(NamedTuple):
+    """First and second derivative of a cost by the light of each pixel and LED, (H, W, N)."""
+
+    pull: NDArray[np.float32]
+    stiffness: NDArray[np.float32]
+
+
 def by_mirrored_slopes(
     points_mm: NDArray[Any],
     normals: NDArray[Any],
     camera: Camera,
     lights: Lights,
     material: Material,
-    pull: NDArray[np.float32],
-    stiffness: NDArray[np.float32],
+    cost: Cost,
     turn: NDArray[Any],
     step: NDArray[Any],
     *,
-    samples: int = 16,
-    bounces: int = 3,
-    seed: int = 0,
+    rays: Rays,
     shown: NDArray[Any] | None = None,
 ) -> NDArray[np.float32]:
     """Gradient and Gauss-Newton matrix of a cost by the slopes of what is mirrored.
@@ -51,9 +55,9 @@ def by_mirrored_slopes(
     Parameters
     ----------
     points_mm, normals : (H, W, 3) surface, NaN where there is none
-    pull, stiffness : (H, W, N) first and second derivative of the cost by L
+    cost : its derivatives, called pull and stiffness below
     turn : (2, H, W, 3) by what unit normals change with p, and with q, larger by `step` (H, W)
-    samples, bounces, seed, shown : as of `interreflection.indirect`
+    rays, shown : as of `interreflection.indirect`
 
     Returns
     -------
@@ -62,11 +66,11 @@ def by_mirrored_slopes(
     each row weighs with the sum of its sizes (separable surrogate; De Pierro 1995).
     """
     scene = scene_of(
-        points_mm, normals, camera, lights, material, grid=max(camera.shape), samples=samples,
-        bounces=bounces, seed=seed, shown=shown,
+        points_mm, normals, camera, lights, material, grid=max(camera.shape), rays=rays,
+        shown=shown,
     )  # fmt: skip
     out = np.zeros((BANDS, *scene.w.shape, 5), np.float32)
-    by_mirrored(out, pull, stiffness, turn.astype(np.float32), step.astype(np.float32), scene)
+    by_mirrored(out, *cost, turn.astype(np.float32), step.astype(np.float32), scene)
     return np.ascontiguousarray(np.moveaxis(out.sum(axis=0), -1, 0))
 
 

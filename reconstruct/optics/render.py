@@ -8,7 +8,6 @@ in torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -36,30 +35,18 @@ def _map(value: Value, shape: tuple[int, int]) -> Map:
     return np.broadcast_to(np.asarray(value, dtype=_f32), shape)
 
 
-def _shade(
-    out: Map,
-    points: Map,
-    normals: Map,
-    tangents: Map,
-    camera: Camera,
-    lights: Lights,
-    lobe: Lobe,
-    diffuse: Value,
-    parallel: bool,
-) -> None:
-    shape = points.shape[1:]
-    across = lobe.alpha if lobe.alpha_across is None else lobe.alpha_across
-    run = kernels.shade if parallel else kernels.shade_serial
-    run(
-        out,
-        points,
-        normals,
-        tangents,
-        camera.centre_mm.astype(_f32),
+def _lamps(lights: Lights) -> kernels.Lamps:
+    return kernels.Lamps(
         np.ascontiguousarray(lights.position_mm, dtype=_f32),
         np.ascontiguousarray(lights.axis, dtype=_f32),
         strength(lights).astype(_f32),
         np.ascontiguousarray(lights.lobe, dtype=_f32),
+    )
+
+
+def _finish(lobe: Lobe, diffuse: Value, shape: tuple[int, int]) -> kernels.Finish:
+    across = lobe.alpha if lobe.alpha_across is None else lobe.alpha_across
+    return kernels.Finish(
         _map(lobe.alpha, shape),
         _map(across, shape),
         _map(lobe.weight, shape),
@@ -79,8 +66,6 @@ def render(
     material: Material,
     *,
     shadows: bool = True,
-    led_factor: NDArray[Any] | None = None,
-    pixel_factor: NDArray[Any] | None = None,
     disc_radius_mm: float = 0.0,
     disc_count: int = 7,
     blur_px: float = 0.0,
@@ -92,8 +77,6 @@ def render(
     ----------
     points_mm, normals : (H, W, 3) the surface seen by each pixel, world frame; NaN where none
     shadows : cast shadows too (attached shadows always are)
-    led_factor : (N,) calibration factor of each LED
-    pixel_factor : (H, W) or (N, H, W) flat-field factor
     disc_radius_mm, disc_count : LEDs as discs of `disc_count` points (soft shadows, wide
         highlights); 0 for point lights
     blur_px : sigma of the lens; on fine relief leaving it out costs several per cent
@@ -103,18 +86,23 @@ def render(
     -------
     (N, H, W) float32 radiance, 0 where there is no surface
     """
-    points, planes = _planes(points_mm), _planes(normals)
     tangents = np.zeros((3, 1, 1), _f32)
     if any(lobe.anisotropic for lobe in material.lobes):
         tangents = _planes(material.tangent_map(np.asarray(points_mm)))
+    places = kernels.Places(
+        _planes(points_mm), _planes(normals), tangents, camera.centre_mm.astype(_f32)
+    )
+    shape = places.points.shape[1:]
+    shade = kernels.shade if parallel else kernels.shade_serial
     # The Lambertian part rides along with the first lobe; alone, it needs one of weight zero.
     lobes = material.lobes or (Lobe(weight=0.0),)
 
     def radiance(part: Lights) -> Map:
-        image = np.zeros((len(part), *points.shape[1:]), _f32)
+        image = np.zeros((len(part), *shape), _f32)
+        lamps = _lamps(part)
         for number, lobe in enumerate(lobes):
             diffuse = material.diffuse if number == 0 else 0.0
-            _shade(image, points, planes, tangents, camera, part, lobe, diffuse, parallel)
+            shade(image, places, lamps, _finish(lobe, diffuse, shape))
         if shadows:
             image *= visibility(points_mm, camera, part.position_mm, parallel=parallel)
         return image
@@ -127,35 +115,4 @@ def render(
     if blur_px > 0.0:
         for image in out:
             cv2.GaussianBlur(image, (0, 0), blur_px, dst=image, borderType=cv2.BORDER_REPLICATE)
-    if led_factor is not None:
-        out *= np.asarray(led_factor, dtype=_f32)[:, None, None]
-    if pixel_factor is not None:
-        out *= np.asarray(pixel_factor, dtype=_f32)
     return out
-
-
-def render_chunks(
-    points_mm: NDArray[Any],
-    normals: NDArray[Any],
-    camera: Camera,
-    lights: Lights,
-    material: Material,
-    memory_bytes: float = 256e6,
-    **options: Any,
-) -> Iterator[tuple[slice, Map]]:
-    """`render` a few lights at a time, so that no call holds more than `memory_bytes`.
-
-    Yields the slice of lights and its (n, H, W) radiance. `options` go to `render`.
-    """
-    height, width = np.asarray(points_mm).shape[:2]
-    each = max(1, int(memory_bytes / (8.0 * height * width)))
-    for start in range(0, len(lights), each):
-        chosen = slice(start, min(start + each, len(lights)))
-        part = dict(options)
-        if part.get("led_factor") is not None:
-            part["led_factor"] = np.asarray(part["led_factor"])[chosen]
-        factor = part.get("pixel_factor")
-        if factor is not None and np.ndim(factor) == 3:
-            part["pixel_factor"] = factor[chosen]
-        index = np.arange(len(lights))[chosen]
-        yield chosen, render(points_mm, normals, camera, lights.select(index), material, **part)

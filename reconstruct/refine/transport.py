@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from calib.lights import Lights
 from reconstruct.integrate import slopes
 from reconstruct.optics import shadows
-from reconstruct.optics.interreflection import scene_of
+from reconstruct.optics.interreflection import Rays, scene_of
 from reconstruct.optics.material import Lobe, Tangents, circular_lay, index_of_reflectance
 from reconstruct.optics.material import Material as OpticsMaterial
-from reconstruct.optics.mirrored import by_mirrored_slopes
+from reconstruct.optics.mirrored import Cost, by_mirrored_slopes
 from reconstruct.optics.tracing import trace
 from reconstruct.refine import kernel
 from reconstruct.refine.beyond import BEYOND_SHADOWS, BEYOND_TRACED, continued
@@ -138,7 +138,7 @@ def indirect_light(
     lights, (traced, scale) = table_lights(problem), optics_material(problem, material)
     scene = scene_of(
         around.points, around.normals, around.camera, lights, traced,
-        grid=max(around.camera.shape), samples=samples, seed=seed,
+        grid=max(around.camera.shape), rays=Rays(samples, seed=seed),
     )  # fmt: skip
     cells = tuple((size - 2 * around.border) // finer for size in scene.w.shape)
 
@@ -212,8 +212,10 @@ def update_mirrored(
     sums = by_mirrored_slopes(
         # A place has a share of its pixel's light, and the sizes of a row are those of the pixel.
         around.points, around.normals, around.camera, lights, traced,
-        fine(weight * residual * by_light / finer**2), fine(weight * by_light**2 / finer**2),
-        change, step, samples=max(1, samples // finer**2), seed=seed,
+        Cost(
+            fine(weight * residual * by_light / finer**2), fine(weight * by_light**2 / finer**2)
+        ),
+        change, step, rays=Rays(max(1, samples // finer**2), seed=seed),
         shown=around.within(around.normals),
     )  # fmt: skip
     sums = np.nan_to_num(around.inner(sums))

@@ -12,7 +12,7 @@ from reconstruct.dpps import bounces, scene, sensor
 from reconstruct.dpps.drawing import Ask
 from reconstruct.dpps.rigs import MIXED, random_lights
 from reconstruct.optics.brdf import distribution, smith_g1
-from reconstruct.optics.interreflection import indirect
+from reconstruct.optics.interreflection import Rays, indirect
 from reconstruct.optics.material import Lobe, Material, index_of_reflectance
 
 N = 8
@@ -102,7 +102,7 @@ def test_a_bowl_mirrors_itself_as_the_exact_tracer_says(beckmann: bool) -> None:
     index = index_of_reflectance(0.8)
     metal = Material((Lobe(0.2, None, *index, 1.0, "beckmann" if beckmann else "ggx"),))
     exact = indirect(
-        points, normals, camera, lights, metal, grid=n, samples=256, bounces=2, smooth=0
+        points, normals, camera, lights, metal, grid=n, rays=Rays(256, bounces=2), smooth=0
     )
     exact = np.moveaxis(exact, 0, -1)[margin:-margin, margin:-margin]
 

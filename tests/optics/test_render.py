@@ -8,9 +8,9 @@ import pytest
 from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.optics import shadows
-from reconstruct.optics.interreflection import indirect, upsampled
+from reconstruct.optics.interreflection import Rays, indirect, upsampled
 from reconstruct.optics.material import Lobe, Material, circular_lay
-from reconstruct.optics.render import render, render_chunks
+from reconstruct.optics.render import render
 from reconstruct.shapes.base import Shape
 from reconstruct.shapes.catalogue import shape
 from reconstruct.shapes.sampling import sample
@@ -67,21 +67,6 @@ def test_serial_and_parallel_kernels_agree() -> None:
         for parallel in (True, False)
     ]
     np.testing.assert_allclose(*pair, rtol=1e-4, atol=1e-6 * pair[0].max())
-
-
-def test_chunks_and_factors_give_the_same_pictures() -> None:
-    view, lights = camera(), dome()
-    seen = sample(shape("field", 4), view)
-    led, pixel = np.linspace(0.9, 1.1, 12), np.linspace(0.8, 1.0, 48)[None].repeat(40, 0)
-    whole = render(seen.points_mm, seen.normals, view, lights, MATERIALS["brushed"])
-    parts = render_chunks(
-        seen.points_mm, seen.normals, view, lights, MATERIALS["brushed"], 5e4,
-        led_factor=led, pixel_factor=pixel,
-    )  # fmt: skip
-    parts = list(parts)
-    assert len(parts) > 3
-    joined = np.concatenate([image for _, image in parts])
-    np.testing.assert_allclose(joined, whole * led[:, None, None] * pixel, rtol=1e-5)
 
 
 def test_pixels_without_surface_stay_dark_and_cast_no_shadow() -> None:
@@ -160,8 +145,8 @@ def test_bounced_light_in_a_bowl_but_not_on_a_plane() -> None:
     assert none.max() < 1e-6
     bowl = sample(Shape("bowl", lambda x, y: -25 * np.exp(-(x**2 + y**2) / 500.0)), view)
     direct = render(bowl.points_mm, bowl.normals, view, lights, metal)
-    once = indirect(bowl.points_mm, bowl.normals, view, lights, metal, bounces=1)
-    thrice = indirect(bowl.points_mm, bowl.normals, view, lights, metal, bounces=3)
+    once = indirect(bowl.points_mm, bowl.normals, view, lights, metal, rays=Rays(bounces=1))
+    thrice = indirect(bowl.points_mm, bowl.normals, view, lights, metal, rays=Rays(bounces=3))
     assert 0.01 < once.mean() / direct.mean() < 0.5
     assert thrice.mean() > 1.02 * once.mean()
 
@@ -176,8 +161,8 @@ def test_bounced_light_of_large_pixels_is_the_mean_of_small_ones(alpha, bound) -
         view = camera(48 * times, 40 * times)
         seen = sample(bowl, view)
         images = indirect(
-            seen.points_mm, seen.normals, view, lights, metal, grid=48 * times, samples=samples,
-            smooth=0.0,
+            seen.points_mm, seen.normals, view, lights, metal, grid=48 * times,
+            rays=Rays(samples), smooth=0.0,
         )  # fmt: skip
         return images.reshape(len(lights), 40, times, 48, times).mean(axis=(2, 4))
 
@@ -201,8 +186,8 @@ def test_bounced_light_is_right_in_a_white_sphere_segment() -> None:
     seen = sample(cap, view, 2).masked()
     lamp = replace(Lights.at(np.array([[0.0, 0.0, 4000.0]])), intensity=4000.0**2)
     once = indirect(
-        seen.points_mm, seen.normals, view, lamp, Material.lambertian(rho), grid=256, bounces=1,
-        smooth=0.0,
+        seen.points_mm, seen.normals, view, lamp, Material.lambertian(rho), grid=256,
+        rays=Rays(bounces=1), smooth=0.0,
     )[0]  # fmt: skip
     # Power through the rim falls on the cap: π rim² · 1, spread over the sphere's area.
     flux_density = np.pi * rim**2 / (4 * np.pi * radius**2)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from simulated_parts import pit
 
-from reconstruct.optics.interreflection import indirect
+from reconstruct.optics.interreflection import Rays, indirect
 from reconstruct.refine.beyond import BEYOND_TRACED, continued, gone_on
 from reconstruct.refine.problem import Material
 from reconstruct.refine.transport import optics_material, table_lights
@@ -101,7 +101,7 @@ def test_light_is_traced_for_the_picture_alone_and_is_the_same_there() -> None:
     around = continued(problem, u, 1, BEYOND_TRACED)
     lights, (metal, _) = table_lights(problem), optics_material(problem, METAL)
     part = around.points, around.normals, around.camera, lights, metal
-    rays = {"grid": 999, "samples": 4, "smooth": 0.0}
+    rays = {"grid": 999, "rays": Rays(4), "smooth": 0.0}
     everywhere = indirect(*part, **rays)
     within = indirect(*part, **rays, shown=around.within(around.normals))
     np.testing.assert_array_equal(around.inner(within), around.inner(everywhere))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from simulated_parts import pit
 
 from reconstruct.methods import Options, reconstruct
-from reconstruct.optics.interreflection import indirect
+from reconstruct.optics.interreflection import Rays, indirect
 from reconstruct.optics.material import Material as Metal
 from reconstruct.optics.render import render
 from reconstruct.refine.beyond import continued
@@ -42,7 +42,7 @@ def test_a_deep_part_is_found_at_more_pixels_than_its_first_level_has() -> None:
     part = continued(problem, u, 1, 0.0)
     camera, lights, metal = scene.rig.camera, scene.rig.lights, Metal.metal("Al", 0.2)
     shown = part.points, part.normals, camera, lights, metal
-    image = render(*shown) + indirect(*shown, grid=size * times, samples=48, smooth=0.0)
+    image = render(*shown) + indirect(*shown, grid=size * times, rays=Rays(48), smooth=0.0)
 
     def pooled(images: np.ndarray) -> np.ndarray:
         blocks = images.reshape(*images.shape[:-2], size, times, size, times)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from simulated_parts import pit
 
-from reconstruct.optics.interreflection import indirect
-from reconstruct.optics.mirrored import by_mirrored_slopes
+from reconstruct.optics.interreflection import Rays, indirect
+from reconstruct.optics.mirrored import Cost, by_mirrored_slopes
 from reconstruct.refine.beyond import BEYOND_TRACED, continued
 from reconstruct.refine.problem import Material
 from reconstruct.refine.refinement import HUBER
@@ -24,10 +24,11 @@ def test_light_that_places_send_on_changes_with_their_slopes_as_it_is_said_to() 
     step = 0.01 * (1 + p * p + q * q)
     rng = np.random.default_rng(4)
     pull = np.broadcast_to(rng.normal(size=96).astype(np.float32), (*p.shape, 96)).copy()
-    rays = {"samples": 32, "bounces": 1, "seed": 5}
+    rays = Rays(32, bounces=1, seed=5)
     by_p, by_q, pp, pq, qq = by_mirrored_slopes(
-        around.points, around.normals, around.camera, lights, metal, pull, np.ones_like(pull),
-        np.stack([turned(step, 0.0), turned(0.0, step)]) - turned(0.0, 0.0), step, **rays,
+        around.points, around.normals, around.camera, lights, metal,
+        Cost(pull, np.ones_like(pull)),
+        np.stack([turned(step, 0.0), turned(0.0, step)]) - turned(0.0, 0.0), step, rays=rays,
     )  # fmt: skip
     rows, columns = np.mgrid[0 : p.shape[0], 0 : p.shape[1]] / 15.0
     more_p, more_q = step * np.sin(rows), step * np.cos(columns + rows)
@@ -36,7 +37,7 @@ def test_light_that_places_send_on_changes_with_their_slopes_as_it_is_said_to() 
         normals = turned(sign * more_p, sign * more_q)
         return indirect(
             around.points, normals, around.camera, lights, metal, grid=999, smooth=0.0,
-            shown=around.normals, **rays,
+            shown=around.normals, rays=rays,
         )  # fmt: skip
 
     change = 0.5 * np.moveaxis(light(1.0) - light(-1.0), 0, -1)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from calib.corners import refine_corners
 from calib.errors import CalibrationError
 
 Array = NDArray[np.float64]
@@ -91,6 +92,14 @@ class Board:
 
     def find(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.int64], Array]:
         """Corners in a grey picture: indices (n,) into `corners_mm` and pixels (n, 2)."""
+        index, pixels = self._detect(image)
+        fine, _ = refine_corners(
+            image, pixels, self.corners_mm[index, :2], self.square_mm,
+            markers=self.kind == "charuco",
+        )  # fmt: skip
+        return index, fine
+
+    def _detect(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.int64], Array]:
         if self.kind == "charuco":
             found = cv2.aruco.CharucoDetector(self._charuco()).detectBoard(image)
             corners, ids = found[0], found[1]

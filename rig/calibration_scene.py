@@ -12,6 +12,7 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
 from calib.board import Board
 from calib.camera import Camera
@@ -27,6 +28,8 @@ Array = NDArray[np.float64]
 SIZE = 512  # px, as `rig.simulate.virtual_rig` has it
 FULL_SCALE_PER_MS = 400.0  # photo-electrons per pixel and ms that the brightest things give
 SPOT_PX = 1.2
+LENS_PX = 0.5  # blur of a board's picture
+FINEST_ART = 6  # times 48 pixels for a square of the board's art
 REFLECTANCE = 0.8  # of the white plate
 # Photo-electrons per µs that the plate gives under an LED of power 1 straight above at 280 mm.
 PLATE = (
@@ -146,20 +149,19 @@ class BoardScene:
             tilt, t = self.camera.R @ np.diag([1.0, -1.0, -1.0]), self.camera.t
         t = t - tilt @ middle
         view = Camera(self.shape[1], self.shape[0], self.camera.K, R=tilt, t=t)
-        per_square = 48
+        # The art is finer than the picture, or its own pixels would move the edges.
+        finer = 2 * self._board.square_mm / view.pixel_mm()
+        per_square = 48 * int(np.clip(np.ceil(finer / 48), 1, FINEST_ART))
         art = self._board.draw(per_square)
         art = cv2.copyMakeBorder(
             art, per_square, per_square, per_square, per_square, cv2.BORDER_CONSTANT, value=255
         )
         where = view.points_at_height(0.0) / self._board.square_mm * per_square + per_square - 0.5
-        scale = max(0.6, 0.4 * per_square * view.pixel_mm() / self._board.square_mm)
-        smooth = cv2.GaussianBlur(art, (0, 0), scale)
-        seen = cv2.remap(
-            smooth,
-            where[..., 0].astype(np.float32),
-            where[..., 1].astype(np.float32),
-            cv2.INTER_LINEAR,
-            borderValue=60,
+        scale = max(0.6, LENS_PX * per_square * view.pixel_mm() / self._board.square_mm)
+        smooth = cv2.GaussianBlur(art.astype(np.float32), (0, 0), scale)
+        # `cv2.remap` would round where it looks to 1/32 of the art's pixels, which moves edges.
+        seen = map_coordinates(
+            smooth, [where[..., 1], where[..., 0]], order=1, mode="constant", cval=60.0
         )
         self._image = (seen * (0.8 * FULL_SCALE_PER_MS / 1000 / 255)).astype(np.float32)
 

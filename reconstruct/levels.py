@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -42,9 +43,25 @@ UNSURE_GAIN, SURE_GAIN = 0.006, 0.016
 UNSURE_SHARE, UNSURE_SIGMA = 0.85, 0.3
 
 
+class View(NamedTuple):
+    """An occluder as the camera sees it.
+
+    Attributes
+    ----------
+    projection : (3, 4) from the world to the camera
+    dist : (10,) distortion of the lens, then fx, fy, skew, cx and cy
+    field : (H, W) signed distance to the occluder's outline, px
+    """
+
+    projection: Array
+    dist: Array
+    field: Map
+
+
 @njit(**_JIT)
-def _inside(x, y, z, projection, dist, field):
+def _inside(x, y, z, view):
     """Signed distance (px) of a field at the image of a world point."""
+    projection, dist, field = view
     height, width = field.shape
     u = projection[0, 0] * x + projection[0, 1] * y + projection[0, 2] * z + projection[0, 3]
     v = projection[1, 0] * x + projection[1, 1] * y + projection[1, 2] * z + projection[1, 3]
@@ -64,14 +81,14 @@ def _inside(x, y, z, projection, dist, field):
 
 
 @njit(**_JIT)
-def _reach(point, light, top, projection, dist, field, pixel_mm):
+def _reach(point, light, top, view, pixel_mm):
     """Greatest signed distance (mm) along a ray from a receiver up to the occluder's top."""
     rise = top - point[2]
     if rise <= 0.0:
         return -1e3
     share = rise / (light[2] - point[2])
     dx, dy = (light[0] - point[0]) * share, (light[1] - point[1]) * share
-    best = _inside(point[0] + dx, point[1] + dy, top, projection, dist, field)
+    best = _inside(point[0] + dx, point[1] + dy, top, view)
     if best < 4.0:
         # A wall thinner than the ray's path may be passed on the way. The field's slope is 1.
         length = math.sqrt(dx * dx + dy * dy) / pixel_mm
@@ -82,16 +99,16 @@ def _reach(point, light, top, projection, dist, field, pixel_mm):
             if at <= 0.5:
                 break
             f = at / length
-            value = _inside(point[0] + f * dx, point[1] + f * dy, top, projection, dist, field)
+            value = _inside(point[0] + f * dx, point[1] + f * dy, top, view)
             best = max(best, value)
     return best * pixel_mm
 
 
 @njit(**_JIT)
-def _reaches(points, lights, top, projection, dist, field, pixel_mm, out):
+def _reaches(points, lights, top, view, pixel_mm, out):
     for k in range(len(lights)):
         for i in range(len(points)):
-            out[k, i] = _reach(points[i], lights[k], top, projection, dist, field, pixel_mm)
+            out[k, i] = _reach(points[i], lights[k], top, view, pixel_mm)
 
 
 @njit(**_JIT)
@@ -114,14 +131,14 @@ def _gain(s, sx, sy, sxx, sxy):
 
 
 @njit(**_JIT)
-def _explained(points, lights, top, projection, dist, field, pixel_mm, observed, weight, soft, out):
+def _explained(points, lights, top, view, pixel_mm, observed, weight, soft, out):
     """What the shadow of an edge at height `top` explains of each light's misfit, in `out` (N,)."""
     for k in range(len(lights)):
         s = sx = sy = sxx = sxy = 0.0
         for i in range(len(points)):
             w = weight[k, i]
             if w > 0.0:
-                reach = _reach(points[i], lights[k], top, projection, dist, field, pixel_mm)
+                reach = _reach(points[i], lights[k], top, view, pixel_mm)
                 x = _lit_share(reach, soft)
                 s += w
                 sx += w * x
@@ -224,7 +241,7 @@ class ShadowFit:
         self.position = np.ascontiguousarray(lights.position_mm)
         self.field = signed_distance(region)
         K = camera.K
-        self.view = (
+        self.view = View(
             np.column_stack([camera.R, camera.t]),
             np.array([*camera.dist, K[0, 0], K[1, 1], K[0, 1], K[0, 2], K[1, 2]]),
             self.field,
@@ -234,7 +251,7 @@ class ShadowFit:
         """(N, n) signed distance in mm of receivers' points in the shadow of an edge that high."""
         out = np.empty((len(self.position), len(points_mm)), np.float32)
         top = self.base_mm + rise_mm
-        _reaches(points_mm, self.position, top, *self.view, self.camera.pixel_mm(top), out)
+        _reaches(points_mm, self.position, top, self.view, self.camera.pixel_mm(top), out)
         return out
 
     def scan(self, rises: Array, softness_mm: float, count: int = 600) -> Array:
@@ -244,7 +261,7 @@ class ShadowFit:
         for i, rise in enumerate(rises):
             top = self.base_mm + float(rise)
             _explained(
-                thin.points_mm, self.position, top, *self.view, self.camera.pixel_mm(top),
+                thin.points_mm, self.position, top, self.view, self.camera.pixel_mm(top),
                 thin.observed, thin.weight, softness_mm, each[i],
             )  # fmt: skip
         return each

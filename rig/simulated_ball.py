@@ -9,7 +9,7 @@ right amount of light, so that its centre is true to a thousandth of a pixel.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -60,14 +60,28 @@ def mirror_points(
     return np.asarray(centre_mm + radius_mm * normal)
 
 
+class _Lamp(NamedTuple):
+    place: NDArray[np.float64]
+    axis: NDArray[np.float64]
+    lobe: float
+    strength: float
+    radius: float
+
+
+class _Ball(NamedTuple):
+    centre: NDArray[np.float64]
+    radius: float
+    mirror: float
+
+
 @njit(cache=True, nogil=True, fastmath=True)
-def _paper_radiance(
-    paper, to_paper, on_ball, place, axis, lobe, strength, centre, radius, led_radius, mirror, out
-):
+def _paper_radiance(paper, to_paper, on_ball, lamp, ball, out):
     """Radiance of the paper that each ray ends on, under one LED.
 
     The paper sees the LED past the ball; its penumbra is a disc's.
     """
+    place, axis, lobe, strength, led_radius = lamp
+    centre, radius, mirror = ball
     for row in range(out.shape[0]):
         for column in range(out.shape[1]):
             out[row, column] = 0.0
@@ -161,14 +175,14 @@ class BallScene:
             self._paper,
             self._to_paper,
             self._on_ball,
-            lights.position_mm[led - 1],
-            lights.axis[led - 1],
-            float(lights.lobe[led - 1]),
-            power * _ALBEDO / np.pi,
-            self.centre_mm,
-            self.radius_mm,
-            self.rig.led_radius_mm,
-            self._reflectance,
+            _Lamp(
+                lights.position_mm[led - 1],
+                lights.axis[led - 1],
+                float(lights.lobe[led - 1]),
+                power * _ALBEDO / np.pi,
+                self.rig.led_radius_mm,
+            ),
+            _Ball(self.centre_mm, self.radius_mm, self._reflectance),
             radiance,
         )
         image = self._reduced(radiance)

@@ -82,14 +82,14 @@ class BrdfNetwork(nn.Module):
     def kernel(self) -> Any:
         """A function of float32 arrays Ra, α, sin² θ_h, cos θ_d, cos² φ_d of equal length."""
         tensors = (self.first, self.second, self.last)
-        weights = [
+        weights = tuple(
             np.ascontiguousarray(t.detach().numpy(), dtype=np.float32)
             for layer in tensors
             for t in (layer.weight, layer.bias)
-        ]
+        )
 
         def run(*arguments: NDArray[np.float32]) -> NDArray[np.float32]:
-            value: NDArray[np.float32] = _evaluate(*arguments, *weights)
+            value: NDArray[np.float32] = _evaluate(*arguments, weights)
             return value
 
         return run
@@ -117,8 +117,9 @@ class BrdfNetwork(nn.Module):
 
 
 @njit(fastmath=True, error_model="numpy", parallel=True, cache=True)
-def _evaluate(ra, alpha, sin2, cos_d, cos2_p, w1, b1, w2, b2, w3, b3):
+def _evaluate(ra, alpha, sin2, cos_d, cos2_p, weights):
     """The network in blocks of lanes; the formulas of `features` and `BrdfNetwork.log_value`."""
+    w1, b1, w2, b2, w3, b3 = weights
     count = len(ra)
     out = np.empty(count, dtype=np.float32)
     one, tenth = np.float32(1.0), np.float32(0.1)

@@ -166,8 +166,13 @@ class Darkroom:
         flat = tuple(each.flatten(1)[..., None] for each in points)
         one = {name: value[:, None, None] for name, value in number.items()}
         strength = optics.strengths(
-            *flat, spread, tuple(light[f"axis_{c}"][:, None] for c in "xyz"),
-            light["lobe"][:, None], light["power"][:, None], optics.horizon(points), one["radius"],
+            flat,
+            optics.Lamps(
+                spread,
+                (light["axis_x"][:, None], light["axis_y"][:, None], light["axis_z"][:, None]),
+                light["lobe"][:, None], light["power"][:, None],
+            ),
+            optics.horizon(points), one["radius"],
         )  # fmt: skip
         strength = strength * self.lit.flatten(1)[..., None]
         batch, side = self.lit.shape[:2]
@@ -177,18 +182,24 @@ class Darkroom:
             return self.inner(each).reshape(batch, -1, 1)
 
         image = optics.direct(
-            *(column(each) for each in points), tuple(column(each) for each in normals), spread,
+            tuple(column(each) for each in points), tuple(column(each) for each in normals), spread,
             self.inner(strength.reshape(batch, side, side, -1)).reshape(
                 batch, -1, strength.shape[-1]
             ),
-            one["camera"], one["radius"], column(self.map["alpha"]), one["ratio"], one["grain"],
-            one["beckmann"], one["f0"], column(self.map["diffuse"]),
+            one["camera"], one["radius"],
+            optics.Metal(
+                column(self.map["alpha"]), one["ratio"], one["grain"], one["beckmann"], one["f0"],
+                column(self.map["diffuse"]),
+            ),
         ).reshape(shape)  # fmt: skip
         if number["rays"].any():
             mirrored = optics.bounced(
-                points, normals, self.lit, number["camera"], position, strength,
-                self.map["alpha"], number["beckmann"], number["f0"], (number["n"], number["k"]),
-                self.map["diffuse"], (self.map["jitter_1"], self.map["jitter_2"]),
+                optics.Ground(points, normals, self.lit), number["camera"], position, strength,
+                optics.Metal(
+                    self.map["alpha"], number["ratio"], number["grain"], number["beckmann"],
+                    number["f0"], self.map["diffuse"],
+                ),
+                (number["n"], number["k"]), (self.map["jitter_1"], self.map["jitter_2"]),
                 number["rays"], self.margin,
             )  # fmt: skip
             half = torch.full_like(number["rays"], 0.5)
@@ -230,9 +241,12 @@ class Darkroom:
         return encoded(
             image, clipped, self.inner(self.lit), (X * z, Y * z, camera - z),
             self.number["camera"], self.number["count"],
-            (light["believed_x"], light["believed_y"], light["believed_z"]),
-            (light["axis_x"], light["axis_y"], light["axis_z"]), light["lobe"],
-            light["believed_power"], torch.stack(self.slopes(base), 1), self.number["floor"],
+            optics.Lamps(
+                (light["believed_x"], light["believed_y"], light["believed_z"]),
+                (light["axis_x"], light["axis_y"], light["axis_z"]), light["lobe"],
+                light["believed_power"],
+            ),
+            torch.stack(self.slopes(base), 1), self.number["floor"],
         )  # fmt: skip
 
     def target(self, normals: Vector, base: Tensor) -> Tensor:

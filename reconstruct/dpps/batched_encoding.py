@@ -5,23 +5,31 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from reconstruct.dpps.batched_scene import Vector, columns, dot, fused, to_camera, towards
+from reconstruct.dpps.batched_scene import (
+    Lamps,
+    Vector,
+    columns,
+    dot,
+    fused,
+    to_camera,
+    towards,
+)
 from reconstruct.dpps.encoding import CHANNELS, SCALE
 
 
 @fused
 def _moments(
-    radiance: Tensor, floor: Tensor, points: Vector, camera: Tensor, position: Vector,
-    axis: Vector, lobe: Tensor, power: Tensor, real: Tensor,
+    radiance: Tensor, floor: Tensor, points: Vector, camera: Tensor, lamps: Lamps, real: Tensor
 ) -> tuple[list[list[Tensor]], Tensor]:  # fmt: skip
     """Sums over the lights under six powers of the weight, and the largest weight.
 
     `radiance` is (B, P, N), points (B, P, 1), lights (B, 1, N), `real` 0 for lights that fill up.
     """
     view = to_camera(points, camera)
-    light, near = towards(position, points)
-    fall = (-dot(light, axis)).clamp_min(0.05)
-    weight = (radiance - floor).clamp_min(0) / (power * near * near) / fall**lobe * real
+    light, near = towards(lamps.position, points)
+    fall = (-dot(light, lamps.axis)).clamp_min(0.05)
+    weight = (radiance - floor).clamp_min(0) / (lamps.power * near * near)
+    weight = weight / fall**lamps.lobe * real
     h = (view[0] + light[0], view[1] + light[1], view[2] + light[2])
     inv = 1 / (torch.sqrt(dot(h, h)) + 1e-6)
     inv = inv / (1 + h[2] * inv).clamp_min(0.2)
@@ -46,8 +54,7 @@ def _median(values: Tensor, known: Tensor) -> Tensor:
 
 def encoded(
     radiance: Tensor, clipped: Tensor, mask: Tensor, points: Vector, camera: Tensor,
-    count: Tensor, position: Vector, axis: Vector, lobe: Tensor, power: Tensor,
-    base_slope: Tensor, floor: Tensor,
+    count: Tensor, lamps: Lamps, base_slope: Tensor, floor: Tensor,
 ) -> Tensor:  # fmt: skip
     """(B, 42, H, W) channels, as `encoding.encode`.
 
@@ -61,7 +68,10 @@ def encoded(
             points[2].flatten(1)[..., None])  # fmt: skip
     sums, top = _moments(
         radiance.reshape(batch, -1, lights), floor[one], flat, camera[one],
-        columns(position), columns(axis), lobe[:, None], power[:, None], real[:, None],
+        Lamps(
+            columns(lamps.position), columns(lamps.axis), lamps.lobe[:, None], lamps.power[:, None]
+        ),
+        real[:, None],
     )  # fmt: skip
     tiny, n = 1e-30, count[:, None]
     out = torch.zeros((batch, CHANNELS, height * width), device=radiance.device)

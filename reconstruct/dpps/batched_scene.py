@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,17 +26,46 @@ STRIDES = 4  # of a ray's march in one kernel
 _WIDER = float(WIDER)
 
 
+class Lamps(NamedTuple):
+    """Lights, and the powers and lobes that go with them, in the layout of what they light."""
+
+    position: Vector
+    axis: Vector
+    lobe: Tensor
+    power: Tensor
+
+
+class Metal(NamedTuple):
+    """What reflects, as `scene.Finish`; `beckmann` is 0 or 1."""
+
+    alpha: Tensor
+    ratio: Tensor
+    grain: Tensor
+    beckmann: Tensor
+    f0: Tensor
+    kd: Tensor
+
+
+class Ground(NamedTuple):
+    """Points, normals and mask of the parts: maps (B, W, W), or the same flat."""
+
+    points: Vector
+    normals: Vector
+    lit: Tensor
+
+
 @functools.cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(function, dynamic=True)
 
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function of tensors where its first lies on a GPU."""
+    """Compile a function of tensors where its first, or the first's x, lies on a GPU."""
 
     @functools.wraps(function)
-    def call(first: Tensor, *others: Any) -> Any:
-        return (_compiled(function) if first.is_cuda else function)(first, *others)
+    def call(first: Tensor | Vector, *others: Any) -> Any:
+        on_gpu = (first if isinstance(first, Tensor) else first[0]).is_cuda
+        return (_compiled(function) if on_gpu else function)(first, *others)
 
     return call
 
@@ -148,15 +177,14 @@ def horizon(points: Vector) -> Tensor:
 
 @fused
 def strengths(
-    px: Tensor, py: Tensor, pz: Tensor, position: Vector, axis: Vector, lobe: Tensor,
-    power: Tensor, shade: Tensor, radius: Tensor,
+    points: Vector, lamps: Lamps, shade: Tensor, radius: Tensor
 ) -> Tensor:  # fmt: skip
     """(B, P, N) power times lobe and visibility over the square of the distance.
 
     Points are (B, P, 1), lights (B, 1, N), `shade` (B, P, 32), the LEDs' `radius` (B, 1, 1).
     """
-    (x, y, z), near = towards(position, (px, py, pz))
-    fall = (-dot((x, y, z), axis)).clamp_min(0)
+    (x, y, z), near = towards(lamps.position, points)
+    fall = (-dot((x, y, z), lamps.axis)).clamp_min(0)
     turn = y / (x.abs() + y.abs() + 1e-9)
     turn = torch.where(x < 0, 2 - turn, turn)
     turn = torch.where(turn < 0, turn + 4, turn) * (AZIMUTHS / 4)
@@ -166,18 +194,18 @@ def strengths(
     tangent = tangent + shade.gather(2, (whole + 1) % AZIMUTHS) * t
     gap = (z - tangent * torch.sqrt(x * x + y * y)) * torch.rsqrt(1 + tangent * tangent)
     seen = (gap / (radius * near * 2 + 0.01) + 0.5).clamp(0, 1)
-    return power * near * near * fall**lobe * seen
+    return lamps.power * near * near * fall**lamps.lobe * seen
 
 
 @fused
 def direct(
-    px: Tensor, py: Tensor, pz: Tensor, n: Vector, position: Vector, strength: Tensor,
-    camera: Tensor, radius: Tensor, alpha: Tensor, ratio: Tensor, grain: Tensor,
-    beckmann: Tensor, f0: Tensor, kd: Tensor,
+    points: Vector, n: Vector, position: Vector, strength: Tensor, camera: Tensor, radius: Tensor,
+    metal: Metal,
 ) -> Tensor:  # fmt: skip
     """(B, P, N) radiance from the LEDs themselves; see `strengths` for the layout."""
-    light, near = towards(position, (px, py, pz))
-    view = to_camera((px, py, pz), camera)
+    alpha, ratio, grain, beckmann, f0, kd = metal
+    light, near = towards(position, points)
+    view = to_camera(points, camera)
     nv = dot(n, view)
     gx, gy = torch.cos(grain), torch.sin(grain)
     along = gx * n[0] + gy * n[1]
@@ -265,11 +293,12 @@ def _mirrored(
 @fused
 def _stepped(
     met: Tensor, going: Tensor, step: Tensor, ahead: Vector, turned: Vector,
-    places: tuple[Tensor, Tensor, Tensor], levels: tuple[Tensor, Tensor], z: Tensor,
-    normals: Vector, lit: Tensor, side: int,
+    places: tuple[Tensor, Tensor, Tensor], levels: tuple[Tensor, Tensor], ground: Ground,
+    side: int,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Some strides of the rays: what they have met so far, and whether they go on."""
     scene, row, column = places
+    (_, _, z), normals, lit = ground
     right, down, climb = turned
     for _ in range(STRIDES):
         c = torch.floor(column + right * step + 0.5).to(torch.int64)
@@ -286,8 +315,13 @@ def _stepped(
     return met, going
 
 
-def _meeting(start: Tensor, ahead: Vector, points: Vector, normals: Vector, lit: Tensor) -> Tensor:
+def _flat(a: Vector) -> Vector:
+    return a[0].flatten(), a[1].flatten(), a[2].flatten()
+
+
+def _meeting(start: Tensor, ahead: Vector, ground: Ground) -> Tensor:
     """Flat place where each ray from a flat place meets the surface, or -1; strides grow."""
+    points = ground.points
     side = points[0].shape[-1]
     middle = side // 2
     pixel = points[0][:, middle, middle + 1] - points[0][:, middle, middle]
@@ -295,17 +329,17 @@ def _meeting(start: Tensor, ahead: Vector, points: Vector, normals: Vector, lit:
     run = torch.sqrt(ahead[0] * ahead[0] + ahead[1] * ahead[1])
     inv = 1 / run.clamp_min(1e-6)
     turned = (ahead[0] * inv, -ahead[1] * inv, ahead[2] * inv * pixel[scene])
-    z = points[2].flatten()
+    flat = Ground(_flat(points), _flat(ground.normals), ground.lit.flatten())
+    z = flat.points[2]
     going = (run >= 0.2) | (ahead[2] <= 0)
     met = torch.full_like(start, -1)
     levels = (z[start], points[2].amax((1, 2))[scene])
-    flat = (normals[0].flatten(), normals[1].flatten(), normals[2].flatten())
     places = (scene, within // side, within % side)
     step = 1.5
     while step < 2 * side:
         met, going = _stepped(
-            met, going, torch.tensor(step, device=z.device), ahead, turned, places, levels, z,
-            flat, lit.flatten(), side,
+            met, going, torch.tensor(step, device=z.device), ahead, turned, places, levels,
+            flat, side,
         )  # fmt: skip
         for _ in range(STRIDES):
             step = step * 1.05 + 0.3
@@ -314,25 +348,26 @@ def _meeting(start: Tensor, ahead: Vector, points: Vector, normals: Vector, lit:
 
 @fused
 def _landed(
-    px: Tensor, py: Tensor, pz: Tensor, n: Vector, back: Vector, position: Vector, seen: Tensor,
-    alpha: Tensor, beckmann: Tensor, f0: Tensor, kd: Tensor,
+    points: Vector, n: Vector, back: Vector, position: Vector, seen: Tensor, alpha: Tensor,
+    beckmann: Tensor, f0: Tensor, kd: Tensor,
 ) -> Tensor:  # fmt: skip
     """(K, N) light that places (K, 1) send along `back`, of `seen` (K, N) strength."""
     t, _ = _frame(n)
-    light, _ = towards(position, (px, py, pz))
+    light, _ = towards(position, points)
     a2 = alpha * alpha + _WIDER
     return seen * reflected(n, t, light, back, dot(n, back), a2, a2, beckmann, f0, kd)
 
 
 def bounced(
-    points: Vector, normals: Vector, lit: Tensor, camera: Tensor, position: Vector,
-    strength: Tensor, alpha: Tensor, beckmann: Tensor, f0: Tensor, index: tuple[Tensor, Tensor],
-    diffuse: Tensor, jitter: tuple[Tensor, Tensor], rays: Tensor, margin: int,
+    ground: Ground, camera: Tensor, position: Vector, strength: Tensor, metal: Metal,
+    index: tuple[Tensor, Tensor], jitter: tuple[Tensor, Tensor], rays: Tensor, margin: int,
 ) -> Tensor:  # fmt: skip
     """(B, H, W, N) radiance that comes by one place of the part or more, as `bounces.bounced`.
 
     Maps are (B, W, W), numbers of a scene (B,), lights (B, N), `strength` (B, P, N).
     """
+    points, normals, lit = ground
+    alpha, _, _, beckmann, f0, diffuse = metal
     batch, side, _ = lit.shape
     small, count = side - 2 * margin, strength.shape[-1]
     out = torch.zeros((batch * small * small, count), device=lit.device)
@@ -356,14 +391,14 @@ def bounced(
             (index[0][scene], index[1][scene]), beckmann[scene],
         )  # fmt: skip
         gain = gain * weight
-        met = torch.where(gain >= 0.02 * share, _meeting(at, ahead, points, normals, lit), -1)
+        met = torch.where(gain >= 0.02 * share, _meeting(at, ahead, ground), -1)
         kept = (met >= 0).nonzero()[:, 0]
         at, scene, origin, gain, share, u1, u2 = (
             each[kept] for each in (met, scene, origin, gain, share, u1, u2)
         )
         outward = (-ahead[0][kept], -ahead[1][kept], -ahead[2][kept])
         light = _landed(
-            *columns(taken(points, at)), columns(taken(normals, at)), columns(outward),
+            columns(taken(points, at)), columns(taken(normals, at)), columns(outward),
             (position[0][scene], position[1][scene], position[2][scene]), flat[at],
             alpha.flatten()[at][:, None], beckmann[scene][:, None], f0[scene][:, None],
             diffuse.flatten()[at][:, None],

@@ -10,17 +10,26 @@ mirror image of a wall for a slope.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from reconstruct.dpps.scene import F32, brdf, view_of
+from reconstruct.dpps.scene import F32, Finish, brdf, view_of
 from reconstruct.optics.microfacet import BECKMANN, GGX
 from reconstruct.optics.tracing import drawn_direction, frame_of
 
 # Variance of slopes by which the lobes of mirrored places are widened: few rays stand for many.
 WIDER = np.float32(0.002)
+
+
+class Paths(NamedTuple):
+    """What is followed: `rays` a pixel, `longest` places on a path, (H, W, 2) uniform `jitter`."""
+
+    jitter: F32
+    rays: int
+    longest: int
 
 
 @njit(fastmath=True, error_model="numpy", inline="always")
@@ -56,15 +65,16 @@ def _met(points, normals, lit, top, pixel, row, column, dx, dy, dz):
 @njit(fastmath=True, error_model="numpy", cache=True)
 def bounced(
     points: F32, normals: F32, lit: NDArray[np.bool_], centre: F32, position: F32, strength: F32,
-    alpha: F32, beckmann: bool, f0: float, index: tuple[float, float], diffuse: F32, jitter: F32,
-    rays: int, longest: int, margin: int,
+    finish: Finish, index: tuple[float, float], paths: Paths, margin: int,
 ) -> F32:  # fmt: skip
     """(H − 2 margin, W − 2 margin, N) radiance that comes by one place of the part or more.
 
     `strength` (H, W, N) is the lights' at each place (see `scene.render`), `index` n and k of a
-    conductor with the reflectance `f0`, `jitter` (H, W, 2) uniform numbers, `longest` the most
-    places on a path. Rays leave by the microfacets alone; where they land all is reflected.
+    conductor with the finish's reflectance. Rays leave by the microfacets alone, alike along and
+    across the grain; where they land all is reflected.
     """
+    alpha, _, _, beckmann, f0, diffuse = finish
+    jitter, rays, longest = paths
     height, width, _ = points.shape
     count = position.shape[0]
     out = np.zeros((height - 2 * margin, width - 2 * margin, count), dtype=np.float32)
@@ -118,8 +128,8 @@ def bounced(
                         x, y, z = qx[k] - px, qy[k] - py, qz[k] - pz
                         inv = one / math.sqrt(x * x + y * y + z * z)
                         here[k] += gain * seen[k] * brdf(
-                            n[0], n[1], n[2], tx, ty, tz, x * inv, y * inv, z * inv,
-                            -dx, -dy, -dz, nv, a2, a2, beckmann, f0, kd,
+                            (n[0], n[1], n[2]), (tx, ty, tz), (x * inv, y * inv, z * inv),
+                            (-dx, -dy, -dz), nv, a2, a2, beckmann, f0, kd,
                         )  # fmt: skip
                     ox, oy, oz = -dx, -dy, -dz
                     u1 = u1 * np.float32(37.0) + jitter[r, c, 0]

@@ -60,17 +60,21 @@ def radiance_of(drawn: Scene) -> NDArray[np.float32]:
     points, normals = drawn.points_at(np.exp(drawn.log_depth)), drawn.normals()
     lights = {k: np.ascontiguousarray(v, np.float32) for k, v in drawn.lights.items()}
     eye = np.array([0, 0, drawn.camera_mm], np.float32)
+    lamps = scene.Lamps(
+        lights["position"], lights["axis"], lights["lobe"], lights["power"], drawn.radius_mm
+    )
+    finish = scene.Finish(
+        drawn.alpha, drawn.ratio, drawn.grain, drawn.beckmann, np.float32(drawn.f0), drawn.diffuse
+    )
     image, strength = scene.render(
-        points, normals, drawn.mask, eye, lights["position"], lights["axis"], lights["lobe"],
-        lights["power"], drawn.radius_mm, drawn.alpha, drawn.ratio, drawn.grain, drawn.beckmann,
-        np.float32(drawn.f0), drawn.diffuse, scene.horizon(points), drawn.margin,
-    )  # fmt: skip
+        points, normals, drawn.mask, eye, lamps, finish, scene.horizon(points), drawn.margin
+    )
     image = np.ascontiguousarray(image[drawn.inner])
     if drawn.jitter is not None:
         mirrored = bounces.bounced(
-            points, normals, drawn.mask, eye, lights["position"], strength, drawn.alpha,
-            drawn.beckmann, np.float32(drawn.f0), index_of_reflectance(drawn.f0), drawn.diffuse,
-            drawn.jitter, drawn.rays, LONGEST_PATH, drawn.margin,
+            points, normals, drawn.mask, eye, lamps.position, strength, finish,
+            index_of_reflectance(drawn.f0),
+            bounces.Paths(drawn.jitter, drawn.rays, LONGEST_PATH), drawn.margin,
         )  # fmt: skip
         image += scene.blur(mirrored, 0.5, 0.25)
     if drawn.lens is not None:

@@ -11,6 +11,7 @@ float32; one thread, since samples are made in processes of their own.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -18,6 +19,35 @@ from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
 AZIMUTHS = 32
+
+
+class Lamps(NamedTuple):
+    """N lights: (N, 3) position and axis, (N,) lobe and power, and the radius of all, mm."""
+
+    position: F32
+    axis: F32
+    lobe: F32
+    power: F32
+    radius: float
+
+
+class Finish(NamedTuple):
+    """What reflects.
+
+    Attributes
+    ----------
+    alpha : (H, W) width of the lobe
+    ratio, grain : anisotropy αx/αy, and the azimuth along which it lies
+    beckmann, f0 : the lobe's kind and its reflectance head on
+    diffuse : (H, W) Lambertian share
+    """
+
+    alpha: F32
+    ratio: float
+    grain: float
+    beckmann: bool
+    f0: np.float32
+    diffuse: F32
 
 
 @njit(fastmath=True, error_model="numpy", cache=True)
@@ -80,10 +110,12 @@ def _exp_minus(x):
 
 
 @njit(fastmath=True, error_model="numpy", inline="always")
-def brdf(
-    nx, ny, nz, tx, ty, tz, lx, ly, lz, vx, vy, vz, nv, ax2, ay2, beckmann, f0, kd
-):  # fmt: skip
+def brdf(normal, tangent, light, view, nv, ax2, ay2, beckmann, f0, kd):
     """f_r times max(0, n·l), for n·v > 0 given as `nv`; without branches over lights."""
+    nx, ny, nz = normal
+    tx, ty, tz = tangent
+    lx, ly, lz = light
+    vx, vy, vz = view
     nl = max(nx * lx + ny * ly + nz * lz, np.float32(0.0))
     hx, hy, hz = lx + vx, ly + vy, lz + vz
     inv = np.float32(1.0) / math.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-12))
@@ -120,17 +152,17 @@ def view_of(centre, px, py, pz):
 
 @njit(fastmath=True, error_model="numpy", cache=True)
 def render(
-    points: F32, normals: F32, lit: NDArray[np.bool_], centre: F32, position: F32, axis: F32,
-    lobe: F32, power: F32, radius: float, alpha: F32, ratio: float, grain: float,
-    beckmann: bool, f0: float, diffuse: F32, shade: F32, margin: int,
+    points: F32, normals: F32, lit: NDArray[np.bool_], centre: F32, lamps: Lamps, finish: Finish,
+    shade: F32, margin: int,
 ) -> tuple[F32, F32]:  # fmt: skip
     """(H, W, N) radiance, and the lights' strength at each pixel: power times lobe and visibility
     over the square of the distance.
 
-    `lit` marks the part (elsewhere black), `alpha` and `diffuse` are (H, W), `ratio` the
-    anisotropy αx/αy along azimuth `grain`, `radius` the LEDs' radius in mm, `shade` the horizon
-    map. Radiance is left out (zero) in a frame of `margin` pixels.
+    `lit` marks the part (elsewhere black), `shade` is the horizon map. Radiance is left out (zero)
+    in a frame of `margin` pixels.
     """
+    position, axis, lobe, power, radius = lamps
+    alpha, ratio, grain, beckmann, f0, diffuse = finish
     height, width, _ = points.shape
     count = position.shape[0]
     one, zero = np.float32(1.0), np.float32(0.0)
@@ -212,7 +244,7 @@ def render(
                 # an LED's disc widens the lobe: alpha² + (half-vector spread)²
                 spread = np.float32(0.25) * disc * near[k]
                 here[k] = strength[k] * brdf(
-                    nx, ny, nz, tx, ty, tz, lx[k], ly[k], lz[k], vx, vy, vz, nv,
+                    (nx, ny, nz), (tx, ty, tz), (lx[k], ly[k], lz[k]), (vx, vy, vz), nv,
                     ax * ax + spread * spread, ay * ay + spread * spread, beckmann, f0, kd,
                 )  # fmt: skip
     return direct, irradiance

@@ -2,10 +2,43 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
+
+
+def taken_apart(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose last parameter is a named tuple of options, as Typer wants it.
+
+    Typer makes one option of each parameter of a function, and a function of twenty parameters
+    reads badly: such a command takes one tuple instead, and this gives it the tuple's fields.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    *others, last = inspect.signature(command).parameters
+    kind = hints[last]
+    asked = get_type_hints(kind, include_extras=True)
+
+    @functools.wraps(command)
+    def with_fields(**fields: Any) -> None:
+        kept = {name: fields.pop(name) for name in others}
+        command(**kept, **{last: kind(**fields)})
+
+    empty, by_name = inspect.Parameter.empty, inspect.Parameter.KEYWORD_ONLY
+    parameters = [inspect.Parameter(name, by_name, annotation=hints[name]) for name in others]
+    parameters += [
+        inspect.Parameter(
+            name, by_name, default=kind._field_defaults.get(name, empty), annotation=annotation
+        )
+        for name, annotation in asked.items()
+    ]
+    del with_fields.__wrapped__
+    with_fields.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_fields.__annotations__ = {name: hints[name] for name in others} | asked
+    return with_fields
 
 
 def _size(text: str | None) -> str | None:

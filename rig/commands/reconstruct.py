@@ -3,76 +3,81 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from rig.commands import options
 
 
+class Asked(NamedTuple):
+    """The options of `rig reconstruct`."""
+
+    name: Annotated[
+        str, typer.Argument(help="Name of a part (its last run), or the folder of a run.")
+    ]
+    method: Annotated[
+        str,
+        typer.Option(
+            help="auto (lambert for matt parts, refine for metal), refine, dpps, lambert or "
+            "halfvector."
+        ),
+    ] = "auto"
+    lights: Annotated[
+        Path | None, typer.Option(help="Light file. Default: what came with the run.")
+    ] = None
+    plate: Annotated[
+        Path | None, typer.Option(help="Pictures of a white plate at z = 0: axes and powers.")
+    ] = None
+    plate_reflectance: Annotated[
+        float | None, typer.Option(help="Reflectance of the plate. Default: 0.8.")
+    ] = None
+    mask: Annotated[Path | None, typer.Option(help="Picture that is bright where the part is.")] = (
+        None
+    )
+    height: Annotated[
+        float | None,
+        typer.Option(help="Mean height of the visible surface above the stage, mm."),
+    ] = None
+    height_sigma: Annotated[
+        float | None, typer.Option(help="How sure that height is, mm, one sigma.")
+    ] = None
+    datum: Annotated[
+        str, typer.Option(help="none, stage, or plane (fitted out of the heights).")
+    ] = "none"
+    start: Annotated[
+        str, typer.Option(help="First surface of refine: auto, halfvector, flat or dpps.")
+    ] = "auto"
+    weights: Annotated[
+        Path | None, typer.Option(help="Of the network, made by rig train; default: shipped.")
+    ] = None
+    self_calibrate: Annotated[
+        bool | None,
+        typer.Option(help="Solve the lights along. Default: if they have a covariance."),
+    ] = None
+    leds: Annotated[
+        str | None, typer.Option(help="Use these LEDs only, such as 1-96 or 1,5,9.")
+    ] = None
+    field_mm: Annotated[
+        float | None,
+        typer.Option(help="Width of the field, mm, for pictures without a camera.json."),
+    ] = None
+    focal: Annotated[
+        float | None,
+        typer.Option(help="Focal length, px, for pictures without a camera.json."),
+    ] = None
+    memory: Annotated[float, typer.Option(help="Working memory there is, GB.")] = 4.0
+    device: Annotated[str, typer.Option(help="Of the network: cpu, cuda, auto.")] = "cpu"
+    out: Annotated[
+        Path | None, typer.Option(help="Results folder. Default: results/NN of the run.")
+    ] = None
+    workspace: options.Workspace = None
+
+
 def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: rig reconstruct A12 --height 12.5 --height-sigma 0.5")
-    def reconstruct(
-        name: Annotated[
-            str, typer.Argument(help="Name of a part (its last run), or the folder of a run.")
-        ],
-        method: Annotated[
-            str,
-            typer.Option(
-                help="auto (lambert for matt parts, refine for metal), refine, dpps, lambert or "
-                "halfvector."
-            ),
-        ] = "auto",
-        lights: Annotated[
-            Path | None, typer.Option(help="Light file. Default: what came with the run.")
-        ] = None,
-        plate: Annotated[
-            Path | None, typer.Option(help="Pictures of a white plate at z = 0: axes and powers.")
-        ] = None,
-        plate_reflectance: Annotated[
-            float | None, typer.Option(help="Reflectance of the plate. Default: 0.8.")
-        ] = None,
-        mask: Annotated[
-            Path | None, typer.Option(help="Picture that is bright where the part is.")
-        ] = None,
-        height: Annotated[
-            float | None,
-            typer.Option(help="Mean height of the visible surface above the stage, mm."),
-        ] = None,
-        height_sigma: Annotated[
-            float | None, typer.Option(help="How sure that height is, mm, one sigma.")
-        ] = None,
-        datum: Annotated[
-            str, typer.Option(help="none, stage, or plane (fitted out of the heights).")
-        ] = "none",
-        start: Annotated[
-            str, typer.Option(help="First surface of refine: auto, halfvector, flat or dpps.")
-        ] = "auto",
-        weights: Annotated[
-            Path | None, typer.Option(help="Of the network, made by rig train; default: shipped.")
-        ] = None,
-        self_calibrate: Annotated[
-            bool | None,
-            typer.Option(help="Solve the lights along. Default: if they have a covariance."),
-        ] = None,
-        leds: Annotated[
-            str | None, typer.Option(help="Use these LEDs only, such as 1-96 or 1,5,9.")
-        ] = None,
-        field_mm: Annotated[
-            float | None,
-            typer.Option(help="Width of the field, mm, for pictures without a camera.json."),
-        ] = None,
-        focal: Annotated[
-            float | None,
-            typer.Option(help="Focal length, px, for pictures without a camera.json."),
-        ] = None,
-        memory: Annotated[float, typer.Option(help="Working memory there is, GB.")] = 4.0,
-        device: Annotated[str, typer.Option(help="Of the network: cpu, cuda, auto.")] = "cpu",
-        out: Annotated[
-            Path | None, typer.Option(help="Results folder. Default: results/NN of the run.")
-        ] = None,
-        workspace: options.Workspace = None,
-    ) -> None:
+    @options.taken_apart
+    def reconstruct(asked: Asked) -> None:
         """Reconstruct a surface: normals and heights in mm, with their uncertainty.
 
         An existing result is never overwritten. Ctrl-C while refine works keeps the best surface so
@@ -87,12 +92,26 @@ def register(app: typer.Typer) -> None:
         from rig.workspace import Workspace
 
         request = Request(
-            name=name, method=method, lights=lights, plate=plate,
-            plate_reflectance=plate_reflectance, mask=mask, height_mm=height,
-            height_sigma_mm=height_sigma, datum=datum, memory_gb=memory, device=device,
-            start=start, weights=weights, self_calibrate=self_calibrate, use_leds=leds,
-            field_mm=field_mm, focal_px=focal, out=out, workspace=workspace,
-        )  # fmt: skip
+            name=asked.name,
+            method=asked.method,
+            lights=asked.lights,
+            plate=asked.plate,
+            plate_reflectance=asked.plate_reflectance,
+            mask=asked.mask,
+            height_mm=asked.height,
+            height_sigma_mm=asked.height_sigma,
+            datum=asked.datum,
+            memory_gb=asked.memory,
+            device=asked.device,
+            start=asked.start,
+            weights=asked.weights,
+            self_calibrate=asked.self_calibrate,
+            use_leds=asked.leds,
+            field_mm=asked.field_mm,
+            focal_px=asked.focal,
+            out=asked.out,
+            workspace=asked.workspace,
+        )
         with computing_shown() as progress:
             surface, folder = run_reconstruction(
                 request, lambda line: typer.echo(line, err=True), progress
@@ -112,7 +131,7 @@ def register(app: typer.Typer) -> None:
         if levels := surface.summary.get("pieces"):
             typer.echo(levels_table(levels))
         typer.echo(f"Wrote {folder}")
-        space = Workspace.at(workspace)
+        space = Workspace.at(asked.workspace)
         if folder.resolve().is_relative_to(space.parts):
             told = remember(space, folder)
             if told:

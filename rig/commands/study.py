@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -14,6 +14,26 @@ Type = Annotated[str, typer.Option("--type", help="Part type whose plan has the 
 Feature = Annotated[str, typer.Option("--feature", help="Feature of the plan.")]
 Batch = Annotated[str, typer.Option("--batch", help="Only runs of this batch: names the study.")]
 Out = Annotated[Path | None, typer.Option(help="Write an HTML page with a plot.")]
+
+
+class GaugeAsked(NamedTuple):
+    """The options of `rig study gauge-rr`."""
+
+    part_type: Type
+    feature: Feature
+    batch: Batch = ""
+    parts: Annotated[str, typer.Option(help="Measure these first, one after another: P1,P2,…")] = ""
+    operators: Annotated[str, typer.Option(help="With --parts: names, as Ada,Grace.")] = ""
+    trials: Annotated[int, typer.Option(min=2, help="With --parts.")] = 3
+    method: Annotated[str, typer.Option(help="Of reconstruction.")] = "refine"
+    yes: Annotated[bool, typer.Option("--yes", help="Do not wait for Enter.")] = False
+    tolerance: Annotated[
+        float | None, typer.Option(help="Width of the tolerance. Default: the plan's.")
+    ] = None
+    out: Out = None
+    json: options.Json = False
+    simulate: options.Simulate = False
+    workspace: options.Workspace = None
 
 
 def register(app: typer.Typer) -> None:
@@ -53,25 +73,8 @@ def register(app: typer.Typer) -> None:
         _say(said, text, f"Repeatability of {feature}", groups, found.unit, out, json)
 
     @study.command("gauge-rr", epilog="Example: rig study gauge-rr --type plate --feature step")
-    def gauge_rr(
-        part_type: Type,
-        feature: Feature,
-        batch: Batch = "",
-        parts: Annotated[
-            str, typer.Option(help="Measure these first, one after another: P1,P2,…")
-        ] = "",
-        operators: Annotated[str, typer.Option(help="With --parts: names, as Ada,Grace.")] = "",
-        trials: Annotated[int, typer.Option(min=2, help="With --parts.")] = 3,
-        method: Annotated[str, typer.Option(help="Of reconstruction.")] = "refine",
-        yes: Annotated[bool, typer.Option("--yes", help="Do not wait for Enter.")] = False,
-        tolerance: Annotated[
-            float | None, typer.Option(help="Width of the tolerance. Default: the plan's.")
-        ] = None,
-        out: Out = None,
-        json: options.Json = False,
-        simulate: options.Simulate = False,
-        workspace: options.Workspace = None,
-    ) -> None:
+    @options.taken_apart
+    def gauge_rr(asked: GaugeAsked) -> None:
         """Parts × operators × trials: %GRR and distinct categories (AIAG MSA, crossed ANOVA).
 
         From runs that exist, or guided: with --parts and --operators each measurement is asked
@@ -85,25 +88,27 @@ def register(app: typer.Typer) -> None:
         from rig.floor.study.stated import stated_by
         from rig.floor.study.table import crossed
 
-        if bool(parts) != bool(operators):
+        feature, batch = asked.feature, asked.batch
+        if bool(asked.parts) != bool(asked.operators):
             raise UsageError("--parts and --operators go together")
-        if parts:
+        if asked.parts:
             batch = batch or f"study-{feature}"
             measure_study(
-                Guide(parts.split(","), operators.split(","), trials, part_type, batch, method,
-                      simulate, workspace),
+                Guide(asked.parts.split(","), asked.operators.split(","), asked.trials,
+                      asked.part_type, batch, asked.method, asked.simulate, asked.workspace),
                 typer.echo,
-                (lambda text: None) if yes else lambda text: typer.prompt(text, default=""),
+                (lambda text: None) if asked.yes else lambda text: typer.prompt(text, default=""),
             )  # fmt: skip
-        found = _gathered(part_type, feature, batch, workspace)
+        found = _gathered(asked.part_type, feature, batch, asked.workspace)
         names, people, values = crossed(found)
-        result = msa.gauge_rr(values, tolerance or found.tolerance)
+        result = msa.gauge_rr(values, asked.tolerance or found.tolerance)
         stated = stated_by(found)
         text = words.gauge_rr_table(result, found.unit, stated)
         x = np.repeat(np.arange(len(names)), values.shape[2])
         groups = [(person, x + 0.15 * k, values[:, k].ravel()) for k, person in enumerate(people)]
         said = {**result.to_json(), "stated": stated.to_json(result.ev)}
-        _say(said, text, f"Gauge R&R of {feature}", groups, found.unit, out, json, names)
+        title = f"Gauge R&R of {feature}"
+        _say(said, text, title, groups, found.unit, asked.out, asked.json, names)
 
     @study.command(
         epilog="Example: rig study linearity --type gauge --feature step --known S1=1.0002,S2=2.001"

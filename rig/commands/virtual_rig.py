@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -24,38 +24,42 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="virtual-rig")
 
 
-def virtual_rig(
-    context: typer.Context,
-    workspace: shared.Workspace = None,
+class Asked(NamedTuple):
+    """The options of `rig virtual-rig`."""
+
+    workspace: shared.Workspace = None
     part: Annotated[
         str | None,
         typer.Option(help="Part that stays on the stage. Default: the one that a command names."),
-    ] = None,
-    leds: Annotated[int, typer.Option(min=1, max=4096, help="How many LEDs the dome has.")] = 96,
-    size: shared.PictureSize = "512",
+    ] = None
+    leds: Annotated[int, typer.Option(min=1, max=4096, help="How many LEDs the dome has.")] = 96
+    size: shared.PictureSize = "512"
     camera: Annotated[
         list[str] | None,
         typer.Option(help="A camera and its habits, as names=older,exposure_step_us=17. Repeat."),
-    ] = None,
+    ] = None
     fault: Annotated[
         list[str] | None,
         typer.Option(help="What goes wrong, as late-edge@5. Repeat. See docs/capture.md."),
-    ] = None,
+    ] = None
     firmware: Annotated[
         str, typer.Option(help="auto, native (the compiled C++ reference) or python.")
-    ] = "auto",
+    ] = "auto"
     stepped: Annotated[
         bool, typer.Option("--stepped", help="Time stands still but for what is due.")
-    ] = False,
+    ] = False
     prepared_mb: Annotated[
         int, typer.Option(min=0, help="MB for pictures made once and sent again: for timing.")
-    ] = 0,
+    ] = 0
     hands_off: Annotated[
         bool,
         typer.Option("--hands-off", help="Nothing is laid on the stage but by 'place'."),
-    ] = False,
-    seed: shared.Seed = 0,
-) -> None:
+    ] = False
+    seed: shared.Seed = 0
+
+
+@shared.taken_apart
+def virtual_rig(context: typer.Context, asked: Asked) -> None:
     """Run a virtual rig: LED board, camera and what they see, for other programs to use.
 
     It lives in the workspace's folder virtual/, where 'rig init --virtual-rig' makes rig.yaml look
@@ -71,27 +75,27 @@ def virtual_rig(
     from rig.virtual_rig import Options, run
 
     faults = NONE
-    for text in fault or []:
+    for text in asked.fault or []:
         faults = fault_named(text, base=faults)
     try:
-        models = tuple(model_of(text) for text in camera or []) or (Model(),)
+        models = tuple(model_of(text) for text in asked.camera or []) or (Model(),)
     except ValueError as error:
         raise UsageError(f"--camera: {error}") from None
-    if firmware not in ("auto", "native", "python"):
-        raise UsageError(f"--firmware {firmware}: it is auto, native or python")
+    if asked.firmware not in ("auto", "native", "python"):
+        raise UsageError(f"--firmware {asked.firmware}: it is auto, native or python")
     run(
         Options(
-            workspace=workspace,
-            part=part,
-            led_count=leds,
-            shape=picture_shape(size),
-            seed=seed,
+            workspace=asked.workspace,
+            part=asked.part,
+            led_count=asked.leds,
+            shape=picture_shape(asked.size),
+            seed=asked.seed,
             cameras=models,
             faults=faults,
-            hands_off=hands_off,
-            firmware=firmware,
-            stepped=stepped,
-            prepared_bytes=prepared_mb * 1_000_000,
+            hands_off=asked.hands_off,
+            firmware=asked.firmware,
+            stepped=asked.stepped,
+            prepared_bytes=asked.prepared_mb * 1_000_000,
         )
     )
 

@@ -30,16 +30,17 @@ def pictures(points, normals, position, lobe, **changes):
     one = np.ones((N, N), np.float32)
     axis = -position / np.linalg.norm(position, axis=1, keepdims=True)
     given = {
-        "radius": 0.0, "alpha": 0.3 * one, "ratio": 1.0, "grain": 0.0, "beckmann": False,
+        "alpha": 0.3 * one, "ratio": 1.0, "grain": 0.0, "beckmann": False,
         "f0": np.float32(0.7), "diffuse": 0.1 * one,
         **changes,
     }  # fmt: skip
+    lamps = scene.Lamps(
+        position.astype(np.float32), axis.astype(np.float32), lobe.astype(np.float32),
+        np.full(len(position), 1e5, np.float32), 0.0,
+    )  # fmt: skip
     image, _ = scene.render(
-        points, normals, np.ones((N, N), bool), CENTRE, position.astype(np.float32),
-        axis.astype(np.float32), lobe.astype(np.float32),
-        np.full(len(position), 1e5, np.float32), given["radius"], given["alpha"], given["ratio"],
-        given["grain"], given["beckmann"], given["f0"], given["diffuse"], scene.horizon(points),
-        0,
+        points, normals, np.ones((N, N), bool), CENTRE, lamps, scene.Finish(**given),
+        scene.horizon(points), 0,
     )  # fmt: skip
     return image
 
@@ -107,16 +108,18 @@ def test_a_bowl_mirrors_itself_as_the_exact_tracer_says(beckmann: bool) -> None:
     exact = np.moveaxis(exact, 0, -1)[margin:-margin, margin:-margin]
 
     as32 = [np.ascontiguousarray(a, np.float32) for a in (points, normals)]
-    lamps = [a.astype(np.float32) for a in (lights.position_mm, lights.axis, lights.lobe)]
+    lamps = scene.Lamps(
+        *(a.astype(np.float32) for a in (lights.position_mm, lights.axis, lights.lobe)),
+        np.full(12, 1e5, np.float32), 0.0,
+    )  # fmt: skip
     lit, one = np.ones((n, n), bool), np.ones((n, n), np.float32)
+    finish = scene.Finish(0.2 * one, 1.0, 0.0, beckmann, np.float32(0.8), 0 * one)
+    eye = CENTRE + np.float32([0, 0, 20])
     _, strength = scene.render(
-        *as32, lit, CENTRE + np.float32([0, 0, 20]), *lamps, np.full(12, 1e5, np.float32), 0.0,
-        0.2 * one, 1.0, 0.0, beckmann, np.float32(0.8), 0 * one, scene.horizon(as32[0]), margin,
+        *as32, lit, eye, lamps, finish, scene.horizon(as32[0]), margin
     )  # fmt: skip
-    cheap = bounces.bounced(
-        *as32, lit, CENTRE + np.float32([0, 0, 20]), lamps[0], strength, 0.2 * one, beckmann,
-        np.float32(0.8), index, 0 * one, rng.random((n, n, 2), dtype=np.float32), 64, 2, margin,
-    )  # fmt: skip
+    paths = bounces.Paths(rng.random((n, n, 2), dtype=np.float32), 64, 2)
+    cheap = bounces.bounced(*as32, lit, eye, lamps[0], strength, finish, index, paths, margin)
     assert cheap.sum() == pytest.approx(exact.sum(), rel=0.08)
     rest = scene.blur(cheap, 0.5, 0.25) - scene.blur(np.ascontiguousarray(exact), 0.5, 0.25)
     assert np.sqrt((rest**2).mean() / (exact**2).mean()) < 0.12

@@ -58,4 +58,9 @@ def _parse(data: bytes, source: str) -> NDArray[Any]:
     if count * dtype.itemsize > len(data) - here:
         raise InputError(f"{source} is cut short: its {len(data)} bytes are no {shape} numbers")
     flat = np.frombuffer(data, dtype, count, here)
+    if dtype.kind == "f":
+        missing = np.isnan(flat)
+        if np.any(missing):  # a signalling NaN makes NumPy warn wherever it is computed with
+            flat = flat.copy()
+            flat[missing] = np.nan
     return flat.reshape(shape, order="F" if fortran else "C")

@@ -121,8 +121,9 @@ def collect(
             print(f"{name}: no board found")
             continue
         views.append(view)
+        seen = "1 view covers" if len(views) == 1 else f"{len(views)} views cover"
         print(
-            f"{name}: {len(view.index)} corners; {len(views)} views cover "
+            f"{name}: {len(view.index)} corners; {seen} "
             f"{100 * covered(views, shape):.0f} % of the picture"
         )
     if shape is None:

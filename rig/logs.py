@@ -13,7 +13,8 @@ from pathlib import Path
 from rig.exits import UsageError
 
 DISTRIBUTION = "dpps-rig"
-ROOMS = ("rig", "capture", "calib", "reconstruct", "intake")
+# What a library warns of (`py.warnings`) is for whoever reads a log, not for the user.
+ROOMS = ("rig", "capture", "calib", "reconstruct", "intake", "py.warnings")
 LOG = logging.getLogger("rig")
 
 
@@ -58,6 +59,7 @@ def begin(verbose: bool, log_file: Path | None, typed: Sequence[str]) -> None:
         form.converter = time.gmtime
         kept.setFormatter(form)
         handlers.append(kept)
+    logging.captureWarnings(True)
     for room in ROOMS:
         logger = logging.getLogger(room)
         end_of(logger)

@@ -10,13 +10,20 @@ import typer
 from rig.commands import options
 
 
-def _by_reason(remarks: tuple[str, ...]) -> dict[str, list[str]]:
-    """Files by why they are unproven: hundreds often share one reason."""
+def _notes(remarks: tuple[str, ...]) -> list[str]:
+    """Remarks for a reader: of unproven files, hundreds often share one reason."""
+    notes: list[str] = []
     groups: dict[str, list[str]] = {}
     for remark in remarks:
-        name, _, reason = remark.partition(" is unproven: ")
-        groups.setdefault(reason, []).append(name)
-    return groups
+        name, unproven, reason = remark.partition(" is unproven: ")
+        if unproven:
+            groups.setdefault(reason, []).append(name)
+        else:
+            notes.append(remark)
+    for reason, names in groups.items():
+        some = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]} ({len(names)})"
+        notes.append(f"unproven: {some}: {reason}")
+    return notes
 
 
 def register(app: typer.Typer) -> None:
@@ -54,14 +61,13 @@ def register(app: typer.Typer) -> None:
         else:
             for problem in found.problems:
                 typer.echo(f"BAD   {problem}")
-            for reason, names in _by_reason(found.remarks).items():
-                some = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]} ({len(names)})"
-                typer.echo(f"note  unproven: {some}: {reason}")
+            for note in _notes(found.remarks):
+                typer.echo(f"note: {note}")
             word = "sound" if found.sound else "NOT SOUND"
             typer.echo(f"{found.folder}: {word}, {found.frames} frames in {found.files} files")
             if found.thinned:
                 typer.echo(
-                    f"note  thinned on {found.thinned} by the rule in rig.yaml: {found.given_up} "
+                    f"note: thinned on {found.thinned} by the rule in rig.yaml: {found.given_up} "
                     "pictures were given up"
                 )
         if not found.sound:

@@ -164,6 +164,10 @@ def test_numpy_files(tmp_path: Path) -> None:
     np.save(tmp_path / "o.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match="expected numbers"):
         read_npy(tmp_path / "o.npy")
+    signalling = np.array([0x7FA00000, 0x3F800000], np.uint32).view(np.float32)
+    np.save(tmp_path / "s.npy", signalling)
+    values = read_npy(tmp_path / "s.npy").astype(np.float64)  # NumPy would warn of the first
+    np.testing.assert_array_equal(values, [np.nan, 1])
     (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-2])
     with pytest.raises(InputError, match="cut short"):
         read_npy(tmp_path / "a.npy")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
+import warnings
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from capture.errors import DataError
 from tests.console import typed
 from tests.plausible import scene
 
@@ -55,6 +59,25 @@ def test_verbose_shows_it_and_nothing_else_does(
     assert (code, again) == (0, out)
     assert "rig: ended with 0" in shown
     assert "ended with" not in err
+
+
+def test_a_warning_of_a_library_goes_into_the_log_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NumPy's warnings stood above the sentence, with the paths of our files."""
+
+    def warns(path: Path) -> NoReturn:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.warn("invalid value encountered in cast", RuntimeWarning, stacklevel=1)
+        raise DataError("it is damaged")
+
+    logging.captureWarnings(False)  # an earlier test of this process may have begun it
+    monkeypatch.setattr("capture.verify.verify", warns)
+    log = tmp_path / "rig.log"
+    code, out, err = typed(monkeypatch, capsys, "--log-file", log, "verify", tmp_path)
+    assert (code, out, err) == (4, "", "rig: it is damaged\n")
+    assert "invalid value encountered in cast" in log.read_text(encoding="utf-8")
 
 
 def test_a_log_that_cannot_be_written_is_said(

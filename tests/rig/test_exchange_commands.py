@@ -51,6 +51,10 @@ def test_import_verify_export(tmp_path: Path) -> None:
         )
     run = next((tmp_path / "parts" / "A12").iterdir())
     frame = next((run / "frames").iterdir())
+    (run / "frames" / ".DS_Store").touch()
+    checked = run_cli(app, ["verify", str(run)])
+    assert checked.exit_code == 0
+    assert "note: frames/.DS_Store is of a file manager, not of the recording\n" in checked.output
     frame.write_bytes(frame.read_bytes()[:-1] + b"!")
     checked = run_cli(app, ["verify", str(run)])
     assert checked.exit_code == 4

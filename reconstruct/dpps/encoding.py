@@ -235,7 +235,7 @@ def encode(
 
     Returns
     -------
-    (42, H, W) float32, zero outside the mask
+    (42, H, W) float32, zero outside the mask; in memory a pixel's channels lie side by side
     """
     height, width = mask.shape
     level = raw[..., LEVEL]
@@ -254,7 +254,7 @@ def encode(
     out[..., 41] = 1.0
     out *= SCALE
     out[~mask] = 0
-    return np.ascontiguousarray(np.moveaxis(out, -1, 0))
+    return np.moveaxis(out, -1, 0)
 
 
 def slope_of_log_depth(log_depth: NDArray[Any], pixel_angle: float) -> NDArray[np.float32]:

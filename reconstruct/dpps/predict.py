@@ -6,7 +6,7 @@ import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -20,6 +20,9 @@ from reconstruct.dpps.view import View, view_of
 from reconstruct.errors import ReconstructError
 from reconstruct.stack import Stack
 from reconstruct.surface import Flag, Surface
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array = NDArray[np.float64]
 TILE, OVERLAP = 512, 64
@@ -49,17 +52,18 @@ def infer(model: Any, view: View, base: Array, symmetries: int = 1) -> Estimate:
     reference = view.level(base)
     out = np.zeros((6, height, width), dtype=np.float32)
     total = np.zeros((height, width), dtype=np.float32)
-    for top in _starts(height):
-        for left in _starts(width):
-            window = np.s_[top : top + TILE, left : left + TILE]
-            part = view.window(window).channels(base[window], reference)
+    across = _tiles(width)
+    for rows in _tiles(height):
+        band = view.window((rows, slice(None))).channels(base[rows], reference)
+        for columns in across:
+            part = band[:, :, columns]
             h, w = part.shape[1:]
             if h % 16 or w % 16:
                 part = np.pad(part, ((0, 0), (0, -h % 16), (0, -w % 16)))
             values = _averaged(model, part, symmetries)[:, :h, :w]
-            taper = np.minimum.outer(_taper(h, top, height), _taper(w, left, width))
-            out[:, *window] += values * taper
-            total[window] += taper
+            taper = np.minimum.outer(_taper(rows, height), _taper(columns, width))
+            out[:, rows, columns] += values * taper
+            total[rows, columns] += taper
     out /= total
     normals = np.moveaxis(out[:3], 0, -1).astype(np.float64)
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
@@ -67,65 +71,67 @@ def infer(model: Any, view: View, base: Array, symmetries: int = 1) -> Estimate:
     return Estimate(normals, base + scale * out[3], np.exp(out[4]), scale * np.exp(out[5]))
 
 
-def _mirrored(x: NDArray[Any], flip_x: bool, flip_y: bool, swap: bool) -> NDArray[np.float32]:
-    """Channels of the mirrored rig and part: columns, rows, then both exchanged."""
+def mirrored(x: Tensor, flip_x: bool, flip_y: bool, swap: bool) -> Tensor:
+    """(C, H, W) channels of the mirrored rig and part: columns, rows, then both exchanged."""
     means, mixed = np.arange(0, 30, 5), np.arange(3, 30, 5)
-    x = np.moveaxis(x, 0, -1)  # as it lies in memory, and as the network wants it
-    sign = np.ones(x.shape[-1], np.float32)
+    order, sign = np.arange(len(x)), np.ones((len(x), 1, 1), np.float32)
     if flip_x:
-        x = x[:, ::-1]
         sign[[*means, *mixed, 35, 37]] *= -1
     if flip_y:
-        x = x[::-1]
         sign[[*(means + 1), *mixed, 36, 38]] *= -1
     if swap:  # rows run down and y up, so x and y change sign as well as places
-        order = np.arange(x.shape[-1])
         order[means], order[means + 1] = means + 1, means
         order[means + 2], order[means + 4] = means + 4, means + 2
         order[[35, 36, 37, 38]] = [36, 35, 38, 37]
-        x, sign = x.transpose(1, 0, 2)[..., order], sign[order]
+        sign = sign[order]
         sign[[*means, *(means + 1), 35, 36]] *= -1
-    return np.moveaxis(np.multiply(x, sign, out=np.empty(x.shape, np.float32)), -1, 0)
+    turned = _turned(x, flip_x, flip_y, swap)
+    return (turned[order.tolist()] if swap else turned) * x.new_tensor(sign)
 
 
-def _averaged(model: Any, x: NDArray[np.float32], symmetries: int) -> Array:
+def _turned(x: Tensor, flip_x: bool, flip_y: bool, swap: bool) -> Tensor:
+    """(C, H, W) with columns mirrored, rows mirrored, then both exchanged."""
+    x = x.flip([axis for axis, flip in ((1, flip_y), (2, flip_x)) if flip])
+    return x.transpose(1, 2) if swap else x
+
+
+def _averaged(model: Any, x: NDArray[np.float32], symmetries: int) -> NDArray[np.float32]:
     """(6, H, W) normal, height and log errors, averaged over mirror images of the problem."""
     import torch
 
-    device = next(model.parameters()).device
-    total = np.zeros((6, *x.shape[1:]))
+    seen = torch.from_numpy(x).to(next(model.parameters()).device)
+    total = seen.new_zeros((6, *seen.shape[1:]))
     for flip_x, flip_y, swap in SYMMETRIES[:symmetries]:
-        turned = torch.from_numpy(_mirrored(x, flip_x, flip_y, swap)[None])
+        turned = mirrored(seen, flip_x, flip_y, swap)[None]
         with torch.no_grad():
-            y = model(turned.to(device, memory_format=torch.channels_last))
-        one = torch.cat(
-            [y.normals[0], torch.stack([y.delta[0], y.log_normal_error[0], y.log_delta_error[0]])]
-        ).numpy(force=True)
+            y = model(turned.contiguous(memory_format=torch.channels_last))
+        one = torch.stack([*y.normals[0], y.delta[0], y.log_normal_error[0], y.log_delta_error[0]])
         if swap:
-            one = one.transpose(0, 2, 1)[[1, 0, 2, 3, 4, 5]]
+            one = one.transpose(1, 2)[[1, 0, 2, 3, 4, 5]]
             one[:2] *= -1
-        if flip_y:
-            one = one[:, ::-1].copy()
-            one[1] *= -1
-        if flip_x:
-            one = one[:, :, ::-1].copy()
-            one[0] *= -1
+        one = _turned(one, flip_x, flip_y, False)
+        one[0] *= -1 if flip_x else 1
+        one[1] *= -1 if flip_y else 1
         total += one
-    return total / symmetries
+    averaged: NDArray[np.float32] = (total / symmetries).numpy(force=True)
+    return averaged
 
 
-def _starts(length: int) -> list[int]:
+def _tiles(length: int) -> list[slice]:
+    """Pieces of a side, alike and no longer than `TILE`, that overlap by `OVERLAP` or more."""
     if length <= TILE:
-        return [0]
-    step = TILE - OVERLAP
-    return [*range(0, length - TILE, step), length - TILE]
+        return [slice(0, length)]
+    count = -(-(length - OVERLAP) // (TILE - OVERLAP))
+    size = 16 * -(-(length + (count - 1) * OVERLAP) // (16 * count))
+    starts = np.linspace(0, length - size, count).round().astype(int).tolist()
+    return [slice(start, start + size) for start in starts]
 
 
-def _taper(size: int, start: int, length: int) -> Array:
+def _taper(tile: slice, length: int) -> Array:
     """1 inside, falling towards tile edges that are not image edges."""
-    place = np.arange(size) + 1.0
-    rise = np.ones(size) if start == 0 else np.minimum(1, place / OVERLAP)
-    fall = np.ones(size) if start + size >= length else np.minimum(1, place[::-1] / OVERLAP)
+    place = np.arange(tile.stop - tile.start) + 1.0
+    rise = np.ones(len(place)) if tile.start == 0 else np.minimum(1, place / OVERLAP)
+    fall = np.ones(len(place)) if tile.stop == length else np.minimum(1, place[::-1] / OVERLAP)
     return np.minimum(rise, fall)
 
 

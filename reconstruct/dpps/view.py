@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -101,19 +100,19 @@ class View:
         if scale >= 1:
             return self
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        down, across = (
+            _shares(length, cells) for length, cells in ((height, size[1]), (width, size[0]))
+        )
 
         def area(image: NDArray[Any], within: NDArray[Any] | None = None) -> NDArray[np.float32]:
-            """Mean over each new pixel, 0 counted where not `within`.
-
-            By slices, since OpenCV limits the channels, and a copy of all pictures is large.
-            """
+            """Mean over each new pixel, 0 counted where not `within`; a copy of all is large."""
             out = np.empty((size[1], size[0], image.shape[2]), dtype=np.float32)
-            for k in range(0, image.shape[2], 4):
-                some = np.ascontiguousarray(image[..., k : k + 4], dtype=np.float32)
+            for row, share in enumerate(down):
+                used = np.flatnonzero(share)
+                some = np.asarray(image[used[0] : used[-1] + 1], dtype=np.float32)
                 if within is not None:
-                    some[~within] = 0
-                part = cv2.resize(some, size, interpolation=cv2.INTER_AREA)
-                out[..., k : k + 4] = part.reshape(size[1], size[0], -1)
+                    some = some * within[used[0] : used[-1] + 1, :, None]
+                out[row] = across @ np.tensordot(share[used], some, 1)
             return out
 
         share = area(self.mask[..., None].astype(np.float32))[..., 0]
@@ -133,6 +132,14 @@ class View:
             pixel_angle=self.pixel_angle * width / size[0],
             floor=self.floor * min(1.0, size[0] / width),
         )
+
+
+def _shares(length: int, cells: int) -> NDArray[np.float32]:
+    """(cells, length) share of each pixel in the mean over each cell, the cells alike in size."""
+    edges = np.linspace(0, length, cells + 1)
+    first = np.arange(length)
+    over = np.minimum(edges[1:, None], first + 1) - np.maximum(edges[:-1, None], first)
+    return np.asarray(np.maximum(over, 0) * (cells / length), dtype=np.float32)
 
 
 def view_of_sample(sample: Sample) -> View:

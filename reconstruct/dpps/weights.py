@@ -87,11 +87,9 @@ def read_weights(path: Path | None = None) -> tuple[AnyRigNet, dict[str, Any]]:
             f"{path} does not fit the network it describes: {len(wrong)} tensors are missing, "
             f"unknown or of another size, first '{wrong[0]}'"
         )
-    model = AnyRigNet(sizes)
-    model.load_state_dict(
-        {k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()},
-        strict=False,
-    )
+    full = {k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()}
+    seen = {k: torch.zeros((), dtype=torch.long) for k in model.state_dict() if k not in own}
+    model.load_state_dict(full | seen, assign=True)
     return model.eval(), facts
 
 

@@ -275,7 +275,7 @@ def test_dpps_in_a_turned_world(capture) -> None:
 @pytest.mark.parametrize("which", range(1, 8))
 def test_mirror_images_are_those_of_the_problem(which: int) -> None:
     """Channels of a mirrored rig and part are the mirrored channels."""
-    from reconstruct.dpps.predict import SYMMETRIES, _mirrored
+    from reconstruct.dpps.predict import SYMMETRIES, mirrored
 
     flip_x, flip_y, swap = SYMMETRIES[which]
     sample = draw(2, Ask(size=32, zoom=1.0), "test", keep_radiance=True)
@@ -290,13 +290,13 @@ def test_mirror_images_are_those_of_the_problem(which: int) -> None:
     turn = np.diag([-1.0 if flip_x else 1.0, -1.0 if flip_y else 1.0, 1.0])
     if swap:
         turn = np.array([[0, -1.0, 0], [-1.0, 0, 0], [0, 0, 1]]) @ turn
-    mirrored = replace(
+    other = replace(
         view, radiance=image(view.radiance), clipped=image(view.clipped), mask=image(view.mask),
         rays=image(view.rays) @ turn[:2, :2].T, position=view.position @ turn.T,
         axis=view.axis @ turn.T,
     )  # fmt: skip
-    want = mirrored.channels(image(base))
-    got = _mirrored(view.channels(base), flip_x, flip_y, swap)
+    want = other.channels(image(base))
+    got = mirrored(torch.from_numpy(view.channels(base)), flip_x, flip_y, swap)
     np.testing.assert_allclose(got, want, atol=5e-3)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 import warnings
 import zipfile
 from importlib.metadata import version
@@ -115,3 +117,21 @@ def test_a_bundle_holds_no_pictures_and_no_password(
     with zipfile.ZipFile(workspace / "more.zip") as opened:
         frames = [name for name in opened.namelist() if name.endswith(".tif")]
     assert len(frames) == scene.COUNT
+
+
+def test_ctrl_c_while_the_program_is_loaded_prints_no_traceback() -> None:
+    early = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "rig.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupting())
+from rig.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", early], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")

@@ -1,0 +1,33 @@
+"""Where the program begins: ``rig`` and ``python -m rig``.
+
+Loading the command line takes some tenths of a second. Ctrl-C within them ends the program as at
+any other time, in a word and with exit code 130; Python alone would print where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from types import FrameType
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    with contextlib.suppress(OSError):  # a closed error output
+        os.write(2, b"Interrupted.\n")
+    os._exit(130)  # nothing is open yet, no light is on
+
+
+def main() -> None:
+    """Load the command line and carry out what was typed."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # a command behind `nohup` or `&` ignores it
+        signal.signal(signal.SIGINT, _interrupted)
+    from rig.cli import main as carry_out
+
+    signal.signal(signal.SIGINT, before)
+    carry_out()
+
+
+if __name__ == "__main__":
+    main()

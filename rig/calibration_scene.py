@@ -18,7 +18,6 @@ from calib.board import Board
 from calib.camera import Camera
 from calib.lights import Lights
 from calib.reflection import highlights
-from calib.sphere import outline
 from reconstruct.optics.lights import disc_intensity
 from rig.simulate import ELECTRONS_PER_US, LED_RADIANCE, LED_RADIUS_MM, dome
 from rig.simulate import virtual_camera as rig_camera
@@ -71,21 +70,26 @@ class CalibrationScene:
         self.ball_mm: Array | None = None
         points = self.camera.points_at_height(0.0)
         self._points = points.astype(np.float32)
+        offset = points - self.camera.centre_mm
+        self._rays = offset / np.linalg.norm(offset, axis=-1, keepdims=True)
+        self._disc = self._covered()
 
     def show(self, what: Literal["ball", "plate"], x_mm: float = 0.0, y_mm: float = 0.0) -> None:
         """Put the ball at a place on the stage, or the plate in its stead."""
         self.ball_mm = np.array([x_mm, y_mm, self.radius_mm]) if what == "ball" else None
+        self._disc = self._covered()
 
-    def _disc(self) -> NDArray[np.float32]:
+    def _covered(self) -> NDArray[np.float32]:
         """(H, W) how much of each pixel the ball covers."""
         if self.ball_mm is None:
             return np.zeros(self.shape, dtype=np.float32)
-        ring = outline(self.camera, self.ball_mm, self.radius_mm, np.linspace(0, 2 * np.pi, 400))
-        fine = np.zeros((4 * self.shape[0], 4 * self.shape[1]), dtype=np.uint8)
-        corners = np.rint((ring + 0.5) * 4 - 0.5).astype(np.int32)
-        cv2.fillPoly(fine, [corners], 255)
-        small = cv2.resize(fine, self.shape[::-1], interpolation=cv2.INTER_AREA)
-        return np.asarray(small / np.float32(255), dtype=np.float32)
+        towards = self.ball_mm - self.camera.centre_mm
+        distance = float(np.linalg.norm(towards))
+        aside = np.linalg.norm(np.cross(self._rays, towards / distance), axis=-1)
+        # Rays that graze the ball lie on a cone; how far a pixel lies beside that, in pixels.
+        per_pixel = np.hypot(*np.gradient(aside))
+        beside = (aside - self.radius_mm / distance) / np.maximum(per_pixel, 1e-12)
+        return np.clip(0.5 - beside, 0.0, 1.0).astype(np.float32)
 
     def irradiance(self, led: int) -> NDArray[np.float32]:
         """(H, W) photo-electrons per µs."""
@@ -97,7 +101,7 @@ class CalibrationScene:
         image = PLATE * np.maximum(paper, 0)
         if self.ball_mm is None:
             return np.asarray(image, dtype=np.float32)
-        image = 0.1 * image * (1 - 0.97 * self._disc())
+        image = 0.1 * image * (1 - 0.97 * self._disc)
         pixel, _, _ = highlights(
             self.camera, self.lights.position_mm[k : k + 1], self.ball_mm[None], self.radius_mm
         )
@@ -112,7 +116,7 @@ class CalibrationScene:
         if not self.room_light:
             return np.zeros(self.shape, dtype=np.float32)
         paper = 0.5 * FULL_SCALE_PER_MS / 1000
-        return np.asarray(paper * (1 - 0.7 * self._disc()), dtype=np.float32)
+        return np.asarray(paper * (1 - 0.7 * self._disc), dtype=np.float32)
 
 
 class BoardScene:

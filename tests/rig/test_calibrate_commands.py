@@ -15,6 +15,7 @@ import calib
 from calib.camera import Camera
 from calib.light_files import read_lights, write_lights
 from calib.lights import Lights
+from calib.sphere import outline
 from rig.calibration_scene import CalibrationScene, virtual_camera, virtual_dome
 from rig.cli import app, main
 
@@ -43,6 +44,18 @@ def write_pictures(folder: Path, scene: CalibrationScene, leds: int = LEDS) -> N
     counts = np.rint(scene.ambient() * 8e3 / 12e3 * 65535)
     cv2.imwrite(str(folder / "ambient.png"), np.clip(counts, 0, 65535).astype(np.uint16))
     scene.room_light = False
+
+
+def test_the_virtual_ball_is_as_large_as_it_is_said_to_be() -> None:
+    """Its area in the picture is that of its outline; a rim of 0.1 px would be 0.3 %."""
+    scene = CalibrationScene(LEDS, 12.7)
+    scene.room_light = True
+    paper = scene.ambient()
+    scene.show("ball", 20.0, -12.0)
+    covered = (1 - scene.ambient() / paper).sum() / 0.7
+    ring = outline(scene.camera, scene.ball_mm, 12.7, np.linspace(0, 2 * np.pi, 2000))
+    area = 0.5 * abs(np.sum(ring[:-1, 0] * ring[1:, 1] - ring[1:, 0] * ring[:-1, 1]))
+    assert abs(covered / area - 1) < 5e-4
 
 
 @pytest.fixture(scope="module")

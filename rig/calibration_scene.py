@@ -89,7 +89,7 @@ class CalibrationScene:
         # Rays that graze the ball lie on a cone; how far a pixel lies beside that, in pixels.
         per_pixel = np.hypot(*np.gradient(aside))
         beside = (aside - self.radius_mm / distance) / np.maximum(per_pixel, 1e-12)
-        return np.clip(0.5 - beside, 0.0, 1.0).astype(np.float32)
+        return np.asarray(np.clip(0.5 - beside, 0.0, 1.0), dtype=np.float32)
 
     def irradiance(self, led: int) -> NDArray[np.float32]:
         """(H, W) photo-electrons per µs."""

@@ -21,9 +21,21 @@ class Unheard(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            if error.errno not in _GONE:
+            if not self.lost(error):
                 raise
             return len(memoryview(data).cast("B"))
+
+    def lost(self, error: OSError) -> bool:
+        """Whether what could not be written is dropped for this reason."""
+        return error.errno in _GONE
+
+
+class UnheardErrors(Unheard):
+    """The error output, which drops all that it cannot write: there is no other to say so, and a
+    log on a full disk neither stops a measurement nor changes how the program ends."""
+
+    def lost(self, error: OSError) -> bool:
+        return True
 
 
 def _shown(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -73,7 +85,7 @@ def _is(stream: Any, number: int) -> bool:
 def _patient(number: int, before: Any, at_once: bool) -> Any:
     if before is not None and not _is(before, number):
         return before
-    file = Unheard(number, "w", closefd=False)
+    file = (UnheardErrors if number == 2 else Unheard)(number, "w", closefd=False)
     unbuffered = bool(getattr(before, "write_through", False))  # python -u
     stream: Any = file if unbuffered else io.BufferedWriter(file)
     return io.TextIOWrapper(

@@ -192,6 +192,22 @@ def test_what_cannot_be_printed_is_data_lost(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="limits as POSIX has them")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_an_error_output_on_a_full_disk_is_no_verdict(tmp_path):
+    """`rig run 2> log` ended with 1, "out of tolerance", where the disk of the log was full."""
+    with open("/dev/full", "w") as full:
+        mistaken = subprocess.run(
+            [*RIG, "measure", "nothing"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=full,
+            text=True, check=False,
+        )  # fmt: skip
+        interrupted = subprocess.run(
+            [sys.executable, "-c", BROKEN.format(error="KeyboardInterrupt"), "doctor"],
+            cwd=tmp_path, stderr=full, check=False,
+        )  # fmt: skip
+    assert (mistaken.returncode, mistaken.stdout) == (2, "")
+    assert interrupted.returncode == 130
+
+
 def test_init_on_a_full_disk_leaves_no_empty_file(tmp_path):
     shell = f'ulimit -f 0; trap "" XFSZ; exec "{sys.executable}" -m rig.cli init'
     done = subprocess.run(

@@ -18,6 +18,19 @@ ROOMS = ("rig", "capture", "calib", "reconstruct", "intake", "py.warnings")
 LOG = logging.getLogger("rig")
 
 
+class Kept(logging.FileHandler):
+    """The file of a log. Where its disk is full that is said once, and nothing else stops."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self.setLevel(logging.CRITICAL + 1)
+        why = error.strerror or error
+        print(f"Note: the log {self.baseFilename} ends here: {why}", file=sys.stderr)
+
+
 def program_version() -> str:
     """The version that is installed; of a bare checkout ``unknown``."""
     try:
@@ -48,7 +61,7 @@ def begin(verbose: bool, log_file: Path | None, typed: Sequence[str]) -> None:
         handlers.append(shown)
     if log_file is not None:
         try:
-            kept = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
+            kept = Kept(log_file, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise UsageError(
                 f"--log-file {log_file} cannot be written ({error.strerror}): name another"

@@ -28,6 +28,7 @@ from reconstruct.optics.microfacet import (
 _ZERO, _ONE, _QUARTER = F(0), F(1), F(0.25)
 _INV_PI = F(1 / np.pi)
 _FAR_BELOW = F(-1e30)
+_TILE = 16  # pixels along the side of what is looked at together
 
 # Rows of the scratch array: what a pixel contributes to all its lights, computed once.
 _X, _Y, _Z, _NX, _NY, _NZ, _VX, _VY, _VZ = range(9)
@@ -287,9 +288,76 @@ def _sweep(w, eu, ev, we, side, forward, softness, out):
             highest[j] = max(highest[j], level[column] + f * (level[column + 1] - level[column]))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
-def _cast_one(w, wt, eu, ev, we, forward, softness, out, scratch):
+@njit(cache=True, nogil=True)
+def climbs(w):
+    """(h, w, 5) of tiles: greatest value, then least and greatest step to the next column and row.
+
+    For `cast`, of surfaces without holes.
+    """
     height, width = w.shape
+    rows, columns = (height + _TILE - 1) // _TILE, (width + _TILE - 1) // _TILE
+    out = np.zeros((rows, columns, 5), np.float32)
+    for i in range(rows):
+        for j in range(columns):
+            top = _FAR_BELOW
+            low_c, high_c, low_r, high_r = -_FAR_BELOW, _FAR_BELOW, -_FAR_BELOW, _FAR_BELOW
+            for y in range(i * _TILE, min(i * _TILE + _TILE, height)):
+                down = min(y + 1, height - 1)
+                for x in range(j * _TILE, min(j * _TILE + _TILE, width)):
+                    right = min(x + 1, width - 1)
+                    here, across, below = w[y, x], w[y, right], w[down, x]
+                    opposite = w[down, right]
+                    top = max(top, here)
+                    low_c = min(low_c, min(across - here, opposite - below))
+                    high_c = max(high_c, max(across - here, opposite - below))
+                    low_r = min(low_r, min(below - here, opposite - across))
+                    high_r = max(high_r, max(below - here, opposite - across))
+            out[i, j, 0], out[i, j, 1], out[i, j, 2] = top, low_c, high_c
+            out[i, j, 3], out[i, j, 4] = low_r, high_r
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _share(first, last, low, high):
+    """Least and greatest x / √(x² + y²) for x from `first` to `last` and y from `low` to `high`."""
+    least = _ZERO if low <= _ZERO <= high else min(abs(low), abs(high))
+    most = max(abs(low), abs(high))
+    a = first / np.sqrt(first * first + (least if first < _ZERO else most) ** 2 + F(1e-12))
+    b = last / np.sqrt(last * last + (least if last > _ZERO else most) ** 2 + F(1e-12))
+    return a, b
+
+
+@njit(cache=True, nogil=True)
+def _stands_clear(tiles, eu, ev, we):
+    """Whether rays from everywhere to a light climb faster than w does anywhere towards it.
+
+    Then no place can hide another. Bounds hold for a tile with its next row and column.
+    """
+    ray, rise = -_FAR_BELOW, _FAR_BELOW
+    for i in range(tiles.shape[0]):
+        low_r, high_r = F(ev - (i + 1) * _TILE), F(ev - i * _TILE)
+        for j in range(tiles.shape[1]):
+            low_c, high_c = F(eu - (j + 1) * _TILE), F(eu - j * _TILE)
+            a, b = _share(low_c, high_c, low_r, high_r)
+            c, d = _share(low_r, high_r, low_c, high_c)
+            s = tiles[i, j, 1:]
+            across = max(max(a * s[0], a * s[1]), max(b * s[0], b * s[1]))
+            down = max(max(c * s[2], c * s[3]), max(d * s[2], d * s[3]))
+            rise = max(rise, across + down)
+            far_c, far_r = max(abs(low_c), abs(high_c)), max(abs(low_r), abs(high_r))
+            ray = min(ray, (F(we) - tiles[i, j, 0]) / np.sqrt(far_c * far_c + far_r * far_r))
+            if not ray > rise:
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _cast_one(w, wt, tiles, light, forward, softness, out, scratch):
+    height, width = w.shape
+    eu, ev, we = light[0], light[1], light[2]
+    if forward and tiles.size > 0 and _stands_clear(tiles, eu, ev, we):
+        out[:] = _ONE
+        return
     scratch[:] = _ONE
     out[:] = _ONE
     _sweep(w, eu, ev, we, 1, forward, softness, out)
@@ -302,22 +370,21 @@ def _cast_one(w, wt, eu, ev, we, forward, softness, out, scratch):
 
 
 @njit(cache=True, nogil=True)
-def cast_serial(w, wt, image, forward, softness, out):
+def cast_serial(w, wt, tiles, image, forward, softness, out):
     """`cast` on the calling thread alone."""
     scratch = np.empty(wt.shape, np.float32)
     for i in range(len(image)):
-        _cast_one(
-            w, wt, image[i, 0], image[i, 1], image[i, 2], forward[i], softness, out[i], scratch
-        )
+        _cast_one(w, wt, tiles, image[i], forward[i], softness, out[i], scratch)
 
 
 @njit(cache=True, parallel=True)
-def cast(w, wt, image, forward, softness, out):
+def cast(w, wt, tiles, image, forward, softness, out):
     """Visibility (1 lit, 0 in cast shadow) of N lights from every pixel.
 
     Parameters
     ----------
     w, wt : (H, W) and (W, H) float32 scaled inverse depth and its transpose, both contiguous
+    tiles : `climbs` of w, to leave out lights that cast no shadow; empty if pixels lack a surface
     image : (N, 3) float64 column, row and scaled inverse depth of each light
     forward : (N,) bool, the light lies in front of the camera
     softness : excess height (units of w) over which a shadow's edge fades
@@ -325,6 +392,4 @@ def cast(w, wt, image, forward, softness, out):
     """
     for i in prange(len(image)):
         scratch = np.empty(wt.shape, np.float32)
-        _cast_one(
-            w, wt, image[i, 0], image[i, 1], image[i, 2], forward[i], softness, out[i], scratch
-        )
+        _cast_one(w, wt, tiles, image[i], forward[i], softness, out[i], scratch)

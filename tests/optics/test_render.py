@@ -136,6 +136,19 @@ def test_a_plane_casts_no_shadow_on_itself() -> None:
     assert seen.min() > 0.999
 
 
+def test_lights_that_cast_no_shadow_are_told_without_missing_one() -> None:
+    """Each light's shadows with a hole in the surface, where all are cast, and without."""
+    view, lights = camera(64, 56), dome(60).position_mm
+    waves = Shape("waves", lambda x, y: 3.0 * np.sin(x / 6.0) + 2.0 * np.cos(y / 7.0 + x / 9.0))
+    points = sample(waves, view).points_mm
+    holed = points.copy()
+    holed[0, 0] = np.nan
+    whole, cast = (shadows.visibility(each, view, lights) for each in (points, holed))
+    dark = (cast[:, 1:, 1:] < 0.99).any(axis=(1, 2))
+    assert 10 < dark.sum() < 50
+    np.testing.assert_allclose(whole[:, 1:, 1:], cast[:, 1:, 1:], atol=2e-3)
+
+
 def test_bounced_light_in_a_bowl_but_not_on_a_plane() -> None:
     """Inter-reflection is nil on a plane and considerable in a bowl; more bounces add light."""
     view, lights = camera(64, 64), dome(8)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from calib.camera import Camera
 
@@ -51,6 +50,8 @@ class Repeats:
             (pixel[..., 0] + 0.5 - self.column_px) / self.block_px - 0.5,
         ])  # fmt: skip
         there = np.isfinite(self.change_mm).all(axis=0)
+        from scipy import ndimage  # takes 0.1 s to load
+
         nearest = ndimage.distance_transform_edt(
             ~there, return_distances=False, return_indices=True
         )

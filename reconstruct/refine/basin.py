@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
+from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
 from reconstruct.refine.problem import Loss, Problem
@@ -48,8 +48,9 @@ def misfits(loss: NDArray[Any], mask: Mask, factor: float, least: float = 0.0) -
     total = cv2.GaussianBlur(np.where(mask, loss, 0.0).astype(np.float64), (0, 0), 1.0)
     mean = total / np.maximum(cv2.GaussianBlur(inside, (0, 0), 1.0), 1e-6)
     bad = mask & (mean > max(factor * float(np.median(loss[mask])), least))
-    bad = ndimage.binary_opening(bad, np.ones((3, 3)))
-    return np.asarray(ndimage.binary_dilation(bad) & mask)
+    square, cross = np.ones((3, 3), np.uint8), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    image = cv2.erode(bad.astype(np.uint8), square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.asarray((cv2.dilate(cv2.dilate(image, square), cross) > 0) & mask)
 
 
 def carried_on(u: Array, kept: Mask) -> Array:
@@ -75,6 +76,8 @@ def carried_on(u: Array, kept: Mask) -> Array:
 
 def worsened(bad: Mask, before: NDArray[Any], after: NDArray[Any]) -> Mask:
     """The patches of `bad` (H, W) over which the loss has risen."""
+    from scipy import ndimage  # takes 0.1 s to load, and few parts have misfits
+
     patches, count = ndimage.label(bad)
     numbers = np.arange(1, count + 1)
     rise = ndimage.sum_labels(after - before, patches, numbers)

@@ -18,13 +18,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.interpolate import RectBivariateSpline
 from scipy.sparse.linalg import splu
 
 from calib.camera import Camera
 from reconstruct.integrate import centre_values, image_coordinates, normals_at, slopes_of
 from reconstruct.refine.problem import Problem
 from reconstruct.refine.roughness import roughness
+from reconstruct.spline import spline_values
 
 Array = NDArray[np.float64]
 # Share of the longer side by which the surface is continued.
@@ -133,8 +133,7 @@ def gone_on(values: Array, border: int, drawn: np.random.Generator | None = None
         (np.arange(-border, size + border) + 0.5) * small / size - 0.5 + rim
         for size, small in zip(values.shape, (height, width), strict=True)
     )
-    spline = RectBivariateSpline(*map(np.arange, field.shape), field, s=0)
-    smooth = spline(rows, columns)
+    smooth = spline_values(field, rows, columns)
     inner = np.s_[border : border + values.shape[0], border : border + values.shape[1]]
     detail = np.pad(values - smooth[inner], border, mode="reflect", reflect_type="odd")
     return np.asarray(smooth + detail)

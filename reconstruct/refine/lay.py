@@ -14,7 +14,6 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
 
 from reconstruct.integrate import centre_values
 from reconstruct.refine.problem import Loss, Material, Problem
@@ -81,6 +80,8 @@ def narrowed(
     ----------
     span : 1 searches 15° to both sides, or about 10 mm; less searches closer
     """
+    from scipy.optimize import minimize, minimize_scalar  # 0.1 s to load, for brushed parts
+
     kind, angle, x, y = material.brush
 
     def fitted(brush: tuple[float, float, float, float]) -> tuple[Material, float]:

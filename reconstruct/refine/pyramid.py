@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import RectBivariateSpline
 
 from reconstruct.refine.problem import Problem
+from reconstruct.spline import spline_values
 
 Array = NDArray[np.float64]
 COARSE = 64
@@ -31,15 +31,10 @@ def binning_factors(size: int) -> list[int]:
 def upsampled(u: Array, factor: int, shape: tuple[int, int]) -> Array:
     """Corner values at a level `factor` times finer, by a cubic spline.
 
-    Corners of the coarse level are corners of the fine one; odd edges are extrapolated.
+    Corners of the coarse level are corners of the fine one; odd edges repeat the last.
     """
-    rows, columns = np.arange(u.shape[0]), np.arange(u.shape[1])
-    spline = RectBivariateSpline(rows, columns, u, kx=min(3, len(rows) - 1), s=0)
-    fine_rows = np.arange(shape[0] + 1) / factor
-    fine_columns = np.arange(shape[1] + 1) / factor
-    return np.asarray(
-        spline(np.minimum(fine_rows, rows[-1]), np.minimum(fine_columns, columns[-1]))
-    )
+    rows, columns = (np.arange(size + 1) / factor for size in shape)
+    return spline_values(u, rows, columns)
 
 
 def subdivided(problem: Problem, u: Array, times: int) -> tuple[Problem, Array]:

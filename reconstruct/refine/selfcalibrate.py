@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from calib.lights import Lights
 from reconstruct.refine.pixel import CLIPPED_BIT, SHADOW_BIT
@@ -174,6 +173,8 @@ def _most_likely(
     covariance: Any, offset: Array, freedom: float, bounds: tuple[float, float]
 ) -> float:
     """Factor of a covariance, by maximum likelihood of offsets (N, 4)."""
+
+    from scipy.optimize import minimize_scalar  # takes 0.1 s to load
 
     def surprise(log_factor: float) -> float:
         C = covariance(np.exp(log_factor))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.interpolate import RectBivariateSpline
 from simulated_parts import pit
 
 from reconstruct.methods import Options, reconstruct
@@ -17,6 +18,7 @@ from reconstruct.optics.render import render
 from reconstruct.refine.beyond import continued
 from reconstruct.refine.problem import Material
 from reconstruct.refine.pyramid import binning_factors
+from reconstruct.spline import spline_values
 from reconstruct.stack import Stack
 
 METAL = Material("ggx", 0.25, 0.25, ks=0.8)
@@ -29,6 +31,17 @@ def test_the_first_level_is_neither_large_nor_small(size: int) -> None:
     assert all(1 < coarse / fine <= 8 for coarse, fine in pairwise(factors))
     assert size / factors[0] <= 96
     assert size / factors[0] > 48 or factors == [1]
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3, 4), (4, 30), (65, 50)])
+def test_splines_are_those_of_scipy(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=shape)
+    rows, columns = (np.sort(rng.uniform(0, size - 1, 40)) for size in shape)
+    degrees = {key: min(3, size - 1) for key, size in zip(("kx", "ky"), shape, strict=True)}
+    spline = RectBivariateSpline(*map(np.arange, shape), values, s=0, **degrees)
+    got = spline_values(values, rows, columns)
+    np.testing.assert_allclose(got, spline(rows, columns), atol=1e-12)
 
 
 @pytest.mark.slow

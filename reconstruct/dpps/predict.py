@@ -294,8 +294,9 @@ def predict_with(
     rows, columns = np.any(view.mask, 1).nonzero()[0], np.any(view.mask, 0).nonzero()[0]
     window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     inner = view.window(window)
-    points = (camera.points_at_height(mean_height_mm)[window] - camera.centre_mm) @ turn.T
-    base = np.log(np.maximum(-points[..., 2], 1e-3))
+    towards = camera.points_at_height(mean_height_mm)[window] - camera.centre_mm
+    base = np.log(np.maximum(-(towards @ turn[2]), 1e-3))
+    del towards
     guess, screen = estimate(model, inner, base, options)
     flags = np.zeros(camera.shape, dtype=np.uint8)
     flags[~view.mask] = Flag.OUTSIDE

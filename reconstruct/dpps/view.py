@@ -6,12 +6,20 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.lights import Lights
-from reconstruct.dpps.encoding import Lamps, encode, median_level, moments, slope_of_log_depth
+from reconstruct.dpps.encoding import (
+    CHANNELS,
+    Lamps,
+    encode,
+    median_level,
+    moments,
+    slope_of_log_depth,
+)
 from reconstruct.dpps.fusion import normals_of, pixel_slopes
 from reconstruct.errors import ReconstructError
 from reconstruct.stack import Stack, flat_band
@@ -52,9 +60,17 @@ class View:
 
         `reference` is the level that counts as 1 (see `level`), None for the median of this view.
         """
-        points, raw = self._seen_at(log_depth)
         slope = slope_of_log_depth(log_depth, self.pixel_angle)
-        return encode(raw, self.mask, -points, slope, len(self.power), reference)
+        height, width = self.mask.shape
+        step = height if reference is None else BAND_ROWS  # what lies between is as large again
+        out = np.empty((height, width, CHANNELS), np.float32)
+        for top in range(0, height, step):
+            rows = slice(top, top + step)
+            band = self.window((rows, slice(None)))
+            points, raw = band._seen_at(log_depth[rows])
+            some = encode(raw, band.mask, -points, slope[rows], len(self.power), reference)
+            out[rows] = np.moveaxis(some, 0, -1)
+        return np.moveaxis(out, -1, 0)
 
     def level(self, log_depth: Array, most_pixels: int = 1 << 18) -> float:
         """Median level of the lit pixels over a base surface; of a grid of pixels if many."""
@@ -161,6 +177,12 @@ def view_of_sample(sample: Sample) -> View:
     )
 
 
+def _beside(images: NDArray[Any], out: NDArray[Any]) -> None:
+    """Put (N, h, W) images beside each other, (h, W, N): in blocks, four times as quickly."""
+    count = len(images)
+    cv2.transpose(np.ascontiguousarray(images.reshape(count, -1)), dst=out.reshape(-1, count))
+
+
 def view_of(
     stack: Stack,
     camera: Camera,
@@ -196,9 +218,9 @@ def view_of(
         some, clips = stack.band(rows)
         if flat is not None:
             some = np.divide(some, np.maximum(flat_band(flat, stack.shape, rows), 1e-3))
-        radiance[rows] = np.moveaxis(some, 0, -1)
+        _beside(some, radiance[rows])
         if clips.any():
-            clipped[rows] = np.moveaxis(clips, 0, -1)
+            _beside(clips.view(np.uint8), clipped[rows])
     view = View(
         radiance=radiance,
         clipped=clipped,

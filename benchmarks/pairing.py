@@ -1,6 +1,7 @@
-"""How often the proof of pairing errs: `python benchmarks/pairing.py` (about eight minutes).
+"""How often the proof of pairing errs: `python benchmarks/pairing.py [LEDS]` (8 minutes of 96).
 
-Passes of 96 LEDs over parts of all kinds, 8 ms, 12 bits, with the noise of pictures of 512×512 px.
+Passes of 96 LEDs, or as many as are named, over parts of all kinds, 8 ms, 12 bits, with the noise
+of pictures of 512×512 px.
 Prints for a calibration, for an earlier recording of the same part, and for one of another part:
 pictures that are not proven though nothing is wrong (false alarms), and pictures recorded as good
 though their cable is crossed, they repeat the picture before, a second LED shines with them, or
@@ -9,6 +10,7 @@ though their cable is crossed, they repeat the picture before, a second LED shin
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +25,6 @@ from reconstruct.shapes.catalogue import SHAPES
 from reconstruct.shapes.staged import STAGED
 from rig.simulate import scene_of, virtual_rig
 
-LEDS = 96
 SEEDS = (301, 302)
 EXPOSURE_US = 8000.0
 BLACK = 0.004
@@ -54,11 +55,13 @@ class Part:
             other, share = (more or {}).get(led, (1, 0.0))
             return np.asarray(rate + np.float32(share) * self.light[other - 1])
 
-        dark = np.zeros_like(self.ambient)
+        dark, leds = np.zeros_like(self.ambient), len(self.light)
         taken = [Evidence(0, "dark", 0, seen(dark), echo=0)]
-        taken += [Evidence(led, "light", led, seen(of(led)), echo=led) for led in range(1, 97)]
-        taken.append(Evidence(LEDS + 1, "repeat", 1, seen(of(1)), echo=1))
-        taken.append(Evidence(LEDS + 2, "dark", 0, seen(dark), echo=0))
+        taken += [
+            Evidence(led, "light", led, seen(of(led)), echo=led) for led in range(1, leds + 1)
+        ]
+        taken.append(Evidence(leds + 1, "repeat", 1, seen(of(1)), echo=1))
+        taken.append(Evidence(leds + 2, "dark", 0, seen(dark), echo=0))
         return taken
 
 
@@ -66,23 +69,27 @@ def verdicts(taken: list[Evidence], reference: Reference) -> dict[int, str]:
     return {v.index: v.verdict for v in judge(taken, [reference], BLACK)}
 
 
-def main() -> None:
-    rig = virtual_rig(LEDS, (128, 128), 0)
+def main(leds: int) -> None:
+    chosen = range(3, leds + 1, leds // 8)
+    tried = len(chosen)
+    rig = virtual_rig(leds, (128, 128), 0)
     parts = []
     for kind in (*SHAPES, *STAGED):
         for seed in SEEDS:
             scene = scene_of(f"{kind}-{seed}", rig=rig)
-            light = np.stack([scene.irradiance(led) for led in range(1, LEDS + 1)])
+            light = np.stack([scene.irradiance(led) for led in range(1, leds + 1)])
             parts.append(Part(scene_name(kind, seed), light, scene.ambient()))
     calibration = Reference(
-        tuple(range(1, LEDS + 1)),
+        tuple(range(1, leds + 1)),
         direction_pictures(rig.lights.position_mm, rig.lights.power),
         "the calibration",
         recorded=False,
     )
     away = rig.lights.position_mm / np.linalg.norm(rig.lights.position_mm, axis=1)[:, None]
     near = np.argsort(-(away @ away.T), axis=1)[:, 1] + 1
-    print("of 97 lit: not proven | wrongly good: crossed, repeated, coupled | 1 % of another")
+    print(
+        f"of {leds + 1} lit: not proven | wrongly good: crossed, repeated, coupled | 1 % of another"
+    )
     sums: dict[str, NDArray[np.int64]] = {}
     for number, part in enumerate(parts):
         other = parts[(number + 2) % len(parts)]
@@ -93,25 +100,26 @@ def main() -> None:
             alarms = sum(v != "good" for v in sound.values())
             bad = sum(v == "bad" for v in sound.values())
             crossed = repeated = coupled = stray = 0
-            for led in range(3, LEDS, 12):
+            for led in chosen:
                 second = int(near[led - 1])
                 found = verdicts(part.take({led: second, second: led}), reference)
                 crossed += (found[led] == "good") + (found[second] == "good")
                 found = verdicts(part.take({led: led - 1}), reference)
                 repeated += found[led] == "good"
-                found = verdicts(part.take(more={led: (second % LEDS + 1, 1.0)}), reference)
+                found = verdicts(part.take(more={led: (second % leds + 1, 1.0)}), reference)
                 coupled += found[led] == "good"
             if reference is own:
-                mixed = {led: (led - 1, 0.01) for led in range(3, LEDS, 12)}
+                mixed = {led: (led - 1, 0.01) for led in chosen}
                 found = verdicts(part.take(more=mixed), reference)
                 stray = sum(found[led] == "bad" for led in mixed)
-            seen = f"{stray}/8 seen" if reference is own else ""
+            seen = f"{stray}/{tried} seen" if reference is own else ""
             print(
-                f"{part.name:14} {reference.source:21} {alarms:3} ({bad} bad) | {crossed:2}/16, "
-                f"{repeated}/8, {coupled}/8 | {seen}",
+                f"{part.name:14} {reference.source:21} {alarms:3} ({bad} bad) | "
+                f"{crossed:2}/{2 * tried}, {repeated}/{tried}, {coupled}/{tried} | {seen}",
                 flush=True,
             )
-            row = np.array([97, alarms, bad, 16, crossed, 8, repeated, 8, coupled])
+            counts = [leds + 1, alarms, bad, 2 * tried, crossed, tried, repeated, tried, coupled]
+            row = np.array(counts)
             sums[reference.source] = sums.get(reference.source, 0 * row) + row
     for source, n in sums.items():
         print(
@@ -125,4 +133,4 @@ def scene_name(kind: str, seed: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 96)

@@ -25,7 +25,7 @@ FEWEST = 6  # LEDs that predict anything
 # plates apart, whose darkest pictures are noise), a copy of another picture 0 ± 0.1, an exchanged
 # one -0.7 at most. benchmarks/pairing.py reports on other seeds.
 LIKENESS = 0.4  # of two pictures' difference to that of their predictions
-BRIGHTNESS = (1.35, 1.6)  # largest ratio to the prediction: of measured LEDs, of any
+BRIGHTNESS = (1.35, 1.6)  # largest ratio to the prediction: where it is certain, of any
 DEAD = 4.0  # ratio to the prediction that no LED of any age reaches
 SPREAD = 5.0  # standard deviations that an LED's brightness may be off
 MIXED = 0.95  # share of a misfit that another LED's light explains
@@ -188,7 +188,7 @@ def check_prediction(
     leds = [reference.leds[place] for place in first]
     own = np.array([rows[int(place)] for place in places])
     fit = [_Fit.of(shown[n], predicted, variance[row], row) for n, row in enumerate(own)]
-    limit = float(np.clip(np.exp(SPREAD * reference.gain), *BRIGHTNESS))
+    limit = _brightness_limit(reference.gain, [each.brightness for each in fit])
     typical = float(np.median([each.misfit for each in fit]))
     nonsense = float(np.median([each.relative for each in fit])) > NONSENSE
     rms = float(np.sqrt(np.mean(_filled(light[taken]) ** 2)))
@@ -209,7 +209,7 @@ def check_prediction(
             why = f"it is {each.brightness:.2f} times as bright as LED {frame.led} should be"
             check = Check("fail", f"{why} by {reference.source}", predicted=True)
         elif nonsense:
-            check = Check("unknown", f"{reference.source} predicts none of these pictures")
+            check = Check("unknown", f"no picture is predicted well by {reference.source}")
         elif like[worst] < LIKENESS:
             why = f"LEDs {frame.led} and {leds[worst]} look too much alike to tell"
             check = Check("unknown", f"{why} them apart by {reference.source}")
@@ -235,6 +235,17 @@ def check_prediction(
     apart = likeness(*prediction.pair(row), seen, variance[row] + variance, gain=1.0)
     cleared = {lit[n].index for n in rest if own[n] != row and apart[own[n]] > LIKENESS}
     return found | {index: check for index, check in others.items() if index in cleared}
+
+
+def _brightness_limit(gain: float, ratios: Sequence[float]) -> float:
+    """Largest ratio of brightness to the prediction that an LED may have.
+
+    It widens with the scatter of the LEDs' powers, and with the doubt of the prediction itself: of
+    24 LEDs the highlight of a flat plate lies between two, and all pictures are off by tens of per
+    cent. The median knows nothing of the few LEDs that may be wrong.
+    """
+    doubt = 1.4826 * float(np.median(np.abs(np.log(ratios))))
+    return float(np.clip(np.exp(SPREAD * np.hypot(gain, doubt)), *BRIGHTNESS))
 
 
 def _mixed(

@@ -8,7 +8,9 @@ import pytest
 from capture.evidence import UNMEASURED, Evidence, Reference, thumbnail
 from capture.pairing import judge
 from capture.prediction import direction_pictures
-from rig.simulate import scene_of, virtual_rig
+from reconstruct.optics.material import Material
+from reconstruct.shapes.base import Shape
+from rig.simulate import part_scene, scene_of, virtual_rig
 
 RIG = virtual_rig(96, (64, 64), 0)
 CALIBRATION = Reference(
@@ -33,8 +35,8 @@ def verdicts(
     wiring: dict[int, int] | None = None,
     reference: Reference = CALIBRATION,
 ) -> list[str]:
-    """Of the LEDs 1 to 96."""
-    kinds = ["dark", *["light"] * 96]
+    """Of all LEDs, in their order."""
+    kinds = ["dark", *["light"] * (len(pictures) - 1)]
     frames = [
         Evidence(led, kind, led, pictures[(wiring or {}).get(led, led)], echo=led)  # type: ignore[arg-type]
         for led, kind in enumerate(kinds)
@@ -84,3 +86,38 @@ def test_powers_that_nobody_measured_leave_few_pictures_unproven(pictures: np.nd
     found = verdicts(pictures, reference=known)
     assert found.count("good") >= 75
     assert "bad" not in found
+
+
+def ramp(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Height of a flat plate with a ramp of 1 mm, mm."""
+    return np.asarray(np.tanh(x / 5) / 2 + 0.02 * np.sin(x / 9) * np.cos(y / 11))
+
+
+@pytest.mark.parametrize("part", ["ramp", "block-5"])
+def test_of_24_leds_a_first_capture_is_proven_and_crossed_neighbours_are_not(part: str) -> None:
+    """Half of the plate was "unproven … 1.43 times as bright as its neighbours tell"."""
+    rig = virtual_rig(24, (64, 64), 0)
+    nickel = Material.metal("Ni", 0.2)
+    scene = (
+        part_scene(rig, Shape(part, ramp), nickel, bounce=False)
+        if part == "ramp"
+        else scene_of(part, rig=rig, bounce=False)
+    )
+    rates = [np.zeros(scene.shape, np.float32), *(scene.irradiance(led) for led in range(1, 25))]
+    counts = [np.clip(rate * 16_000 / 12_000 + 0.004, 0, 1) * 65535 for rate in rates]
+    pictures = np.stack([thumbnail(np.rint(c).astype(np.uint16), 65535) for c in counts])
+    known = Reference(
+        tuple(range(1, 25)),
+        direction_pictures(rig.lights.position_mm, rig.lights.power),
+        "the calibration",
+        recorded=False,
+    )
+    assert verdicts(pictures, reference=known) == ["good"] * 24
+    away = rig.lights.position_mm / np.linalg.norm(rig.lights.position_mm, axis=1)[:, None]
+    for led in (3, 12, 20):
+        second = int(np.argsort(-(away @ away[led - 1]))[1]) + 1
+        found = verdicts(pictures, {led: second, second: led}, known)
+        assert "good" not in (found[led - 1], found[second - 1])
+    dim = pictures.copy()
+    dim[10] = pictures[0] + np.float32(0.5) * (pictures[10] - pictures[0])
+    assert verdicts(dim, reference=known)[9] != "good"

@@ -188,7 +188,7 @@ def check_prediction(
     leds = [reference.leds[place] for place in first]
     own = np.array([rows[int(place)] for place in places])
     fit = [_Fit.of(shown[n], predicted, variance[row], row) for n, row in enumerate(own)]
-    limit = _brightness_limit(reference.gain, [each.brightness for each in fit])
+    limit = _brightness_limit(reference, [each.brightness for each in fit])
     typical = float(np.median([each.misfit for each in fit]))
     nonsense = float(np.median([each.relative for each in fit])) > NONSENSE
     rms = float(np.sqrt(np.mean(_filled(light[taken]) ** 2)))
@@ -237,15 +237,16 @@ def check_prediction(
     return found | {index: check for index, check in others.items() if index in cleared}
 
 
-def _brightness_limit(gain: float, ratios: Sequence[float]) -> float:
+def _brightness_limit(reference: Reference, ratios: Sequence[float]) -> float:
     """Largest ratio of brightness to the prediction that an LED may have.
 
-    It widens with the scatter of the LEDs' powers, and with the doubt of the prediction itself: of
-    24 LEDs the highlight of a flat plate lies between two, and all pictures are off by tens of per
-    cent. The median knows nothing of the few LEDs that may be wrong.
+    It widens with the scatter of the LEDs' powers, and with the doubt of a calibration's
+    prediction: of 24 LEDs the highlight of a flat plate lies between two, and all pictures are off
+    by tens of per cent. The median knows nothing of the few LEDs that may be wrong. A recording of
+    another part earns no such trust: beside it, two LEDs at once would pass more often.
     """
-    doubt = 1.4826 * float(np.median(np.abs(np.log(ratios))))
-    return float(np.clip(np.exp(SPREAD * np.hypot(gain, doubt)), *BRIGHTNESS))
+    doubt = 0.0 if reference.recorded else 1.4826 * float(np.median(np.abs(np.log(ratios))))
+    return float(np.clip(np.exp(SPREAD * np.hypot(reference.gain, doubt)), *BRIGHTNESS))
 
 
 def _mixed(

@@ -20,8 +20,8 @@ from reconstruct.optics.interreflection import indirect, upsampled
 from reconstruct.optics.lights import spread_disc
 from reconstruct.optics.material import Lobe, Material
 from reconstruct.optics.render import render
-from reconstruct.optics.shadows import visibility
 from reconstruct.shapes.base import Shape
+from reconstruct.shapes.features import cast_shadows
 from reconstruct.shapes.sampling import (
     corner_rays,
     normals_from_corners,
@@ -31,7 +31,7 @@ from rig.simulate import RenderedScene, VirtualRig
 
 Map = NDArray[np.float32]
 STAGE_ALBEDO = 0.06
-FINE_BYTES = 1.5e9
+ABOVE_MM = 1e-3  # so that a ray to the light does not begin within the wall it leaves
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +41,14 @@ class _Cells:
     Attributes
     ----------
     points_mm, normals : of the middle of each cell
-    casting_mm : the cells that cast shadows: at their highest corner, since the edge that crosses
-        a cell lies in its middle on average; at the mean of their corners shadows end too early
+    lit_mm : where the ray through the middle of each cell meets the part or the stage, a little
+        above: what light falls on
     part : whether they are of the part
     """
 
     points_mm: Map
     normals: Map
-    casting_mm: Map
+    lit_mm: NDArray[np.float64]
     part: NDArray[np.bool_]
 
 
@@ -126,29 +126,28 @@ class StagedScene(RenderedScene):
     ) -> None:
         pixels = rig.camera.width * rig.camera.height
         self._divide = divide or (3 if pixels <= 100_000 else 2 if pixels <= 1_500_000 else 1)
+        self._features: list[dict[str, Any]] = []
         camera = supersampled(rig.camera, self._divide)
         origin, rays = rig.camera.centre_mm, corner_rays(camera)
         if part is None:
             corners = np.asarray(origin + origin[2] * rays)
             on_part = np.zeros(camera.shape, bool)
+            lit = np.zeros((0, 0, 3))
         else:
-            features = part.parameters.get("features", [])
-            top = max((f["level_mm"] for f in features), default=60.0)
+            self._features = part.parameters["features"]
+            top = max(f["level_mm"] for f in self._features)
             corners = _met(part, origin, rays, float(top))
             middle = 0.25 * (corners[:-1, :-1] + corners[1:, :-1] + corners[:-1, 1:]
                              + corners[1:, 1:])  # fmt: skip
             on_part = middle[..., 2] > 1e-3
+            through = 0.25 * (rays[:-1, :-1] + rays[1:, :-1] + rays[:-1, 1:] + rays[1:, 1:])
+            lit = _met(part, origin, through, float(top)) - ABOVE_MM * through
         points = 0.25 * (corners[:-1, :-1] + corners[1:, :-1] + corners[:-1, 1:] + corners[1:, 1:])
         normals = normals_from_corners(corners)
         normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
         self._camera = camera
-        high = np.maximum.reduce([corners[:-1, :-1, 2], corners[1:, :-1, 2], corners[:-1, 1:, 2],
-                                  corners[1:, 1:, 2]])  # fmt: skip
-        along = (origin[2] - high) / (origin[2] - points[..., 2])
-        casting = origin + (points - origin) * along[..., None]
         self._cells = _Cells(
-            points.astype(np.float32), normals.astype(np.float32), casting.astype(np.float32),
-            on_part,
+            points.astype(np.float32), normals.astype(np.float32), lit, on_part,
         )  # fmt: skip
         self.mask = self._averaged(on_part.astype(np.float32)) > 0.25
         mean = self._averaged(points.astype(np.float32))
@@ -176,7 +175,8 @@ class StagedScene(RenderedScene):
         image = render(
             cells.points_mm, cells.normals, self._camera, lights, self._fine, shadows=False
         )
-        image *= visibility(cells.casting_mm, self._camera, lights.position_mm)
+        if self._features:
+            image *= cast_shadows(self._features, cells.lit_mm, lights.position_mm)
         out = self._averaged(image.sum(axis=0))
         if self._bounce:
             if self._indirect is None:

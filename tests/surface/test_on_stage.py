@@ -79,26 +79,28 @@ def test_part_is_found_and_its_hole_shows_the_stage() -> None:
 
 def test_shadow_on_the_stage_ends_where_geometry_has_it() -> None:
     """What levels are told by must be true in the virtual rig to begin with."""
-    half, top = 20.03, 6.0
+    half, top, turn = 20.03, 6.0, 0.15  # askew, so that the edge crosses cells at all places
+    across = np.array([np.cos(turn), np.sin(turn)])
     elevation = np.radians([25.0, 45.0, 65.0])
-    place = 280.0 * np.stack([-np.cos(elevation), 0 * elevation, np.sin(elevation)], axis=-1)
+    place = 280.0 * np.column_stack([-np.cos(elevation)[:, None] * across, np.sin(elevation)])
     camera = virtual_camera((160, 160), tilt_deg=0.0)
     bench = VirtualRig(camera, Lights.at(place, lobe=1.0), place)
-    part = stacked("box", [Feature("box", (0.0, 0.0), (half, half), top)], {})
+    part = stacked("box", [Feature("box", (0.0, 0.0), (half, half), top, turn)], {})
     scene = StagedScene(bench, part, CHROMIUM, bounce=False, blur_px=0.0)
     bare = StagedScene(bench, None, CHROMIUM, bounce=False, blur_px=0.0, divide=1)
-    x = camera.points_at_height(0.0)[70:90, :, 0]
-    beside = x[0] > half + 0.5
+    x, y, _ = np.moveaxis(camera.points_at_height(0.0)[70:90], -1, 0)
+    from_middle = x * across[0] + y * across[1]
+    pitch = (x[0, 1] - x[0, 0]) * across[0]
+    beside = from_middle > half + 0.7
+    first = np.where(beside, from_middle, np.inf).min(axis=1) - 0.5 * pitch
     off = []
-    for led, (px, _, pz) in enumerate(place, 1):
+    for led, (px, py, pz) in enumerate(place, 1):
         dark = 1.0 - np.clip(scene.radiance(led)[70:90] / bare.radiance(led)[70:90], 0.0, 1.0)
-        pitch = x[0, 1] - x[0, 0]
-        first = x[0][beside][0] - 0.5 * pitch
-        seen = first + dark[:, beside].mean(axis=0).sum() * pitch
-        off.append(seen - (half + (half - px) * top / (pz - top)))
-    cell_mm = (x[0, 1] - x[0, 0]) / 3
-    assert np.abs(np.mean(off)) < 0.5 * cell_mm
-    assert np.ptp(off) < 0.5 * cell_mm  # heights are told by how it grows with the light's angle
+        seen = first + (dark * beside).sum(axis=1) * pitch
+        away = half - (px * across[0] + py * across[1])
+        off.append(np.mean(seen) - (half + away * top / (pz - top)))
+    assert np.abs(off).max() < 0.1 * pitch / 3  # of a cell
+    assert np.ptp(off) < 0.1 * pitch / 3  # heights are told by how it grows with the light's angle
 
 
 def test_part_that_fills_the_picture_has_no_outline() -> None:

@@ -12,7 +12,6 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
 
 from calib.board import Board
 from calib.camera import Camera
@@ -136,6 +135,8 @@ class BoardScene:
 
     def show(self, number: int) -> None:
         """Put the board into its pose of this number, from 0."""
+        from scipy.ndimage import map_coordinates  # takes 0.1 s to load, for boards alone
+
         rng = np.random.default_rng([self._seed, number])
         last = number == self._views - 1
         turn = 2 * np.pi * number / max(1, self._views - 1)

@@ -23,8 +23,13 @@ THRESHOLD = (
 )
 ELONGATED = 3.0  # length over width of a scratch
 BACKGROUND = 24.0  # side of the tiles that tell the texture, in scales
-RING = (1.6, 3.0)  # of the defect's half size: where its surroundings are looked at
+HALF_CURVATURE = 0.8  # sigmas from the middle of a bell to where its curvature is half
+TAIL = 3.0  # sigmas of a dent like a bell: farther out its surroundings are looked at
+SMEAR_PX = 0.8  # sigma over which a pixel (0.3) and a lens (0.7) spread a height
+FULL_WIDTH_AT_HALF = 2.355  # of a bell, in its sigmas
+ELSEWHERE = 400  # places, at most, where nothing is: what scatters there is the depth's sigma
 LEAST_PIXELS = 4
+MOSTLY = 0.9  # of a place's pixels must be plain
 REACH = 3.0  # of a Gaussian, in its sigma
 
 
@@ -116,6 +121,7 @@ def find_defects(
         score = np.where(usable, _score(curvature, usable, scale, slope_sigma), 0.0)
         best = np.where(np.abs(score) > np.abs(best), score, best)
     height = filled_in(np.where(good, grid.z_mm, np.nan), good)
+    plain = good & (np.abs(best) < threshold)
     found = []
     for sign in (1.0, -1.0):
         strong = sign * best > threshold
@@ -124,7 +130,7 @@ def find_defects(
         for label in np.unique(labels[strong]):
             patch = labels == label
             if np.count_nonzero(patch) >= LEAST_PIXELS:
-                defect = _measured(grid, height, good, patch, sign, sign * best)
+                defect = _measured(grid, height, good, plain, patch, sign, sign * best)
                 if defect is not None and defect.depth_um >= least_um:
                     found.append(defect)
     return _without_echoes(sorted(found, key=lambda defect: -defect.score))
@@ -167,9 +173,21 @@ def _score(curvature: Array, usable: Mask, scale: float, slope_sigma: float) -> 
 
 
 def _measured(
-    grid: HeightGrid, height: Array, good: Mask, patch: Mask, sign: float, score: Array
+    grid: HeightGrid,
+    height: Array,
+    good: Mask,
+    plain: Mask,
+    patch: Mask,
+    sign: float,
+    score: Array,
 ) -> Defect | None:
-    """Size and depth of a patch, against a second-degree surface through its surroundings."""
+    """Size and depth of a patch against its surroundings.
+
+    The depth is a weighted sum of heights: the deepest pixel's and those of the surroundings, which
+    a surface of second degree goes through. The same sum at plain places scatters by the texture
+    and by errors that neighbouring heights share: that is the depth's sigma, with the share that a
+    bell of this width loses by the smear of pixel and lens.
+    """
     rows, columns = np.nonzero(patch)
     step = grid.step_mm
     weight = np.maximum(score[rows, columns], 0)
@@ -179,25 +197,39 @@ def _measured(
     values, vectors = np.linalg.eigh(spread)
     length, width = 4 * np.sqrt(values[1]), 4 * np.sqrt(values[0])
     angle = float(np.degrees(np.arctan2(vectors[1, 1], vectors[0, 1]))) % 180
-    reach = np.sqrt(len(rows) / np.pi)
-    away = ndimage.distance_transform_edt(~patch)
-    ring = good & (away > (RING[0] - 1) * reach + 1) & (away <= (RING[1] - 1) * reach + 3)
+    strongest = score[rows, columns]
+    core = patch & (score > strongest.max() / 2)
+    half = float(ndimage.distance_transform_edt(np.pad(core, 1)).max())
+    bell = half / HALF_CURVATURE
+    away = ndimage.distance_transform_edt(~core)
+    inner = max(1.0, TAIL * bell - half)
+    ring = good & (away > inner) & (away <= inner + max(3.0, bell))
     if np.count_nonzero(ring) < 20:
         return None
     r, c = np.nonzero(ring)
 
-    def design(at_x: Array, at_y: Array) -> Array:
-        u, v = at_x - centre[0], at_y - centre[1]
+    def design(row: NDArray[Any], column: NDArray[Any]) -> Array:
+        u, v = (column - columns.mean()) / half, (row - rows.mean()) / half
         return np.column_stack([np.ones_like(u), u, v, u * u, u * v, v * v])
 
-    terms = design(grid.x_mm[c], grid.y_mm[r])
-    fit, *_ = np.linalg.lstsq(terms, height[r, c], rcond=None)
-    rest = height[r, c] - terms @ fit
-    noise = 1.4826 * float(np.median(np.abs(rest - np.median(rest))))
-    inner = design(x, y) @ fit - height[rows, columns]
-    depth = float(np.max(sign * inner))
+    terms = design(rows, columns) @ np.linalg.pinv(design(r, c))
+    below = sign * (terms @ height[r, c] - height[rows, columns])
+    deepest = int(np.argmax(below))
+    sigma = _scatter(
+        height,
+        plain,
+        np.array([np.append(r, rows[deepest]), np.append(c, columns[deepest])]),
+        np.append(terms[deepest], -1.0),
+    )
+    depth = float(below[deepest])
+    if depth <= 2 * sigma:
+        return None
+    deep = np.stack([rows, columns])[:, below > depth / 2]
+    long = 4 * np.sqrt(np.linalg.eigvalsh(np.cov(deep, ddof=0) + np.eye(2) / 12)[1])
+    across = 4 * deep.shape[1] / (np.pi * long)  # an ellipse of that area and length
+    seen = across / FULL_WIDTH_AT_HALF
+    lost = depth * SMEAR_PX**2 / max(seen**2 - SMEAR_PX**2, SMEAR_PX**2)
     kind: Kind = "burr" if sign < 0 else "scratch" if length > ELONGATED * width else "dent"
-    strongest = score[rows, columns]
     return Defect(
         kind=kind,
         x_mm=float(centre[0]),
@@ -206,10 +238,25 @@ def _measured(
         width_mm=float(width),
         angle_deg=angle,
         depth_um=1000 * depth,
-        sigma_um=1000 * noise,
+        sigma_um=1000 * float(np.hypot(sigma, lost)),
         area_mm2=float(np.count_nonzero(strongest > strongest.max() / 2)) * step**2,
         score=float(strongest.max()),
     )
+
+
+def _scatter(height: Array, plain: Mask, place: NDArray[Any], weights: Array) -> float:
+    """Robust scatter of a weighted sum of heights, moved over the plain places of a surface."""
+    room = np.array(height.shape)[:, None]
+    low, high = -place.min(axis=1), (room - 1 - place.max(axis=1, keepdims=True))[:, 0]
+    stride = max(1, int(np.sqrt(np.prod(high - low + 1) / ELSEWHERE)))
+    down, across = (np.arange(a, b + 1, stride) for a, b in zip(low, high, strict=True))
+    moves = np.stack(np.meshgrid(down, across, indexing="ij")).reshape(2, -1)
+    at_row, at_column = place[:, :, None] + moves[:, None, :]
+    usable = plain[at_row, at_column].mean(axis=0) > MOSTLY
+    sums = weights @ height[at_row, at_column][:, usable]
+    if sums.size < 2:
+        return float("nan")
+    return 1.4826 * float(np.median(np.abs(sums - np.median(sums))))
 
 
 def _without_echoes(found: list[Defect]) -> list[Defect]:
@@ -223,6 +270,6 @@ def _without_echoes(found: list[Defect]) -> list[Defect]:
             and (defect.kind == "burr") != (other.kind == "burr")
             for other in kept
         )
-        if not echo and defect.depth_um > 2 * defect.sigma_um:
+        if not echo:
             kept.append(defect)
     return kept

@@ -49,6 +49,17 @@ def test_a_dent_is_a_dent_with_its_depth_and_size():
     assert 2 < one.length_mm < 12
 
 
+@pytest.mark.parametrize("width_mm", [1.4, 2.0, 2.8])
+@pytest.mark.parametrize("depth_um", [20, 60, 100])
+def test_depth_lies_within_its_sigma_though_pixel_and_lens_smear_a_dent(depth_um, width_mm):
+    smear_mm = 0.65 * grid_of(surface_of(texture)).step_mm  # of a lens of 0.6 px and the pixel
+    seen_mm = np.hypot(width_mm, smear_mm)
+    depth_mm = depth_um / 1000 * (width_mm / seen_mm) ** 2
+    (one,) = found(lambda x, y: texture(x, y) / 4 + dent(x, y, depth_mm, seen_mm))
+    assert abs(one.depth_um - depth_um) < 3 * one.sigma_um
+    assert one.sigma_um < 0.3 * depth_um
+
+
 def test_a_scratch_is_long_and_a_burr_stands_out():
     long = found(lambda x, y: texture(x, y) + scratch(x, y))
     assert long[0].kind == "scratch"

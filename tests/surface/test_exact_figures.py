@@ -1,0 +1,142 @@
+"""Figures, keys and sentences of the metrology to the letter: closed forms on exact grids."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reconstruct.errors import ReconstructError
+from reconstruct.metrology.accuracy import Truth
+from reconstruct.metrology.compare import compare
+from reconstruct.metrology.form import remove_form
+from reconstruct.metrology.grid import HeightGrid
+from reconstruct.metrology.measure import Recipe, measure
+from reconstruct.metrology.profile import (
+    Profile,
+    edges_of_step,
+    levelled,
+    profile_along,
+    profile_parameters,
+)
+
+STEP_MM = 0.25
+
+
+def grid(height, size: int = 161) -> HeightGrid:  # type: ignore[no-untyped-def]
+    side = STEP_MM * np.arange(size)
+    x, y = np.meshgrid(side, side)
+    return HeightGrid(height(x, y), STEP_MM, 0.0, 0.0)
+
+
+def parameters(surface: HeightGrid, recipe: Recipe) -> dict[str, float]:
+    return {p.name: p.value for p in measure(surface, recipe).parameters}
+
+
+def test_a_cut_off_takes_the_long_waves_and_a_short_one_the_noise() -> None:
+    def waves(x, y):  # type: ignore[no-untyped-def]
+        return (
+            0.004 * np.sin(2 * np.pi * x / 20)
+            + 0.002 * np.sin(2 * np.pi * y / 4)
+            + 0.001 * np.sin(2 * np.pi * x)
+        )
+
+    surface = grid(waves)
+    squares = {20: 8.0, 4: 2.0, 1: 0.5}  # µm²
+    whole = parameters(surface, Recipe(form="mean", draws=0))["Sq"]
+    assert whole == pytest.approx(np.sqrt(sum(squares.values())), rel=0.02)
+    # Transmission of the Gaussian filter (ISO 16610-61): one half at the cut-off.
+    rough = parameters(surface, Recipe(form="mean", cutoff_mm=8, draws=0))["Sq"]
+    share = {length: 1 - 2.0 ** -((8 / length) ** 2) for length in squares}
+    expected = np.sqrt(sum(share[n] ** 2 * squares[n] for n in squares))
+    assert rough == pytest.approx(expected, rel=0.03)
+    smooth = parameters(surface, Recipe(form="mean", short_mm=2, draws=0))["Sq"]
+    kept = {length: 2.0 ** -((2 / length) ** 2) for length in squares}
+    expected = np.sqrt(sum(kept[n] ** 2 * squares[n] for n in squares))
+    assert smooth == pytest.approx(expected, rel=0.03)
+
+
+def test_a_line_as_long_as_two_cut_offs_is_enough_and_a_shorter_one_is_refused() -> None:
+    s = 0.1 * np.arange(161)
+    wave = Profile(s, 0.003 * np.sin(2 * np.pi * s))
+    assert set(profile_parameters(wave, 8.0)) == {"Ra", "Rq", "Rz", "Rt"}
+    assert set(profile_parameters(wave)) == {"Pa", "Pq", "Pz", "Pt"}
+    with pytest.raises(ReconstructError, match=r"line of 16 mm .* cut-off of 8.01 mm.* twice"):
+        profile_parameters(wave, 8.01)
+
+
+def test_rz_is_the_mean_over_sections_of_one_cut_off_without_half_a_cut_off_at_either_end() -> None:
+    s = 0.01 * np.arange(6001)
+    heights = 0.001 * np.sign(np.sin(2 * np.pi * 5 * s))
+    heights[(s > 0.2) & (s < 0.3)] += 0.050  # in the first half cut-off
+    heights[(s > 10.0) & (s < 10.1)] += 0.020  # in one of five sections
+    found = profile_parameters(Profile(s, heights), 10.0)
+    assert found["Rt"] == pytest.approx(22, abs=0.6)
+    assert found["Rz"] == pytest.approx((22 + 4 * 2) / 5, abs=0.4)
+
+
+def test_a_profile_keeps_its_places_when_it_is_levelled() -> None:
+    flat = levelled(profile_along(grid(lambda x, y: 0.1 * x + 3), (2, 5), (32, 5)))
+    assert flat.s_mm == pytest.approx(STEP_MM * np.arange(121))
+    assert flat.z_mm == pytest.approx(np.zeros(121), abs=1e-9)
+
+
+def test_a_line_beside_the_surface_is_told_where_the_surface_is() -> None:
+    says = r"spans x 0\.0 … 40\.0 mm, y 0\.0 … 40\.0 mm"
+    with pytest.raises(ReconstructError, match=says):
+        profile_along(grid(lambda x, y: x), (50, 50), (90, 50))
+
+
+@pytest.mark.parametrize(
+    ("places", "says"),
+    [
+        ((), "the line crosses no edge that stands out: lay it across the step, or name the edge "
+             "with --edges"),
+        ((10, 20, 30), "a step has one and a groove two: choose a shorter line, or name the edges "
+                       "with --edges"),
+        ((10, -25), "crosses two steps that go the same way (at 10.00, 25.00 mm along it)"),
+    ],
+)  # fmt: skip
+def test_edges_that_are_no_step_are_refused_with_what_to_do(places, says) -> None:  # type: ignore[no-untyped-def]
+    s = 0.05 * np.arange(801)
+    z = 1e-6 * np.cos(s)
+    for number, place in enumerate(places):
+        up = -1.0 if number % 2 and place > 0 else 1.0
+        z = z + up * np.clip((s - abs(place)) / 0.2 + 0.5, 0, 1)
+    with pytest.raises(ReconstructError) as refused:
+        edges_of_step(Profile(s, z))
+    assert says in str(refused.value)
+
+
+def test_a_comparison_names_its_figures_and_counts_what_is_just_within() -> None:
+    reference = grid(lambda x, y: 0 * x, 41)
+    measured = grid(lambda x, y: np.where(x < 5, 0.25, 0.5), 41)
+    found = compare(measured, reference, "none", tolerance_mm=0.25).to_json()
+    assert found["alignment"] == "none"
+    assert found["within"] == pytest.approx(20 / 41)
+
+
+def test_surfaces_apart_are_told_where_both_lie() -> None:
+    here, there = grid(lambda x, y: x, 41), HeightGrid(np.zeros((41, 21)), 0.5, 100.0, 200.0)
+    with pytest.raises(ReconstructError) as refused:
+        compare(here, there, "mean")
+    assert "measured one spans x 0.0 … 10.0, y 0.0 … 10.0 mm" in str(refused.value)
+    assert "the reference x 100.0 … 110.0, y 200.0 … 220.0 mm" in str(refused.value)
+
+
+def test_forms_say_what_they_are() -> None:
+    def ball(x, y):  # type: ignore[no-untyped-def]
+        return np.sqrt(900 - (x - 20) ** 2 - (y - 20) ** 2) - 30
+
+    found = remove_form(grid(ball), "sphere")
+    assert (found.kind, found.parameters["radius_mm"]) == ("sphere", pytest.approx(30))
+
+
+def test_a_truth_that_does_not_fit_itself_is_refused_by_shape(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    position, normal = np.zeros((4, 5, 3)), np.tile([0.0, 0.0, 1.0], (4, 5, 1))
+    np.savez(tmp_path / "good.npz", position=position, normal=normal, mask=np.ones((4, 5)))
+    read = Truth.read(tmp_path / "good.npz")
+    assert np.array_equal(read.normal, normal)
+    assert np.array_equal(read.mask, np.ones((4, 5), bool))
+    np.savez(tmp_path / "bad.npz", position=position, mask=np.ones((5, 4)))
+    with pytest.raises(ReconstructError, match=r"'mask' is \(5, 4\), not \(4, 5\)"):
+        Truth.read(tmp_path / "bad.npz")

@@ -180,13 +180,10 @@ def likeliest(values: Array, rim: int, length: float) -> Array:
     2011, eq. 2, α = 3).
     """
     height, width = values.shape
-    rows, columns = np.mgrid[-rim : height + rim, -rim : width + rim]
-    terms = np.stack([np.ones(rows.shape), rows, columns], axis=-1)
-    inner = np.s_[rim : rim + height, rim : rim + width]
-    fit, *_ = np.linalg.lstsq(terms[inner].reshape(-1, 3), values.ravel(), rcond=None)
-    out = terms @ fit
-    deviation = (values - out[inner]).ravel()
     given = continuation(height, width, rim, length)
+    inner = np.s_[rim : rim + height, rim : rim + width]
+    out = given.terms @ (given.to_terms @ values.ravel())
+    deviation = (values - out[inner]).ravel()
     out[given.beyond] -= given.factors.solve(given.known @ deviation)
     out[inner] = values
     return np.asarray(out)
@@ -216,12 +213,15 @@ class Continuation:
     factors : LU factors of the energy's matrix (B, B) among them
     known : (B, h w) its part that couples them to the picture's places
     root : (R, B) whose square (rootᵀ root) it is
+    terms : (h + 2 rim, w + 2 rim, 3) of a plane; to_terms : (3, h w) gives those nearest to values
     """
 
     beyond: NDArray[np.bool_]
     factors: Any
     known: Any
     root: Any
+    terms: Array
+    to_terms: Array
 
 
 @lru_cache(maxsize=32)
@@ -235,6 +235,12 @@ def continuation(height: int, width: int, rim: int, length: float) -> Continuati
         [np.sqrt(comb(3, order)) * length**order * roughness(shape, order) for order in range(4)]
     ).tocsc()
     of_beyond, of_picture = root[:, free], root[:, ~free]
-    return Continuation(
-        beyond, splu((of_beyond.T @ of_beyond).tocsc()), of_beyond.T @ of_picture, of_beyond
-    )
+    # Positive definite: no pivots are sought, and the order that suits symmetric matrices does.
+    factors = splu(
+        (of_beyond.T @ of_beyond).tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0,
+        options={"SymmetricMode": True},
+    )  # fmt: skip
+    rows, columns = np.mgrid[-rim : height + rim, -rim : width + rim].astype(float)
+    terms = np.stack([np.ones(shape), rows, columns], axis=-1)
+    to_terms = np.linalg.pinv(terms[~beyond])
+    return Continuation(beyond, factors, of_beyond.T @ of_picture, of_beyond, terms, to_terms)

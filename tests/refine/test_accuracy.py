@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simulated_parts import errors, part, pictures
+from simulated_parts import easy, errors, part, pictures
 
 from calib.light_files import read_powers
 from calib.photometric import calibrate_plate
@@ -33,7 +33,8 @@ PARTS = [
     pytest.param("field-3", {}, 0.02, 0.13, id="smooth"),
     pytest.param("field-4", {"metal": "Cu", "alpha": 0.3}, 0.03, 0.15, id="rough copper"),
     pytest.param("stamped-2", {}, 0.12, 1.2, id="stamped"),
-    pytest.param("turned-3", {}, 0.12, 1.0, id="turned"),
+    # `test_finishes` holds a turned part to 0.35° by default.
+    pytest.param("turned-3", {}, 0.12, 1.0, id="turned", marks=pytest.mark.slow),
 ]
 
 
@@ -49,32 +50,30 @@ def test_a_part_is_found(name: str, finish: dict, height_mm: float, degrees: flo
 
 @pytest.mark.parametrize("start", ["halfvector", "flat", "dpps", "auto"])
 def test_every_start_ends_in_the_same_place(start: str) -> None:
-    scene = part("field-3", 64)
+    scene = easy()
     height, normal, _ = errors(refined(scene, start=start), scene)
-    assert height.std() < 0.02
-    assert normal.mean() < 0.15
+    assert height.std() < 0.0125  # 0.0101 to 0.0103 of three seeds
+    assert normal.mean() < 0.06
 
 
 def test_only_the_masked_part_is_fitted() -> None:
-    scene = part("field-3", 64)
+    scene = easy()
     mask = np.zeros((64, 64), bool)
     mask[8:50, 12:60] = True
     surface = refined(scene, mask=mask)
     height, _, seen = errors(surface, scene)
     assert np.array_equal(np.isfinite(surface.height_mm), mask)
     assert seen.sum() > 1000
-    assert height.std() < 0.04
+    assert height.std() < 0.015  # 0.0113 to 0.0116 of three seeds
 
 
-def test_few_lights_find_a_smooth_part() -> None:
+def test_few_lights_find_a_smooth_part_and_threads_change_no_bit() -> None:
+    """With every stage: the lens blurs, and pixels are areas."""
     scene = part("field-3", 64, leds=16)
-    height, _, _ = errors(refined(scene), scene)
-    assert height.std() < 0.05
-
-
-def test_threads_change_no_bit() -> None:
-    scene = part("field-3", 64)
     one, two = (refined(scene, threads=threads) for threads in (1, 2))
+    assert {"material map", "lens", "pixel areas"} <= set(one.summary["refine"]["stages"])
+    height, _, _ = errors(one, scene)
+    assert height.std() < 0.05
     np.testing.assert_array_equal(one.height_mm, two.height_mm)
 
 

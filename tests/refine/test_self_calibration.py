@@ -103,7 +103,7 @@ def test_leaves_exact_lights_alone(
 
 def test_few_lights_are_left_alone() -> None:
     """Twelve lights do not hold the surface against one of them."""
-    stack, camera, lights, truth = simulated("field-4", 96)
+    stack, camera, lights, truth = simulated("field-4", 32)
     few = np.arange(0, 96, 8)
     covariance = np.tile(np.eye(6), (12, 1, 1))
     surface = reconstruct(

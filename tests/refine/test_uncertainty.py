@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from simulated_parts import errors, part, pictures, pit
+from simulated_parts import easy, errors, part, pictures, pit
 
 from reconstruct.methods import Options, reconstruct
 from reconstruct.optics.material import Material as OpticalMaterial
@@ -57,7 +57,7 @@ def test_two_thirds_of_errors_lie_within_one_sigma() -> None:
 @pytest.mark.parametrize("calibrated_with_it", [False, True])
 def test_a_camera_that_is_unsure_of_the_stage_tilts_the_surface(calibrated_with_it: bool) -> None:
     """By all of it where the lights were calibrated with that camera, else by about half."""
-    scene = part("field-3", 64)
+    scene = easy()
     camera, lights = scene.rig.camera, scene.rig.lights
     turn = np.radians(0.1)
     covariance = np.zeros((15, 15))
@@ -100,7 +100,7 @@ def test_what_lights_contradict_each_other_in_grows_with_the_misfit_of_the_mater
 
 def test_repeatability_is_the_scatter_of_recordings_of_one_part() -> None:
     """By noise alone; what the model and the calibration get wrong is the same each time."""
-    scene = part("field-3", 64)
+    scene = easy()
     truth = float(scene.points_mm[..., 2].mean())
     options = Options(height_mm=truth, height_sigma_mm=0.0, start="halfvector")
     seen = [
@@ -119,7 +119,7 @@ def test_repeatability_is_the_scatter_of_recordings_of_one_part() -> None:
 
 def test_fewer_photons_make_it_less_sure() -> None:
     """Sigma follows the noise of the pictures; what the mean height does is told apart."""
-    scene = part("field-3", 64)
+    scene = easy()
     truth = float(scene.points_mm[..., 2].mean())
     bright = pictures(scene)
     rng = np.random.default_rng(1)
@@ -147,9 +147,9 @@ def test_fewer_photons_make_it_less_sure() -> None:
 
 
 def test_pixels_outside_the_mask_are_flagged_and_empty() -> None:
-    scene = part("coin-2", 64)
-    mask = np.zeros((64, 64), bool)
-    mask[16:48, 16:48] = True
+    scene = part("coin-2", 48, leds=24)
+    mask = np.zeros((48, 48), bool)
+    mask[12:36, 12:36] = True
     surface = reconstruct(
         "refine", pictures(scene), scene.rig.camera, scene.rig.lights,
         Options(height_mm=1.0, mask=mask, start="halfvector"),

@@ -201,6 +201,8 @@ def shape_of(
     if unit is not None and unit not in UNITS_MM:
         raise UsageError(f"there is no unit '{unit}': choose {', '.join(UNITS_MM)}")
     grid = read_shape(path, step_mm, pitch_mm, UNITS_MM[unit] if unit else None)
+    if not 0 <= border_mm < np.inf:
+        raise UsageError(f"a border of {border_mm:g} mm: expected 0 mm or more")
     points = int(np.ceil(border_mm / grid.step_mm)) if border_mm > 0 else 0
     if points:
         if 2 * points >= min(grid.z_mm.shape) - 8:

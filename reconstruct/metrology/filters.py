@@ -21,14 +21,21 @@ _REACH = 1.0  # the weight function is cut at ± λc, where it is below 1e-6 of 
 Array = NDArray[np.float64]
 
 
-def gaussian_weights(cutoff_mm: float, step_mm: float) -> Array:
-    """The sampled weighting function, summing to 1; raises if the cut-off is below two steps."""
+def gaussian_weights(cutoff_mm: float, step_mm: float, points: int | None = None) -> Array:
+    """The sampled weighting function, summing to 1; raises if the cut-off is below two steps.
+
+    Of a field so many `points` long no more of it is made than can reach from end to end.
+    """
+    if not np.isfinite(cutoff_mm):
+        raise ReconstructError(f"a cut-off of {cutoff_mm:g} mm is no length")
     if not cutoff_mm >= 2 * step_mm:
         raise ReconstructError(
             f"a cut-off of {cutoff_mm:g} mm is too short for points {step_mm:.3g} mm apart: "
             f"ask for at least {2 * step_mm:.3g} mm"
         )
     half = int(np.ceil(_REACH * cutoff_mm / step_mm))
+    if points is not None:
+        half = min(half, points - 1)
     x = np.arange(-half, half + 1) * step_mm
     weights = np.exp(-np.pi * (x / (ALPHA * cutoff_mm)) ** 2)
     return np.asarray(weights / weights.sum())
@@ -41,7 +48,7 @@ def low_pass(z: NDArray[Any], cutoff_mm: float, step_mm: float) -> Array:
     ----------
     z : (n,) profile or (ny, nx) area, NaN where nothing was measured; stays NaN there
     """
-    weights = gaussian_weights(cutoff_mm, step_mm)
+    weights = gaussian_weights(cutoff_mm, step_mm, max(np.shape(z)))
     z = np.asarray(z, dtype=np.float64)
     good = np.isfinite(z)
     if not good.any():

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from reconstruct.errors import RequestError
 from reconstruct.metrology.areal import UNITS, areal_parameters
 from reconstruct.metrology.dimension import flatness
 from reconstruct.metrology.filters import high_pass, low_pass
@@ -28,6 +29,8 @@ from reconstruct.metrology.profile import (
     profile_parameters,
     step_height,
 )
+
+MOST_DRAWS = 10_000  # minutes of a map of 512 × 512; the sigma is then known to 1 %
 
 Line = tuple[float, float, float, float]
 
@@ -112,10 +115,13 @@ def measure(grid: HeightGrid, recipe: Recipe | None = None, seed: int = 0) -> Me
 
     Raises
     ------
+    RequestError
+        if the recipe cannot be meant: lengths below 0, an S-filter longer than the cut-off
     ReconstructError
         if a form, cut-off or line does not fit the surface
     """
     recipe = recipe or Recipe()
+    _refuse_senseless(recipe)
     edges = recipe.edges_mm
     if recipe.step and recipe.line_mm is not None and edges is None:
         edges = edges_of_step(profile_along(grid, recipe.line_mm[:2], recipe.line_mm[2:]))
@@ -146,6 +152,25 @@ def measure(grid: HeightGrid, recipe: Recipe | None = None, seed: int = 0) -> Me
     )
     told = length_mm if sigmas else None
     return Measurement(parameters, recipe, form, surface, told, edges if recipe.step else None)
+
+
+def _refuse_senseless(recipe: Recipe) -> None:
+    lengths = {
+        "a cut-off": recipe.cutoff_mm,
+        "an S-filter": recipe.short_mm,
+        "a correlation length": recipe.correlation_mm,
+    }
+    for what, length in lengths.items():
+        if length is not None and not 0 < length < np.inf:
+            raise RequestError(f"{what} of {length:g} mm: expected a length above 0 mm")
+    short, cutoff = recipe.short_mm, recipe.cutoff_mm
+    if short is not None and cutoff is not None and short >= cutoff:
+        raise RequestError(
+            f"the S-filter of {short:g} mm takes away all below the cut-off of {cutoff:g} mm: ask "
+            "for a shorter one"
+        )
+    if not 0 <= recipe.draws <= MOST_DRAWS:
+        raise RequestError(f"{recipe.draws} draws: expected 0 to {MOST_DRAWS}")
 
 
 def correlation_length(residual: HeightGrid) -> float:

@@ -12,6 +12,7 @@ from reconstruct.metrology.filters import high_pass, low_pass
 from reconstruct.metrology.grid import Array, HeightGrid
 
 SECTIONS = 5
+LONGEST = 10  # of a line, in half circumferences of the surface
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,7 @@ def profile_along(grid: HeightGrid, start_mm: Sequence[float], end_mm: Sequence[
     Raises
     ------
     ReconstructError
-        if the line is shorter than eight steps or misses the surface
+        if the line is shorter than eight steps, far longer than the surface, or misses it
     """
     start, end = np.asarray(start_mm, dtype=np.float64), np.asarray(end_mm, dtype=np.float64)
     length = float(np.linalg.norm(end - start))
@@ -41,15 +42,15 @@ def profile_along(grid: HeightGrid, start_mm: Sequence[float], end_mm: Sequence[
         raise ReconstructError(
             f"a line of {length:.3g} mm is too short for points {grid.step_mm:.3g} mm apart"
         )
+    x, y = grid.x_mm, grid.y_mm
+    spans = f"the surface, which spans x {x[0]:.1f} … {x[-1]:.1f} mm, y {y[0]:.1f} … {y[-1]:.1f} mm"
+    if count > LONGEST * (len(x) + len(y)):
+        raise ReconstructError(f"a line of {length:.3g} mm is far longer than {spans}")
     s = grid.step_mm * np.arange(count, dtype=np.float64)
     place = start + s[:, None] * (end - start) / length
     z = grid.at(place[:, 0], place[:, 1], order=3)
     if np.count_nonzero(np.isfinite(z)) < 9:
-        x, y = grid.x_mm, grid.y_mm
-        raise ReconstructError(
-            f"the line misses the surface, which spans x {x[0]:.1f} … {x[-1]:.1f} mm, "
-            f"y {y[0]:.1f} … {y[-1]:.1f} mm"
-        )
+        raise ReconstructError(f"the line misses {spans}")
     return Profile(s, z)
 
 

@@ -236,6 +236,12 @@ def test_profile_parameters_of_a_sine_wave() -> None:
         profile_along(grid(z, 0.01), (50.0, 50.0), (60.0, 50.0))
 
 
+def test_a_cut_off_longer_than_any_surface_takes_no_more_time_or_memory() -> None:
+    z = rough((30, 40))
+    np.testing.assert_allclose(low_pass(z, 1e12, 0.01), z.mean())
+    np.testing.assert_allclose(low_pass(z[0], 1e12, 0.01), z[0].mean())
+
+
 def test_ra_of_a_profile_agrees_with_surfalize() -> None:
     z = rough(seed=5)
     surface = surfalize_of(z, 2.0)

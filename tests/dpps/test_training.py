@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 import json
@@ -16,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from three_steps import losses
 from typer.testing import CliRunner
 
 from calib.camera import Camera
@@ -215,51 +217,39 @@ def test_replay_mixes_recent_batches() -> None:
     assert all(torch.equal(x, y) for x, y in out)
 
 
-def _losses(folder: Path, command: list[str]) -> list[float]:
-    script = (
-        "from dataclasses import replace\n"
-        "from reconstruct.dpps.config import TrainConfig\n"
-        "from reconstruct.dpps.train import Trainer, Stream\n"
-        f"t = Trainer(TrainConfig(budget_steps=3, batch=4, size=32, workers=0, threads=1,"
-        f" warmup_steps=1, rate=2e-5, seed=7, out={str(folder)!r}))\n"
-        "import torch\n"
-        "s = Stream(t.config, 0, t.processes)\n"
-        "out = []\n"
-        "for i in range(3):\n"
-        "    loss = t.train_step(*s.batch(0)).total.detach()\n"
-        "    if t.processes.count > 1:\n"
-        "        torch.distributed.all_reduce(loss); loss /= t.processes.count\n"
-        "    out.append(loss.item())\n"
-        "if t.processes.rank == 0:\n"
-        "    print('LOSSES', *out)\n"
-        "t.leave()\n"
-        "from pathlib import Path\n"
-        "names = [(p / 'comm').read_text() for p in Path('/proc/self/task').glob('*')]\n"
-        "assert not [n for n in names if 'gloo' in n], names\n"
-    )
-    path = folder / "script.py"
-    folder.mkdir()
-    path.write_text(script)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *command, str(path)], env=environment, capture_output=True, text=True,
-        timeout=240, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    line = next(line for line in done.stdout.splitlines() if line.startswith("LOSSES"))
+def _by_two_processes(folder: Path, torchrun: bool) -> list[float]:
+    """The losses of `three_steps` by two processes, started as torchrun does or by it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    script = [str(Path(__file__).with_name("three_steps.py")), str(folder)]
+    common = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    if torchrun:
+        launcher = ["torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1"]
+        commands = [(["-m", *launcher, f"--master-port={port}"], common)]
+    else:
+        told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        commands = [([], common | told | {"RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
+    with contextlib.ExitStack() as stack:
+        started = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, *command, *script], env=environment, text=True,
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                )
+            )
+            for command, environment in commands
+        ]  # fmt: skip
+        done = [process.communicate(timeout=240) for process in started]
+    assert [process.returncode for process in started] == [0] * len(started), done
+    line = next(line for out, _ in done for line in out.splitlines() if line.startswith("LOSSES"))
     return [float(v) for v in line.split()[1:]]
 
 
-def test_two_processes_learn_as_one(tmp_path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    one = _losses(tmp_path / "one", [])
-    two = _losses(
-        tmp_path / "two",
-        ["-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1",
-         f"--master-port={port}"],
-    )  # fmt: skip
+@pytest.mark.parametrize("torchrun", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_two_processes_learn_as_one(tmp_path, torchrun) -> None:
+    _, one = losses(tmp_path / "one")
+    two = _by_two_processes(tmp_path / "two", torchrun)
     np.testing.assert_allclose(one, two, rtol=5e-4)
     assert one[-1] < one[0]
 

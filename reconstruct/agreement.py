@@ -286,6 +286,8 @@ def fit(
                 best = Fit(
                     error / variance, vectors.copy(), root.copy(), flat, scale.copy(), table.copy()
                 )
+            if turn == begin + turns - 1:
+                break
             _search(measured, root, vectors, flat, scale, table, step, inside)
             step *= 0.8
         slopes[valid] = np.clip(inside, -6, 6)

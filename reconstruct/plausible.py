@@ -299,8 +299,8 @@ def _refuse_other_order(
     count = len(lights)
     plain = np.arange(count)
 
-    def left(order: NDArray[np.intp], turns: int = 2) -> float:
-        return fit(small, _permuted(lights, order), _kind(kind), height_mm, turns).unexplained
+    def left(order: NDArray[np.intp]) -> float:
+        return fit(small, _permuted(lights, order), _kind(kind), height_mm, 2).unexplained
 
     random = np.random.default_rng(0)
     shuffled = float(np.median([left(random.permutation(count)) for _ in range(3)]))
@@ -308,15 +308,19 @@ def _refuse_other_order(
     shifts = [1, -1, 2, -2] if own < 0.25 * shuffled else list(range(1, count))
     orders = {f"shifted by {_signed(k, count)}": np.roll(plain, k) for k in shifts}
     orders["in reverse order"] = plain[::-1]
-    name, order = min(orders.items(), key=lambda item: left(item[1]))
-    if left(order) > own / LIKELY or left(order) > 2 * EXPLAINED:
+    leaves = {name: left(order) for name, order in orders.items()}
+    name = min(leaves, key=leaves.__getitem__)
+    order = orders[name]
+    if leaves[name] > own / LIKELY or leaves[name] > 2 * EXPLAINED:
         name, order = "", plain
     first = fit(small, _permuted(lights, plain), _kind(kind), height_mm, 6)
     best, best_order = first.unexplained, plain
     for start in {name: order, "": plain}.values():
         now = start
         for _ in range(4):
-            tried = fit(small, _permuted(lights, now), _kind(kind), height_mm, 6)
+            tried = first
+            if now is not plain:
+                tried = fit(small, _permuted(lights, now), _kind(kind), height_mm, 6)
             if tried.unexplained < best:
                 best, best_order = tried.unexplained, now
             costs = picture_costs(small, tried)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,37 @@ def scaled_inverse_depth(points_mm: NDArray[Any], camera: Camera) -> tuple[Map, 
     return np.where(good, scaled, _HIDDEN).astype(np.float32), reference
 
 
+@dataclass(frozen=True, eq=False)
+class Relief:
+    """A surface as seen from a camera, ready for the shadows of any lights to be cast on it."""
+
+    camera: Camera
+    w: Map
+    transposed: Map
+    tiles: Map
+    reference_mm: float
+
+    @staticmethod
+    def of(points_mm: NDArray[Any], camera: Camera) -> Relief:
+        """Of an (H, W, 3) surface in the world frame; NaN where there is none."""
+        w, reference = scaled_inverse_depth(points_mm, camera)
+        whole = w.min() > _HIDDEN
+        tiles = kernels.climbs(w) if whole else np.empty((0, 0, 5), np.float32)
+        return Relief(camera, w, np.ascontiguousarray(w.T), tiles, reference)
+
+    def lit_by(
+        self, position_mm: NDArray[Any], softness_mm: float | None = None, parallel: bool = True
+    ) -> Map:
+        """(N, H, W) share of each light that each pixel sees; see `visibility`."""
+        image, forward = light_images(self.camera, position_mm, self.reference_mm)
+        if softness_mm is None:
+            softness_mm = 0.25 * self.reference_mm / float(self.camera.K[0, 0])
+        out = np.empty((len(image), *self.w.shape), np.float32)
+        run = kernels.cast if parallel else kernels.cast_serial
+        run(self.w, self.transposed, self.tiles, image, forward, float(softness_mm), out)
+        return out
+
+
 def visibility(
     points_mm: NDArray[Any],
     camera: Camera,
@@ -63,13 +95,4 @@ def visibility(
     -------
     (N, H, W) float32 in 0..1
     """
-    w, reference = scaled_inverse_depth(points_mm, camera)
-    image, forward = light_images(camera, position_mm, reference)
-    if softness_mm is None:
-        softness_mm = 0.25 * reference / float(camera.K[0, 0])
-    out = np.empty((len(image), *w.shape), np.float32)
-    run = kernels.cast if parallel else kernels.cast_serial
-    whole = w.min() > _HIDDEN
-    tiles = kernels.climbs(w) if whole else np.empty((0, 0, 5), np.float32)
-    run(w, np.ascontiguousarray(w.T), tiles, image, forward, float(softness_mm), out)
-    return out
+    return Relief.of(points_mm, camera).lit_by(position_mm, softness_mm, parallel)

@@ -27,6 +27,8 @@ Array = NDArray[np.float64]
 # which moves on while the light is held. Of averaged pixels the model is not better than the floor.
 INDIRECT_ERROR, NOISE_FLOOR = 0.2, 0.004
 TYPICAL_REFLECTANCE = 0.65
+# Up to so many pixel-lights, starting threads takes as long as what they would do.
+ONE_THREAD = 1 << 19
 BANDS = 16  # of rows that threads share out among themselves
 MODELS = {"ggx": pixel.GGX, "beckmann": pixel.BECKMANN}
 
@@ -225,7 +227,7 @@ class Problem:
             )
 
         bands = self.bands()
-        if self.threads == 1:
+        if self.threads == 1 or self.weight.size * len(self.pictures) <= ONE_THREAD:
             parts = [rows(band) for band in bands]
         else:
             with ThreadPoolExecutor(self.threads) as pool:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from calib.lights import Lights
 from reconstruct.integrate import slopes
-from reconstruct.optics import shadows
 from reconstruct.optics.interreflection import Rays, scene_of
 from reconstruct.optics.material import Lobe, Tangents, circular_lay, index_of_reflectance
 from reconstruct.optics.material import Material as OpticsMaterial
 from reconstruct.optics.mirrored import Cost, by_mirrored_slopes
+from reconstruct.optics.shadows import Relief
 from reconstruct.optics.tracing import trace
 from reconstruct.refine import kernel
 from reconstruct.refine.beyond import BEYOND_SHADOWS, BEYOND_TRACED, continued
@@ -43,11 +43,12 @@ STIFFNESS = 0.02
 def update_shadows(problem: Problem, u: Array) -> float:
     """Mark which pixel-lights lie in cast shadow; returns their share within the mask."""
     around = continued(problem, u, 1, BEYOND_SHADOWS)
+    relief = Relief.of(around.points, around.camera)
     count = len(problem.pictures)
     dark = 0
     for first in range(0, count, LIGHTS_AT_ONCE):
         group = slice(first, min(first + LIGHTS_AT_ONCE, count))
-        seen = shadows.visibility(around.points, around.camera, problem.lights.position_mm[group])
+        seen = relief.lit_by(problem.lights.position_mm[group])
         dark += kernel.mark_shadows(
             problem.pictures.code, around.inner(seen), problem.weight, group.start
         )

@@ -14,12 +14,17 @@ Speak = Callable[[str], tuple[str, str]]  # what came so far -> what is left of 
 
 
 class Peer:
-    """A board on a pty that answers by a function and keeps what it was sent."""
+    """A board on a pty that answers by a function and keeps what it was sent.
 
-    def __init__(self, speak: Speak, banner: str = "") -> None:
+    A real one boots when its port is opened, which a pty does not tell: one that `greets` sends its
+    banner until it is spoken to, so that a program that opens it late need not wait in vain.
+    """
+
+    def __init__(self, speak: Speak, banner: str = "", greets: bool = False) -> None:
         self.heard = ""
         self._speak = speak
         self._banner = banner
+        self._greets = greets
         self._stop = threading.Event()
 
     @contextmanager
@@ -41,7 +46,10 @@ class Peer:
         self._stop.wait(0.1)  # booting, since the port was opened
         os.write(near, self._banner.encode())
         while not self._stop.is_set():
-            if not select.select([near], [], [], 0.01)[0]:
+            alone = self._greets and not self.heard
+            if not select.select([near], [], [], 0.1 if alone else 0.01)[0]:
+                if alone:
+                    os.write(near, self._banner.encode())
                 continue
             data = os.read(near, 64).decode("latin-1")
             self.heard += data

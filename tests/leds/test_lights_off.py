@@ -94,7 +94,7 @@ CATCHABLE = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signa
 
 @pytest.mark.parametrize("number", [*CATCHABLE, signal.SIGUSR1, signal.SIGRTMIN, signal.SIGKILL])
 def test_a_board_without_a_watchdog_is_dark_after_a_signal(number: int) -> None:
-    peer = Peer(MODE_STEP, banner="READY\r\n")
+    peer = Peer(MODE_STEP, banner="READY\r\n", greets=True)
     with peer.plugged_in() as port:
         command = [sys.executable, "-c", DIALECT, port]
         with subprocess.Popen(

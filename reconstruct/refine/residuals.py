@@ -28,6 +28,7 @@ def worst_residuals(
     height, width = (size // step for size in problem.shape)
     count = len(problem.pictures)
     pair = np.empty((2, height, width, count), np.float32)
+    error, level = np.zeros(count), np.zeros(count)
     for place in range(height):
         row = place * step + step // 2  # of the rows between, none: these are looked at
         rows = slice(row, row + 1)
@@ -41,12 +42,14 @@ def worst_residuals(
             image *= good
             total = image[0, : width * step].reshape(width, step, count).sum(axis=1)
             out[place] = np.where(number > 0, total / np.maximum(number, 1), np.nan)
-    error = np.nansum(np.square(pair[0] - pair[1]), axis=(0, 1))
-    level = np.nansum(np.square(pair[0]), axis=(0, 1))
+        own, modelled = pair[:, place]
+        error += np.nansum(np.square(own - modelled), axis=0)
+        level += np.nansum(np.square(own), axis=0)
     order = np.argsort(-error / np.maximum(level, 1e-30), kind="stable")[:COUNT]
-    pair *= np.float32(problem.pictures.reference)
+    reference = np.float32(problem.pictures.reference)
     return tuple(
-        Residual(int(ids[k]), pair[0, ..., k].copy(), pair[1, ..., k].copy()) for k in order
+        Residual(int(ids[k]), pair[0, ..., k] * reference, pair[1, ..., k] * reference)
+        for k in order
     )
 
 

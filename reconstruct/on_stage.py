@@ -194,7 +194,10 @@ def _moved(surface: Surface, pieces: Pieces, levels: dict[int, Level], mask: Mas
         own = pieces.region(piece) & np.isfinite(surface.height_mm)
         values = surface.height_mm[own]
         within = surface.sigma_mm[own]
-        height[own] = values - values.mean() + level.mm
+        if not values.size:
+            continue
+        # By the median: slopes that went astray in one corner do not move the rest.
+        height[own] = values - np.median(values) + level.mm
         sigma[own] = np.hypot(np.where(np.isfinite(within), within, 0.0), level.sigma_mm)
     flags[mask] &= np.uint8(~int(Flag.OUTSIDE) & 0xFF)
     flags[mask & ~np.isfinite(height)] |= np.uint8(Flag.EDGE)

@@ -20,6 +20,7 @@ from reconstruct.levels import Receiver, Rise, ShadowFit, measure_rise
 from reconstruct.outline import Outline
 from reconstruct.pieces import NEIGHBOUR_PX, Pieces
 from reconstruct.stack import Stack
+from reconstruct.steps import Step, consistent
 from reconstruct.surface import Surface
 
 Map = NDArray[np.float32]
@@ -32,7 +33,6 @@ SHADE_MISFIT = 0.08  # of the radiance expected without shadow, relative
 LATERAL_PX = 0.8  # how far (one sigma) an edge may lie beside the border of its region
 ROUNDS = 2  # of the pieces that stand on the stage, each without the others' shadows
 SHADOW_MARGIN_MM = 1.2  # about another piece's shadow
-OUTLIER = 3.5  # sigmas by which a step may miss the levels
 # Of every rise, what the scatter over lights does not show: mm, and share of the rise. On the part
 # itself light from the walls fills the shadow of a step (simulated parts, decision 0131).
 STAGE_FLOOR, PART_FLOOR, HOLE_FLOOR = (0.035, 0.007), (0.03, 0.035), (0.15, 0.03)
@@ -66,7 +66,7 @@ class Level:
 
     Attributes
     ----------
-    mm, sigma_mm : mean height of the piece above the stage
+    mm, sigma_mm : median height of the piece above the stage
     told_by : "shadow", "prior" (the height given) or "nothing"
     """
 
@@ -147,7 +147,7 @@ class _Shadows:
         self.stack, self.camera, self.lights = found.stack, found.camera, found.lights
         self.outline, self.surface, self.pieces = found.outline, surface, pieces
         heights = (surface.height_mm[pieces.region(p)] for p in range(1, pieces.count + 1))
-        self.mean = {p: float(np.nanmean(z)) for p, z in enumerate(heights, 1)}
+        self.middle = {p: float(np.nanmedian(z)) for p, z in enumerate(heights, 1)}
         self.shade = self._shading()
         self.stage = open_stage(self.outline)
         self.holes = self.outline.stage & ~self.stage
@@ -193,7 +193,7 @@ class _Shadows:
         rows, columns = rows[::step], columns[::step]
         tangent2, irradiance = self._half_vectors(rows, columns)
         lit = np.asarray(np.exp(np.interp(tangent2, *self.shade)) * irradiance, np.float32)
-        z = self.surface.height_mm[rows, columns] - self.mean[piece] + level_mm
+        z = self.surface.height_mm[rows, columns] - self.middle[piece] + level_mm
         rays = self.camera.rays(np.stack([columns, rows], axis=-1))
         centre = self.camera.centre_mm
         points = centre + rays * ((z - centre[2]) / rays[:, 2])[:, None]
@@ -227,13 +227,13 @@ class _Shadows:
         return 2.0 * widest * self.camera.pixel_mm(0.0)
 
     def near_wall(self, piece: int, other: int) -> float:
-        """Height of a piece near another one, less its mean height, mm."""
+        """Height of a piece near another one, less its median height, mm."""
         region = self.ground(other) if other <= 0 else self.pieces.region(other)
         distance = cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 5)
         near = self.pieces.region(piece) & (distance < NEIGHBOUR_PX + 2)
         if not near.any():
             return 0.0
-        return float(np.nanmean(self.surface.height_mm[near])) - self.mean[piece]
+        return float(np.nanmedian(self.surface.height_mm[near])) - self.middle[piece]
 
     def rise(
         self, upper: int, lower: int, level_mm: float, touching: set[int], most_mm: float,
@@ -256,73 +256,6 @@ class _Shadows:
         region = self.occluder(upper, lower, touching)
         fit = ShadowFit(self.camera, self.lights, region, receiver, level_mm)
         return _measured(fit, self.camera, most_mm)
-
-
-@dataclass(frozen=True)
-class Step:
-    """The rise of one piece over another (0: the stage), between their mean heights."""
-
-    upper: int
-    lower: int
-    mm: float
-    sigma_mm: float
-    rise: Rise
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "upper": self.upper, "lower": self.lower, "mm": self.mm, "sigma_mm": self.sigma_mm,
-            "told_by": "shadow", "chamfer_mm": self.rise.chamfer_mm, "lights": self.rise.lights,
-        }  # fmt: skip
-
-
-def _solved(
-    count: int,
-    steps: list[Step],
-    weak: dict[int, float],
-    untold_mm: float,
-    mean: tuple[Array, float, float] | None = None,
-) -> tuple[Array, Array]:
-    """Levels of the stage (0, held at 0) and pieces, and their sigmas.
-
-    Parameters
-    ----------
-    weak : a guess of each piece, good to `untold_mm`
-    mean : shares of the pieces, the mean height they give, and its sigma
-    """
-    normal = np.zeros((count + 1, count + 1))
-    right = np.zeros(count + 1)
-    normal[0, 0] = 1e12
-    for step in steps:
-        sign = np.zeros(count + 1)
-        sign[step.upper], sign[step.lower] = 1.0, -1.0
-        normal += np.outer(sign, sign) / step.sigma_mm**2
-        right += sign * step.mm / step.sigma_mm**2
-    for piece, mm in weak.items():
-        normal[piece, piece] += 1.0 / untold_mm**2
-        right[piece] += mm / untold_mm**2
-    if mean is not None:
-        share, mm, sigma = mean
-        normal += np.outer(share, share) / sigma**2
-        right += share * mm / sigma**2
-    covariance = np.linalg.inv(normal)
-    return covariance @ right, np.sqrt(np.diag(covariance))
-
-
-def _consistent(
-    count: int, steps: list[Step], weak: dict[int, float], untold_mm: float, mean: Any
-) -> tuple[Array, Array, list[Step]]:
-    """Levels by the steps that agree; of those that do not, the one told by fewest lights goes."""
-    kept = list(steps)
-    while True:
-        values, sigmas = _solved(count, kept, weak, untold_mm, mean)
-        misses = [abs(values[s.upper] - values[s.lower] - s.mm) / s.sigma_mm for s in kept]
-        if not misses or max(misses) < OUTLIER:
-            break
-        doubtful = [i for i, miss in enumerate(misses) if miss > 0.3 * max(misses)]
-        gone = min(doubtful, key=lambda i: kept[i].rise.lights / (1.0 + misses[i]))
-        del kept[gone]
-    spread = np.sqrt(np.mean(np.square(misses))) if misses else 0.0
-    return values, sigmas * max(1.0, float(spread)), kept
 
 
 def find_levels(
@@ -393,13 +326,18 @@ def find_levels(
         if best is not None:
             steps.append(best)
     numbers = range(1, pieces.count + 1)
-    weak = {p: ground + shadows.mean[p] - height_mm for p in numbers}
+    weak = {p: ground + shadows.middle[p] - height_mm for p in numbers}
     mean = None
     if prior is not None:
         share = np.array([0.0, *(pieces.region(p).sum() for p in numbers)])
-        mean = (share / share.sum(), *prior)
+        share /= share.sum()
+        over = sum(
+            share[p] * (np.nanmean(surface.height_mm[pieces.region(p)]) - shadows.middle[p])
+            for p in numbers
+        )
+        mean = (share, prior[0] - float(over), prior[1])
     untold = UNTOLD_MM if first is not None or prior is not None else AT_SEA_MM
-    values, sigmas, kept = _consistent(pieces.count, steps, weak, untold, mean)
+    values, sigmas, kept = consistent(pieces.count, steps, weak, untold, mean)
     levels = {}
     for p in numbers:
         lights = [s.rise.lights for s in kept if p in (s.upper, s.lower)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,7 +12,8 @@ from calib.lights import Lights
 from reconstruct.methods import Options
 from reconstruct.on_stage import find_on_stage, reconstruct_on_stage
 from reconstruct.optics.material import Material
-from reconstruct.piece_levels import OnStage
+from reconstruct.piece_levels import OnStage, find_levels, part_height
+from reconstruct.pieces import change, find_pieces
 from reconstruct.shapes.catalogue import shape
 from reconstruct.shapes.staged import Feature, stacked
 from reconstruct.stack import Stack
@@ -134,6 +136,25 @@ def test_level_lies_within_three_sigma_and_is_told_by_shadows(level: float) -> N
     assert abs(at[0]["level_mm"] - level) < min(0.25, 3.0 * at[0]["sigma_mm"])
     error = (surface().height_mm - true)[flat & surface().mask]
     assert np.abs(np.median(error)) < 0.25
+
+
+def test_slopes_astray_in_one_corner_do_not_move_a_level() -> None:
+    scene, stack = block()
+    both = found().mask & scene.mask
+    true = np.where(both, scene.points_mm[..., 2], np.nan).astype(np.float32)
+    normals = np.where(both[..., None], scene.normals, np.nan).astype(np.float32)
+    pieces = find_pieces(normals, found().mask, change(stack))
+    x, y = scene.points_mm[..., 0] + 10.0, scene.points_mm[..., 1] - 6.5
+    corner = (np.hypot(x, y) < 8.0) & (x > 3.0)  # a quarter of the boss
+    bent = np.where(corner, true + 0.3 * (x - 3.0), true).astype(np.float32)
+    first = part_height(found())
+    levels = []
+    for height in (true, bent):
+        seen = replace(surface(), height_mm=height, normals=normals)
+        told, _ = find_levels(found(), seen, pieces, first, 6.0, None)
+        levels.append([told[piece].mm for piece in sorted(told)])
+    assert len(levels[0]) >= 3
+    np.testing.assert_allclose(*levels, atol=0.03)
 
 
 def test_walls_are_holes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -29,6 +30,7 @@ SMEAR_PX = 0.8  # sigma over which a pixel (0.3) and a lens (0.7) spread a heigh
 FULL_WIDTH_AT_HALF = 2.355  # of a bell, in its sigmas
 ELSEWHERE = 400  # places, at most, where nothing is: what scatters there is the depth's sigma
 LEAST_PIXELS = 4
+WIDEST = 0.25  # of what was measured: a place that wide is the part's own shape
 MOSTLY = 0.9  # of a place's pixels must be plain
 REACH = 3.0  # of a Gaussian, in its sigma
 
@@ -102,6 +104,11 @@ def find_defects(
     inside : (ny, nx) where to look; None: wherever something was measured
     least_um : shallower ones are left out
     slope_sigma : stated standard uncertainty of the slopes; no texture is taken for less
+
+    Raises
+    ------
+    ReconstructError
+        if too little was measured, or the part's own shape is what stands out
     """
     good = grid.mask & (np.ones(grid.z_mm.shape, bool) if inside is None else inside)
     if np.count_nonzero(good) < 400:
@@ -129,6 +136,12 @@ def find_defects(
         labels, _ = ndimage.label(wide, np.ones((3, 3)))
         for label in np.unique(labels[strong]):
             patch = labels == label
+            if np.count_nonzero(patch) > WIDEST * np.count_nonzero(good):
+                raise ReconstructError(
+                    f"over {100 * np.count_nonzero(patch) / np.count_nonzero(good):.0f} % of the "
+                    "surface its own shape bends beyond its texture: name a good part to compare "
+                    "it with (--reference), or a region"
+                )
             if np.count_nonzero(patch) >= LEAST_PIXELS:
                 defect = _measured(grid, height, good, plain, patch, sign, sign * best)
                 if defect is not None and defect.depth_um >= least_um:
@@ -212,17 +225,18 @@ def _measured(
         u, v = (column - columns.mean()) / half, (row - rows.mean()) / half
         return np.column_stack([np.ones_like(u), u, v, u * u, u * v, v * v])
 
-    terms = design(rows, columns) @ np.linalg.pinv(design(r, c))
-    below = sign * (terms @ height[r, c] - height[rows, columns])
+    # The two factors, never their product: of a patch as wide as the part it has gigabytes.
+    inner_terms, fit = design(rows, columns), np.linalg.pinv(design(r, c))
+    below = sign * (inner_terms @ (fit @ height[r, c]) - height[rows, columns])
     deepest = int(np.argmax(below))
     sigma = _scatter(
         height,
         plain,
         np.array([np.append(r, rows[deepest]), np.append(c, columns[deepest])]),
-        np.append(terms[deepest], -1.0),
+        np.append(inner_terms[deepest] @ fit, -1.0),
     )
     depth = float(below[deepest])
-    if depth <= 2 * sigma:
+    if depth <= 0 or depth <= 2 * sigma:
         return None
     deep = np.stack([rows, columns])[:, below > depth / 2]
     long = 4 * np.sqrt(np.linalg.eigvalsh(np.cov(deep, ddof=0) + np.eye(2) / 12)[1])
@@ -250,12 +264,14 @@ def _scatter(height: Array, plain: Mask, place: NDArray[Any], weights: Array) ->
     low, high = -place.min(axis=1), (room - 1 - place.max(axis=1, keepdims=True))[:, 0]
     stride = max(1, int(np.sqrt(np.prod(high - low + 1) / ELSEWHERE)))
     down, across = (np.arange(a, b + 1, stride) for a, b in zip(low, high, strict=True))
-    moves = np.stack(np.meshgrid(down, across, indexing="ij")).reshape(2, -1)
-    at_row, at_column = place[:, :, None] + moves[:, None, :]
-    usable = plain[at_row, at_column].mean(axis=0) > MOSTLY
-    sums = weights @ height[at_row, at_column][:, usable]
-    if sums.size < 2:
+    found = []
+    for move in itertools.product(down, across):  # all at once they need hundreds of megabytes
+        at = place[0] + move[0], place[1] + move[1]
+        if plain[at].mean() > MOSTLY:
+            found.append(float(weights @ height[at]))
+    if len(found) < 2:
         return float("nan")
+    sums = np.array(found)
     return 1.4826 * float(np.median(np.abs(sums - np.median(sums))))
 
 

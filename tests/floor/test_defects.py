@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 from surfaces import surface_of
 from typer.testing import CliRunner
 
+from reconstruct.errors import ReconstructError
 from reconstruct.export.results import write_results
-from reconstruct.metrology.grid import grid_of
+from reconstruct.metrology.grid import HeightGrid, grid_of
 from rig.cli import app
 from rig.floor.defects import find_defects, slope_sigma_of, slopes_on
 
@@ -47,6 +49,25 @@ def test_a_dent_is_a_dent_with_its_depth_and_size():
     assert (one.x_mm, one.y_mm) == (pytest.approx(-15, abs=0.7), pytest.approx(12, abs=0.7))
     assert one.depth_um == pytest.approx(50, rel=0.35)
     assert 2 < one.length_mm < 12
+
+
+def test_a_part_whose_own_shape_bends_is_no_defect_and_takes_no_gigabytes():
+    """`rig inspect` of a wavy part asked for 14 GB; then it named one dent as wide as the part."""
+    row, column = np.mgrid[:300, :300] - 150
+    noise = 1e-7 * np.random.default_rng(0).standard_normal((300, 300))
+
+    def hill(width_px):
+        z = 4 * np.exp(-(row**2 + column**2) / (2 * width_px**2))
+        return find_defects(HeightGrid(z + noise, 0.2))
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(ReconstructError, match="its own shape bends beyond its texture"):
+            hill(20)
+        assert len(hill(30)) == 1
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("width_mm", [1.4, 2.0, 2.8])

@@ -200,6 +200,8 @@ def shape_of(
         path = path if path.suffix and not path.exists() else find_result(name, workspace)
     if unit is not None and unit not in UNITS_MM:
         raise UsageError(f"there is no unit '{unit}': choose {', '.join(UNITS_MM)}")
+    if pitch_mm is not None and not 0 < pitch_mm < np.inf:
+        raise UsageError(f"a pitch of {pitch_mm:g} mm: expected a length above 0 mm")
     grid = read_shape(path, step_mm, pitch_mm, UNITS_MM[unit] if unit else None)
     if not 0 <= border_mm < np.inf:
         raise UsageError(f"a border of {border_mm:g} mm: expected 0 mm or more")

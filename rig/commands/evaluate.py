@@ -126,7 +126,7 @@ def register(app: typer.Typer) -> None:
             write_comparison,
         )
 
-        if asked.tolerance is not None and not asked.tolerance > 0:
+        if asked.tolerance is not None and not 0 < asked.tolerance < float("inf"):
             raise UsageError(f"--tolerance is {asked.tolerance:g}: expected a length above 0 mm")
         if not 0 < asked.share <= 100:
             raise UsageError(f"--share is {asked.share:g}: it lies in 0 to 100 percent")

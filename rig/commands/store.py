@@ -64,10 +64,13 @@ def register(app: typer.Typer) -> None:
         """List results from the store, newest first."""
         import json as json_module
 
+        from rig.exits import UsageError
         from rig.floor.store.store import Filter, open_store
-        from rig.floor.store.words import line_of, run_to_json
+        from rig.floor.store.words import VERDICTS, line_of, run_to_json
         from rig.workspace import Workspace
 
+        if verdict and verdict not in VERDICTS:
+            raise UsageError(f"there is no verdict '{verdict}': choose {', '.join(VERDICTS)}")
         wanted = Filter(text=search, part_type=part_type, verdict=verdict, since=since, until=until)
         with open_store(Workspace.at(workspace)) as opened:
             page = opened.history(wanted, limit=limit)

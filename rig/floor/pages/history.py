@@ -18,13 +18,12 @@ from rig.floor.pages.views import file_of, instrument_view, view_of
 from rig.floor.pages.words import FIGURES
 from rig.floor.plans.model import known_types, read_plan
 from rig.floor.store.store import Filter, Store
-from rig.floor.store.words import write_csv
+from rig.floor.store.words import VERDICTS, write_csv
 from rig.floor.study.charts import chart_of
 from rig.report.maps import deviations, draw, draw_map
 
 router = APIRouter(include_in_schema=False)
 PER_PAGE = 50
-VERDICTS = ("good", "out of tolerance", "in between", "not sufficient", "measured")
 # The report is a page with scripts of its own: it may run them, print, and nothing else.
 SANDBOX = (
     "sandbox allow-scripts allow-downloads allow-modals; default-src 'none'; "

@@ -10,6 +10,7 @@ from rig.figures import table
 from rig.floor.plans.words import feature_line
 from rig.floor.store.tables import Feature, Run
 
+VERDICTS = ("good", "out of tolerance", "in between", "not sufficient", "measured")
 COLUMNS = (
     "rig", "path", "part", "part_type", "operator", "batch", "measured_at", "verdict",
     "exit_code", "plan_hash", "method", "version", "seconds",

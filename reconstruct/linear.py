@@ -114,7 +114,11 @@ def multiply(stencil, x, out):
 
 @dataclass(eq=False)
 class CosinePreconditioner:
-    """Inverse of the operator with constant coefficients, between diagonal scalings."""
+    """Inverse of the operator with constant coefficients, between diagonal scalings.
+
+    On a few more rows and columns than there are, where transforms of that size are faster: of 257
+    they take four times as long as of 264.
+    """
 
     symbol: NDArray[np.float32]
     scaling: NDArray[np.float32]
@@ -126,7 +130,7 @@ class CosinePreconditioner:
         mean_weight: float, pin: float, workers: int,
     ) -> CosinePreconditioner:  # fmt: skip
         """Build it from the mean weights of column and row slopes (per pixel slope squared)."""
-        height, width = stencil.shape[1:]
+        height, width = (scipy.fft.next_fast_len(size) for size in stencil.shape[1:])
         y = np.pi * np.arange(height)[:, None] / height
         x = np.pi * np.arange(width)[None] / width
         sin_x, sin_y = np.sin(x / 2) ** 2, np.sin(y / 2) ** 2
@@ -143,11 +147,13 @@ class CosinePreconditioner:
         return CosinePreconditioner(symbol.astype(np.float32), scaling.astype(np.float32), workers)
 
     def __call__(self, residual: Array) -> Array:
-        scaled = (residual * self.scaling).astype(np.float32)
+        height, width = residual.shape
+        scaled = np.zeros(self.symbol.shape, np.float32)
+        scaled[:height, :width] = residual * self.scaling
         spectrum = scipy.fft.dctn(scaled, type=2, norm="ortho", workers=self.workers)
         spectrum /= self.symbol
         field = scipy.fft.idctn(spectrum, type=2, norm="ortho", workers=self.workers)
-        return np.asarray(field * self.scaling, dtype=np.float64)
+        return np.asarray(field[:height, :width] * self.scaling, dtype=np.float64)
 
 
 def conjugate_gradients(

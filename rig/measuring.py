@@ -114,7 +114,7 @@ def _tolerance(order: Order) -> Tolerance | None:
         if order.reference is not None:
             raise UsageError("--reference needs the deviation allowed: --tolerance 0.05 (mm)")
         return None
-    if not order.tolerance_mm > 0:
+    if not 0 < order.tolerance_mm < float("inf"):
         raise UsageError(f"--tolerance is {order.tolerance_mm:g}: expected a length above 0 mm")
     if not 0 < order.share_percent <= 100:
         raise UsageError(f"--share is {order.share_percent:g}: it lies in 0 to 100 percent")

@@ -243,6 +243,16 @@ def test_a_gap_in_a_study_is_named(workspace):
     assert "it has: step" in str(nothing.exception)
 
 
+def test_a_guided_study_that_is_too_small_measures_nothing(bench):
+    """All parts were laid and measured; then came the refusal."""
+    refused = rig(bench, "gauge-rr", "--type", "plate", "--feature", "flat", "--parts",
+                  "flat-1,dented-1", "--operators", "Ada", "--trials", "2", "--yes")  # fmt: skip
+    assert "needs 2 parts, 2 operators and 2 trials or more, not 2, 1 and 2" in str(
+        refused.exception
+    )
+    assert not (bench.folder / "parts").exists()
+
+
 def test_a_guided_study_measures_what_is_missing(bench):
     wanted = ("gauge-rr", "--type", "plate", "--feature", "flat", "--parts", "flat-1,dented-1",
               "--operators", "Ada,Grace", "--trials", "2",

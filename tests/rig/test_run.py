@@ -222,6 +222,7 @@ def test_a_device_that_fails_is_opened_again_for_the_next_part(bench, monkeypatc
         (["--part", "A", "--names", "x"], "--names goes with --watch"),
         (["--watch", "--names", "nowhere.txt"], "there is no file nowhere.txt"),
         (["--part", "A", "--tolerance", "-1"], "expected a length above 0 mm"),
+        (["--part", "A", "--tolerance", "inf"], "expected a length above 0 mm"),
         (["--part", "A", "--tolerance", "1", "--share", "0"], "0 to 100 percent"),
         (["--part", "A", "--reference", "x.stl"], "--tolerance 0.05"),
         (["--part", "A", "--reference", "x.stl", "--tolerance", "1"], "x.stl"),

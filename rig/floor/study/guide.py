@@ -12,6 +12,7 @@ from rig.floor.plans.model import read_plan
 from rig.floor.scale import certificate_in_force, scale_sigma
 from rig.floor.store.remember import remember
 from rig.floor.store.store import Filter, open_store
+from rig.floor.study.msa import refuse_small_gauge_rr
 from rig.floor.study.table import order_of
 from rig.measure_part import Labels, Verdict
 from rig.measuring import Order, measure
@@ -38,8 +39,9 @@ def measure_study(guide: Guide, say: Callable[[str], None], ask: Callable[[str],
     Raises
     ------
     UsageError
-        if a part cannot be measured: a study with a gap is none
+        if the study is too small, or a part cannot be measured: a study with a gap is none
     """
+    refuse_small_gauge_rr(len(set(guide.parts)), len(set(guide.operators)), guide.trials)
     workspace = Workspace.at(guide.workspace)
     kept = read_plan(workspace, guide.part_type)
     check_references(kept, workspace)

@@ -69,6 +69,15 @@ class GaugeRR:
         return {"format": "rig-gauge-rr/1", **asdict(self)}
 
 
+def refuse_small_gauge_rr(parts: int, operators: int, trials: int) -> None:
+    """Raise `UsageError` where a study is too small to tell its parts from its operators."""
+    if min(parts, operators, trials) < 2:
+        raise UsageError(
+            "a gauge R&R study needs 2 parts, 2 operators and 2 trials or more, not "
+            f"{parts}, {operators} and {trials}"
+        )
+
+
 def gauge_rr(
     values: NDArray[Any], tolerance: float | None = None, confidence: float = 0.95
 ) -> GaugeRR:
@@ -87,10 +96,7 @@ def gauge_rr(
         if a value is missing, or there are fewer than 2 parts, 2 operators or 2 trials
     """
     y = np.asarray(values, dtype=np.float64)
-    if y.ndim != 3 or min(y.shape) < 2:
-        raise UsageError(
-            f"a gauge R&R study needs 2 parts, 2 operators and 2 trials or more, not {y.shape}"
-        )
+    refuse_small_gauge_rr(*(y.shape if y.ndim == 3 else (0, 0, 0)))
     if not np.isfinite(y).all():
         raise UsageError("a gauge R&R study needs every part by every operator in every trial")
     p, o, r = y.shape

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.lights import Lights
+from reconstruct.small_descent import descended, minimum
 
 Map = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -235,11 +236,13 @@ class ShadowFit:
     """The misfit of one occluder's shadows on one receiver as a function of its rise."""
 
     def __init__(
-        self, camera: Camera, lights: Lights, region: Mask, receiver: Receiver, base_mm: float
-    ) -> None:
+        self, camera: Camera, lights: Lights, region: Mask, receiver: Receiver, base_mm: float,
+        beside_px: float = 0.0,
+    ) -> None:  # fmt: skip
         self.camera, self.receiver, self.base_mm = camera, receiver, base_mm
         self.position = np.ascontiguousarray(lights.position_mm)
-        self.field = signed_distance(region)
+        # The casting edge lies so far outside the region's border.
+        self.field = signed_distance(region) + np.float32(beside_px)
         K = camera.K
         self.view = View(
             np.column_stack([camera.R, camera.t]),
@@ -321,66 +324,15 @@ class Edges:
         return out
 
 
-def _minimum(cost: Callable[[Array], float], start: Array, step: Array, rounds: int) -> Array:
-    """Where a smooth cost of few parameters is least, by quadratic models of shrinking step."""
-    x, n = start.copy(), len(start)
-    centre = cost(x)
-    for turn in range(rounds):
-        width = step / (1.0 + turn)
-        gradient, hessian = np.zeros(n), np.zeros((n, n))
-        up, down = np.zeros(n), np.zeros(n)
-        for i in range(n):
-            e = np.zeros(n)
-            e[i] = width[i]
-            up[i], down[i] = cost(x + e), cost(x - e)
-            gradient[i] = (up[i] - down[i]) / (2 * width[i])
-            hessian[i, i] = (up[i] - 2 * centre + down[i]) / width[i] ** 2
-        for i in range(n):
-            for j in range(i):
-                e = np.zeros(n)
-                e[i], e[j] = width[i], width[j]
-                both = (cost(x + e) - up[i] - up[j] + centre) / (width[i] * width[j])
-                hessian[i, j] = hessian[j, i] = both
-        scale = np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-12))
-        values, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
-        values = np.maximum(np.abs(values), 0.02)
-        move = -(vectors @ ((vectors.T @ (gradient / scale)) / values)) / scale
-        move = np.clip(move, -5.0 * step, 5.0 * step)
-        for _ in range(4):
-            now = cost(x + move)
-            if now <= centre:
-                break
-            move *= 0.3
-        if now > centre:
-            continue
-        x, centre = x + move, now
-        if np.all(np.abs(move) < 0.02 * step):
-            break
-    return x
-
-
-def _descended(cost: Callable[[Array], float], start: Array, step: Array, free: int) -> Array:
-    """Downhill over the first `free` parameters, the others held."""
-    from scipy.optimize import minimize  # half a second to load, and most parts have no levels
-
-    def shortened(y: Array) -> float:
-        return cost(np.concatenate([y, start[free:]]))
-
-    simplex = np.vstack([start[:free], start[:free] + np.diag(3.0 * step[:free])])
-    options = {"initial_simplex": simplex, "maxfev": 160, "xatol": 2e-3, "fatol": 1.0}
-    found = minimize(shortened, start[:free], method="Nelder-Mead", options=options)
-    return np.concatenate([found.x, start[free:]])
-
-
 def _edge_shape(cost: Callable[[Array], float], x: Array, step: Array) -> tuple[Array, float]:
     """The best edge, and how far its rise depends on the edge's shape, mm (one sigma).
 
     A sharp edge and one with a chamfer explain nearly the same shadows at rises that differ. Where
     the chamfer explains clearly more it is there; where it does not, the truth lies between.
     """
-    sharp = _descended(cost, np.array([x[0], x[1], x[2], 0.0]), step, 3)
+    sharp = descended(cost, np.array([x[0], x[1], x[2], 0.0]), step, 3)
     broken = [
-        _descended(cost, np.array([sharp[0] + 0.5 * c, sharp[1], sharp[2], c]), step, 4)
+        descended(cost, np.array([sharp[0] + 0.5 * c, sharp[1], sharp[2], c]), step, 4)
         for c in (0.3, 0.9)
     ]
     best = min(broken, key=cost)
@@ -444,7 +396,7 @@ def measure_rise(
     for left_out in range(_SECTORS):
         keep = (sector != left_out).astype(float)
         if (tells * (1 - keep)).sum() > 1.0:
-            found.append(_minimum(cost_of(edges, keep), x, step, rounds=2)[0])
+            found.append(minimum(cost_of(edges, keep), x, step, rounds=2)[0])
     sigma = 0.5 * float(x[0])
     if len(found) >= 2:
         n = len(found)

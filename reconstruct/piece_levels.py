@@ -31,6 +31,9 @@ LEAST_MM, MOST_MM = 0.15, 40.0  # rises that are tried
 STAGE_GAP_PX, PIECE_GAP_PX = 4.0, 1.5  # light from a wall spoils what lies closer to it
 SHADE_MISFIT = 0.08  # of the radiance expected without shadow, relative
 LATERAL_PX = 0.8  # how far (one sigma) an edge may lie beside the border of its region
+# Between pieces the border runs through the pixels that a wall's shadow darkens, on the lower side
+# of the edge. In a narrow slot a rise and a lateral offset look alike, so the offset is held.
+WALL_PX, WALL_SIGMA_PX = -0.6, 0.02
 ROUNDS = 2  # of the pieces that stand on the stage, each without the others' shadows
 SHADOW_MARGIN_MM = 1.2  # about another piece's shadow
 # Of every rise, what the scatter over lights does not show: mm, and share of the rise. On the part
@@ -134,8 +137,10 @@ def part_height(found: OnStage) -> Rise | None:
     return _measured(fit, found.camera, MOST_MM)
 
 
-def _measured(fit: ShadowFit, camera: Camera, most_mm: float) -> Rise | None:
-    lateral = LATERAL_PX * camera.pixel_mm(0.0)
+def _measured(
+    fit: ShadowFit, camera: Camera, most_mm: float, lateral_px: float = LATERAL_PX
+) -> Rise | None:
+    lateral = lateral_px * camera.pixel_mm(0.0)
     return measure_rise(fit, rises_to_try(camera, most_mm), softness_mm(camera), lateral)
 
 
@@ -254,8 +259,11 @@ class _Shadows:
             free = fit.reach(mm, receiver.points_mm) < -SHADOW_MARGIN_MM
             receiver = Receiver(receiver.points_mm, receiver.observed, receiver.weight * free)
         region = self.occluder(upper, lower, touching)
-        fit = ShadowFit(self.camera, self.lights, region, receiver, level_mm)
-        return _measured(fit, self.camera, most_mm)
+        if lower <= 0:
+            fit = ShadowFit(self.camera, self.lights, region, receiver, level_mm)
+            return _measured(fit, self.camera, most_mm)
+        fit = ShadowFit(self.camera, self.lights, region, receiver, level_mm, WALL_PX)
+        return _measured(fit, self.camera, most_mm, WALL_SIGMA_PX)
 
 
 def find_levels(

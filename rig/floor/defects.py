@@ -235,6 +235,9 @@ def _measured(
         np.array([np.append(r, rows[deepest]), np.append(c, columns[deepest])]),
         np.append(inner_terms[deepest] @ fit, -1.0),
     )
+    if np.isnan(sigma):  # no room elsewhere: the surroundings' own scatter
+        rest = height[r, c] - design(r, c) @ (fit @ height[r, c])
+        sigma = 1.4826 * float(np.median(np.abs(rest - np.median(rest))))
     depth = float(below[deepest])
     if depth <= 0 or depth <= 2 * sigma:
         return None
@@ -259,7 +262,10 @@ def _measured(
 
 
 def _scatter(height: Array, plain: Mask, place: NDArray[Any], weights: Array) -> float:
-    """Robust scatter of a weighted sum of heights, moved over the plain places of a surface."""
+    """Robust scatter of a weighted sum of heights, moved over the plain places of a surface.
+
+    NaN where fewer than two places have room for it.
+    """
     room = np.array(height.shape)[:, None]
     low, high = -place.min(axis=1), (room - 1 - place.max(axis=1, keepdims=True))[:, 0]
     stride = max(1, int(np.sqrt(np.prod(high - low + 1) / ELSEWHERE)))

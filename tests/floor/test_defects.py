@@ -81,6 +81,17 @@ def test_depth_lies_within_its_sigma_though_pixel_and_lens_smear_a_dent(depth_um
     assert one.sigma_um < 0.3 * depth_um
 
 
+def test_a_dent_that_leaves_no_plain_place_beside_it_has_a_sigma_still():
+    surface = surface_of(lambda x, y: texture(x, y) + dent(x, y, 0.3, 3.0), sigma_mm=0.0003)
+    grid = grid_of(surface)
+    gx, gy = np.meshgrid(grid.x_mm, grid.y_mm)
+    near = (np.abs(gx + 15) < 12) & (np.abs(gy - 12) < 12)
+    seen = find_defects(grid, slopes_on(grid, surface), inside=near)
+    assert seen
+    for one in seen:
+        assert np.isfinite([one.depth_um, one.sigma_um, one.score]).all()
+
+
 def test_a_scratch_is_long_and_a_burr_stands_out():
     long = found(lambda x, y: texture(x, y) + scratch(x, y))
     assert long[0].kind == "scratch"

@@ -22,7 +22,8 @@ def register(app: typer.Typer) -> None:
 
         with open_store(Workspace.at(workspace)) as opened:
             count = opened.rebuild(lambda line: typer.echo(f"note: {line}", err=True))
-        typer.echo(f"{count} results are in the store")
+        noun = "result is" if count == 1 else "results are"
+        typer.echo(f"{count} {noun} in the store")
 
     @store.command(epilog="Example: rig store prune --dry-run")
     def prune(

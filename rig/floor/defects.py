@@ -226,8 +226,10 @@ def _measured(
         return np.column_stack([np.ones_like(u), u, v, u * u, u * v, v * v])
 
     # The two factors, never their product: of a patch as wide as the part it has gigabytes.
-    inner_terms, fit = design(rows, columns), np.linalg.pinv(design(r, c))
-    below = sign * (inner_terms @ (fit @ height[r, c]) - height[rows, columns])
+    inner_terms, ring_terms = design(rows, columns), design(r, c)
+    fit = np.linalg.pinv(ring_terms)
+    around = fit @ height[r, c]
+    below = sign * (inner_terms @ around - height[rows, columns])
     deepest = int(np.argmax(below))
     sigma = _scatter(
         height,
@@ -236,10 +238,10 @@ def _measured(
         np.append(inner_terms[deepest] @ fit, -1.0),
     )
     if np.isnan(sigma):  # no room elsewhere: the surroundings' own scatter
-        rest = height[r, c] - design(r, c) @ (fit @ height[r, c])
+        rest = height[r, c] - ring_terms @ around
         sigma = 1.4826 * float(np.median(np.abs(rest - np.median(rest))))
     depth = float(below[deepest])
-    if depth <= 0 or depth <= 2 * sigma:
+    if depth <= 2 * sigma:
         return None
     deep = np.stack([rows, columns])[:, below > depth / 2]
     long = 4 * np.sqrt(np.linalg.eigvalsh(np.cov(deep, ddof=0) + np.eye(2) / 12)[1])

@@ -114,11 +114,11 @@ CHILD = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from in_process import PLAN, capture
-from dataclasses import replace
-def slowly(done, total, what):
+from capture.world import PatientClock
+from in_process import capture
+def told(done, total, what):
     print(done, flush=True)
-capture(Path(sys.argv[2]), sys.argv[3], progress=slowly)
+capture(Path(sys.argv[2]), sys.argv[3], progress=told, clock=PatientClock())
 """
 
 

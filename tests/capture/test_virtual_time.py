@@ -1,4 +1,7 @@
-"""The virtual rig's time is its own: what a picture shows does not depend on the host's load."""
+"""The virtual rig's time is its own: what a picture shows does not depend on the host's load.
+
+By the clock of `--simulate`, at the pace of real time.
+"""
 
 from __future__ import annotations
 
@@ -62,11 +65,13 @@ def stamps(folder: Path) -> list[object]:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_recordings_under_load_are_identical_to_the_bit(mode: str, tmp_path: Path) -> None:
-    calm = capture(tmp_path / "calm", mode, plan=FOUR_MS)
+    calm = capture(tmp_path / "calm", mode, clock=PatientClock(), plan=FOUR_MS)
     assert calm.error is None
     with busy():
-        loaded = capture(tmp_path / "busy", mode, plan=FOUR_MS)
-    stopped = capture(tmp_path / "stopped", mode, plan=FOUR_MS, progress=stalling(4))
+        loaded = capture(tmp_path / "busy", mode, clock=PatientClock(), plan=FOUR_MS)
+    stopped = capture(
+        tmp_path / "stopped", mode, clock=PatientClock(), plan=FOUR_MS, progress=stalling(4)
+    )
     for other in (loaded, stopped):
         assert other.error is None
         assert other.summary is not None
@@ -78,7 +83,7 @@ def test_recordings_under_load_are_identical_to_the_bit(mode: str, tmp_path: Pat
 def test_back_to_back_exposures_never_carry_another_leds_light(tmp_path: Path) -> None:
     dim = replace(FOUR_MS, level=0.2)  # far from clipping
     with busy():
-        taken = capture(tmp_path / "run", "camera-clocked", plan=dim)
+        taken = capture(tmp_path / "run", "camera-clocked", clock=PatientClock(), plan=dim)
     assert taken.error is None
     recording, scene = Recording.open(taken.folder), taken.world.scene
     for entry in recording.entries:
@@ -94,7 +99,7 @@ def test_an_answer_that_lets_one_per_cent_of_the_led_before_in_is_seen(
     late_us: int, tmp_path: Path
 ) -> None:
     faults = Faults(late_edges={5: late_us})
-    taken = capture(tmp_path / "run", "camera-clocked", faults, plan=FOUR_MS)
+    taken = capture(tmp_path / "run", "camera-clocked", faults, clock=PatientClock(), plan=FOUR_MS)
     assert taken.error is None
     assert taken.summary is not None
     assert taken.summary.retries > 0  # it was judged bad, and taken again

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from in_process import LEDS, PLAN
+from in_process import LEDS, PLAN, PromptClock
 from outcomes import PART, bump
 
 import calib
@@ -17,7 +17,7 @@ from capture.world import World, publish, withdraw
 
 @pytest.fixture
 def virtual() -> str:
-    publish("interface", World(bump(LEDS, PART), seed=1))
+    publish("interface", World(bump(LEDS, PART), PromptClock(), seed=1))
     yield "sim://interface"  # type: ignore[misc]
     withdraw("interface")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from outcomes import PART, Outcome, bump, left_by, references_to
 from capture.errors import CaptureError
 from capture.faults import NONE, Faults
 from capture.plan import Plan
-from capture.world import World, publish, withdraw
+from capture.world import Clock, World, publish, withdraw
 from rig.config import Config, parse_config
 from rig.session import open_rig
 
@@ -23,6 +24,25 @@ MODES = ("software", "board-clocked", "camera-clocked")
 _names = itertools.count()
 
 
+class PromptClock:
+    """Time that passes only while somebody waits for the rig, and then at once.
+
+    A `PatientClock` but for its pace, which no picture and no judgement depends on.
+    """
+
+    def __init__(self) -> None:
+        self._now_us = 0
+        self._lock = threading.Lock()
+
+    def now_us(self) -> int:
+        return self._now_us
+
+    def sleep_us(self, duration_us: float) -> None:
+        if duration_us > 0:
+            with self._lock:
+                self._now_us += max(1, round(duration_us))
+
+
 @dataclass
 class Ended(Outcome):
     """With the world it happened in."""
@@ -30,12 +50,12 @@ class Ended(Outcome):
     world: World
 
 
-def config(name: str, mode: str, retries: int = 2) -> Config:
+def config(name: str, mode: str) -> Config:
     return parse_config(
         f"board: {{port: 'sim://{name}', leds: {LEDS}}}\n"
         f"camera: {{producer: 'sim://{name}?readout_us=200', trigger: {mode}, line: Line0, "
         f"strobe_line: Line1, frame_rate_hz: 400}}\n"
-        f"plan: {{exposures_ms: [1], settle_us: 0, retries: {retries}}}\n"
+        f"plan: {{exposures_ms: [1], settle_us: 0, retries: 2}}\n"
     )
 
 
@@ -49,17 +69,20 @@ def capture(
     resume: bool = False,
     part: int = PART,
     name: str | None = None,
-    retries: int = 2,
+    clock: Clock | None = None,
     **options: object,
 ) -> Ended:
-    """Capture `plan` with a fresh virtual rig; errors of the rig are returned, not raised."""
+    """Capture `plan` with a fresh virtual rig; errors of the rig are returned, not raised.
+
+    `clock`: default one that nobody has to wait for.
+    """
     # One name for all: the camera's serial number is part of what makes a rig the same.
     name = name or "tiny"
-    world = World(bump(LEDS, part), seed=seed, faults=faults)
+    world = World(bump(LEDS, part), clock or PromptClock(), seed=seed, faults=faults)
     publish(name, world)
 
     try:
-        with open_rig(config(name, mode, retries), timeout_s=0.08) as rig:
+        with open_rig(config(name, mode), timeout_s=0.08) as rig:
             summary = rig.capture(
                 folder,
                 plan,

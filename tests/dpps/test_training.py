@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import itertools
 import json
@@ -222,27 +221,16 @@ def _by_two_processes(folder: Path, torchrun: bool) -> list[float]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    script = [str(Path(__file__).with_name("three_steps.py")), str(folder)]
-    common = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    if torchrun:
-        launcher = ["torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1"]
-        commands = [(["-m", *launcher, f"--master-port={port}"], common)]
-    else:
-        told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        commands = [([], common | told | {"RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
-    with contextlib.ExitStack() as stack:
-        started = [
-            stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, *command, *script], env=environment, text=True,
-                    stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                )
-            )
-            for command, environment in commands
-        ]  # fmt: skip
-        done = [process.communicate(timeout=240) for process in started]
-    assert [process.returncode for process in started] == [0] * len(started), done
-    line = next(line for out, _ in done for line in out.splitlines() if line.startswith("LOSSES"))
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1"]
+    words = [*launcher, f"--master-port={port}"] if torchrun else []
+    words += [str(Path(__file__).with_name("three_steps.py")), str(folder)]
+    done = subprocess.run(
+        [sys.executable, *words, *([] if torchrun else [port])],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    line = next(line for line in done.stdout.splitlines() if line.startswith("LOSSES"))
     return [float(v) for v in line.split()[1:]]
 
 

@@ -309,7 +309,7 @@ def test_no_request_makes_it_print_a_traceback(simulated):
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_leaves_no_led_on_and_lets_nobody_else_in(tmp_path, end):
+def test_leaves_no_led_on_and_lets_nobody_else_in(tmp_path, rig, end):
     world = World(BenchScene(96))
     with PtyPort(board_of(world)) as port:
         text = TEMPLATE.replace('port: "sim://rig" ', f'port: "{port.name}" ')
@@ -322,24 +322,20 @@ def test_leaves_no_led_on_and_lets_nobody_else_in(tmp_path, end):
             assert post(address, {}, "keep")["said"].startswith("rig.yaml: camera: exposure_ms")
             assert read_config(tmp_path / "rig.yaml").camera.exposure_ms == 4
             if end == signal.SIGINT:  # once is enough
-                second = subprocess.run(
-                    [*RIG, "live", "--port", "0"], cwd=tmp_path, capture_output=True, text=True
-                )
-                assert second.returncode == 3
-                assert len(second.stderr.strip().splitlines()) == 1
-                assert port.name in second.stderr
+                code, complaint = rig("live", "--port", "0")
+                assert code == 3
+                assert len(complaint.strip().splitlines()) == 1
+                assert port.name in complaint
         lit = [entry for entry in world.log() if entry.off_us is None]
         assert lit == []
         assert {entry.led for entry in world.log()} >= {1}
 
 
-def test_a_port_that_is_taken_is_one_sentence(simulated, tmp_path):
+def test_a_port_that_is_taken_is_one_sentence(simulated, rig):
     taken = simulated.rsplit(":", 1)[1].split("/")[0]
-    second = subprocess.run(
-        [*RIG, "live", "--simulate", "--port", taken], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert second.returncode == 2
-    assert f"port {taken} is taken" in second.stderr
+    code, complaint = rig("live", "--simulate", "--port", taken)
+    assert code == 2
+    assert f"port {taken} is taken" in complaint
 
 
 # the browser ----------------------------------------------------------------------------------
@@ -389,7 +385,7 @@ async def browser(address: str, profile: Path):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_shows_and_switches_in_a_browser(tmp_path):
+def test_shows_and_switches_in_a_browser(simulated, tmp_path):
     async def look(address: str) -> None:
         async with browser(address, tmp_path / "profile") as page:
             await page.until("Number(document.body?.dataset.frames) > 2")
@@ -437,5 +433,5 @@ def test_shows_and_switches_in_a_browser(tmp_path):
             await page.run("document.querySelector('[data-led=\"0\"]').click()")
             await page.until("Number(document.getElementById('mean').textContent) < 200")
 
-    with live("--simulate", cwd=tmp_path) as address:
-        asyncio.run(look(address))
+    post(simulated, {"led": 1, "level": 1.0, "exposure_us": 8000})
+    asyncio.run(look(simulated))

@@ -21,7 +21,7 @@ from reconstruct.refine.solve import fit_material
 
 Array = NDArray[np.float64]
 STRAIGHT, CIRCLES = 0, 1
-# Marks at 90° more are the same material with its widths exchanged.
+# On a flat surface, marks at 90° more are the same material with its widths exchanged.
 ANGLES = np.radians(np.arange(0.0, 90.0, 15.0))
 # The lay must leave at most this share of the residual, or this before it is narrowed down.
 GAIN, PROMISING = 0.7, 0.9
@@ -67,8 +67,26 @@ def find_lay(problem: Problem, u: Array, material: Material, loss: Loss) -> Mate
     cost, best = min(tried, key=lambda pair: pair[0])
     if cost > PROMISING * without:
         return None
-    best, cost = narrowed(problem, u, best, loss)
+    best, cost = min(
+        (narrowed(problem, u, lay, loss) for lay in _either_side(best)), key=lambda pair: pair[1]
+    )
     return best if cost < GAIN * without else None
+
+
+def _either_side(material: Material) -> list[Material]:
+    """The material, and with straight marks also the one that is the same on a flat surface only.
+
+    The tangent is a horizontal direction, projected into the surface. On a slope the direction
+    across it then is not the projection of the horizontal direction across: that is the tangent of
+    the second material. A belt that moves in a plane leaves marks in parallel planes, so it is the
+    direction *across* the marks that is projected; what lies along a pattern is the other case.
+    """
+    kind, angle, x, y = material.brush
+    if kind != STRAIGHT:
+        return [material]
+    across = (kind, angle + np.pi / 2, x, y)
+    turned = replace(material, alpha_x=material.alpha_y, alpha_y=material.alpha_x, brush=across)
+    return [material, turned]
 
 
 def narrowed(

@@ -44,16 +44,20 @@ def refined(scene: RenderedScene, blur_px: float) -> tuple[Surface, np.ndarray]:
     return surface, np.degrees(np.arccos(np.clip(dot, -1, 1)))[4:-4, 4:-4]
 
 
-def test_direction_of_brushing_is_found() -> None:
+@pytest.mark.parametrize("quarter_turns", [0, 1], ids=["along", "across"])
+def test_direction_of_brushing_is_found(quarter_turns: int) -> None:
+    """Whether the marks or what lies across them is the projection of a horizontal direction."""
     angle = np.radians(37.0)
-    lay = np.array([np.cos(angle), np.sin(angle), 0.0])
-    metal = Material.metal("Al", 0.1, alpha_across=0.28, tangents=lay)
-    scene = part_scene(rig(), shape("field", 4, slope_deg=8.0), metal)
+    tangent = angle + quarter_turns * np.pi / 2
+    lay = np.array([np.cos(tangent), np.sin(tangent), 0.0])
+    narrow, wide = 0.1, 0.28
+    alphas = (narrow, wide) if quarter_turns == 0 else (wide, narrow)
+    metal = Material.metal("Al", alphas[0], alpha_across=alphas[1], tangents=lay)
+    scene = part_scene(rig(), shape("field", 4, slope_deg=14.0), metal)
     surface, error = refined(scene, 0.0)
     assert np.mean(error) < 0.1
     found = surface.material
-    widths = sorted((found["alpha"], found["alpha_across"]))
-    assert widths == pytest.approx([0.1, 0.28], rel=0.03)
+    assert sorted((found["alpha"], found["alpha_across"])) == pytest.approx([narrow, wide], rel=0.03)
     along = found["brush"][1] + (np.pi / 2 if found["alpha"] > found["alpha_across"] else 0.0)
     assert np.degrees((along - angle + np.pi / 2) % np.pi - np.pi / 2) == pytest.approx(0, abs=1)
 

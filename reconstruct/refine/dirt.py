@@ -1,9 +1,9 @@
 """Material that varies from place to place: dirt, oxide, wear.
 
 Where one material for the whole part leaves much of the pictures unexplained, each place gets its
-own level of the specular part and its own diffuse part. Their normal equations, the slopes of each
-pixel eliminated, are summed over a small window, so that neighbours share what they know, and are
-solved place by place; the surface is then fitted again with the maps held.
+own level of the specular part, its own diffuse part and its own roughness. Their normal equations,
+the slopes of each pixel eliminated, are summed over a small window, so that neighbours share what
+they know, and are solved place by place; the surface is then fitted again with the maps held.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ Array = NDArray[np.float64]
 WINDOW_PX = 1.0
 # A place is odd if its loss is this many times the median and its own material takes this share.
 ODD, TAKES = 6.0, 0.3
-# Priors on ln(ks) and kd / F0 against what no light tells.
-PRIOR_LN_KS, PRIOR_KD = 2.0, 0.5
+# Priors on ln(ks), kd / F0 and ln(α) against what no light tells.
+PRIOR_LN_KS, PRIOR_KD, PRIOR_LN_ALPHA = 2.0, 0.5, 1.0
 # Nearly quadratic, so that what is far off still counts.
 DETECT, FIT = Loss("huber", 1.0), Loss("huber", 0.1)
 LOWEST, HIGHEST = -6.0, 1.0
+LN_ALPHA = 1.5  # farthest from the part's
 
 
 def local_equations(
     problem: Problem, u: Array, material: Material, loss: Loss
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Normal equations (5, H, W) of (ln ks, kd) and loss (H, W) of each pixel."""
-    terms = np.empty((5, *problem.shape), np.float32)
+    """Normal equations (9, H, W) of (ln ks, kd, ln α) and loss (H, W) of each pixel."""
+    terms = np.empty((9, *problem.shape), np.float32)
     per_pixel = np.empty(problem.shape, np.float32)
     level, finish, robust = problem.level(), finish_of(material), Robust(loss.code, loss.width)
 
@@ -47,16 +48,23 @@ def local_equations(
 
 
 def odd_places(problem: Problem, u: Array, material: Material) -> NDArray[np.bool_] | None:
-    """(H, W) where a material of their own explains much of what is left; None if nowhere."""
+    """(H, W) where a material of their own explains much of what is left; None if nowhere.
+
+    All of the part where that holds at the typical place: its roughness varies.
+    """
     terms, per_pixel = local_equations(problem, u, material, DETECT)
     inside = problem.weight > 0
-    typical = float(np.median(per_pixel[inside])) if inside.any() else 0.0
+    if not inside.any():
+        return None
+    typical = float(np.median(per_pixel[inside]))
     local = _window(terms)
-    step = _solved(local, material, per_pixel)
-    gained = 0.5 * (local[0] * step[0] + local[1] * step[1])
+    gained = 0.5 * (local[:3] * _solved(local, material, per_pixel)).sum(axis=0)
     level = cv2.GaussianBlur(per_pixel, (0, 0), WINDOW_PX)
-    odd = inside & (level > ODD * typical) & (gained > TAKES * level)
+    explained = gained > TAKES * level
+    if np.median(explained[inside]) > 0:
+        return inside
     # Single pixels and lines are edges of the part, seen through the lens.
+    odd = inside & (level > ODD * typical) & explained
     patches = cv2.morphologyEx(odd.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     if patches.mean() < 1e-3:
         return None
@@ -69,11 +77,13 @@ def update_local(problem: Problem, u: Array, material: Material, where: NDArray[
     terms, per_pixel = local_equations(problem, u, material, FIT)
     step = _solved(_window(terms), material, per_pixel)
     if problem.local.shape[1] == 1:
-        problem.local = np.zeros((2, *problem.shape), np.float32)
+        problem.local = np.zeros((3, *problem.shape), np.float32)
     ks = problem.local[0] + np.clip(step[0], -1.0, 1.0)
     kd = problem.local[1] + np.clip(step[1], -0.5 * material.ks, 0.5 * material.ks)
+    ln_alpha = problem.local[2] + np.clip(step[2], -0.3, 0.3)
     problem.local[0] = np.where(where, np.clip(ks, LOWEST, HIGHEST), 0.0)
     problem.local[1] = np.where(where, np.maximum(kd, -material.kd), 0.0)
+    problem.local[2] = np.where(where, np.clip(ln_alpha, -LN_ALPHA, LN_ALPHA), 0.0)
 
 
 def _window(terms: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -83,11 +93,19 @@ def _window(terms: NDArray[np.float32]) -> NDArray[np.float32]:
 def _solved(
     terms: NDArray[np.float32], material: Material, per_pixel: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Steps (2, H, W) of ln(ks) and kd, damped where the pictures say nothing."""
+    """Steps (3, H, W) of ln(ks), kd and ln(α), damped where the pictures say nothing."""
     noise = float(np.median(per_pixel[per_pixel > 0])) if (per_pixel > 0).any() else 1e-9
-    a = terms[2] * 1.001 + noise / PRIOR_LN_KS**2
-    d = terms[4] * 1.001 + noise / (PRIOR_KD * max(material.ks, 1e-9)) ** 2
-    det = a * d - terms[3] ** 2
-    return np.stack(
-        [(d * terms[0] - terms[3] * terms[1]) / det, (a * terms[1] - terms[3] * terms[0]) / det]
+    priors = (PRIOR_LN_KS, PRIOR_KD * max(material.ks, 1e-9), PRIOR_LN_ALPHA)
+    s, d, a, ss, sd, sa, dd, da, aa = terms
+    ss, dd, aa = (
+        square * 1.001 + noise / prior**2
+        for square, prior in zip((ss, dd, aa), priors, strict=True)
     )
+    # Elimination by hand: a matrix for each pixel would take as much memory as the pictures.
+    by_d, by_a = sd / ss, sa / ss
+    dd, da, aa = dd - by_d * sd, da - by_d * sa, aa - by_a * sa
+    d, a = d - by_d * s, a - by_a * s
+    by_a = da / dd
+    ln_alpha = (a - by_a * d) / (aa - by_a * da)
+    kd = (d - da * ln_alpha) / dd
+    return np.stack([(s - sd * kd - sa * ln_alpha) / ss, kd, ln_alpha])

@@ -65,6 +65,6 @@ def with_own_places(
             update_local(problem, state.u, state.material, where)
         state = gauss_newton(problem, state, loss, height_mm, 3)
         if turn == 0 and state.cost > gain * before:
-            problem.local = np.zeros((2, 1, 1), np.float32)
+            problem.local = np.zeros((3, 1, 1), np.float32)
             return single, None
     return state, where

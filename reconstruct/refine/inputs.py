@@ -42,7 +42,7 @@ class Level(NamedTuple):
     code, scale, epsilon : (H, W, N) uint16 coded √-pictures; see `reconstruct.refine.data`
     weight : (H, W) float32, 0 outside the mask
     doubt : see `pixel.pixel_rows`
-    local : (2, H, W) or (2, 1, 1): log-factor on ks and addition to kd of each pixel
+    local : (3, H, W) or (3, 1, 1): each pixel's log-factor on ks, addition to kd, log-factor on α
     """
 
     xy: Any
@@ -192,3 +192,5 @@ def prepare(r, c, u, level, finish, space):
     if level.local.shape[1] > 1:
         mat[2] += level.local[0, r, c]
         mat[4] += level.local[1, r, c]
+        mat[0] += level.local[2, r, c]
+        mat[1] += level.local[2, r, c]

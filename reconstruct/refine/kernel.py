@@ -14,6 +14,7 @@ from numba import njit
 from reconstruct.refine.inputs import prepare, scratch
 from reconstruct.refine.pixel import (
     BY_AX,
+    BY_AY,
     BY_KD,
     BY_KS,
     BY_OFFSET,
@@ -154,11 +155,13 @@ def lens_rows(rows, u, level, finish, loss, change):
 
 @njit(**JIT)
 def local_rows(rows, u, level, finish, loss, terms, per_pixel):
-    """Normal equations of each pixel's own ln(ks) and kd, its slopes eliminated; see `system_rows`.
+    """Normal equations of each pixel's own ln(ks), kd and ln(α), its slopes eliminated.
+
+    See `system_rows` for what is not said here.
 
     Parameters
     ----------
-    terms : (5, H, W) out: right sides of ln(ks) and kd; matrix ks-ks, ks-kd, kd-kd
+    terms : (9, H, W) out: right sides of ln(ks), kd, ln(α); the matrix's upper triangle by rows
     per_pixel : (H, W) out: the loss
     """
     first, last = rows
@@ -167,11 +170,12 @@ def local_rows(rows, u, level, finish, loss, terms, per_pixel):
     _, geometry, tangent, _, mat, work = space
     kind, width, doubt = loss.kind, np.float32(loss.width), np.float32(level.doubt)
     weight, model, epsilon = level.weight, finish.model, np.float32(level.epsilon)
+    own = (BY_KS, BY_KD, BY_AX)
     for r in range(first, last):
         for c in range(width_px):
             pw = weight[r, c]
             per_pixel[r, c] = 0.0
-            for i in range(5):
+            for i in range(9):
                 terms[i, r, c] = 0.0
             if pw == 0.0:
                 continue
@@ -180,6 +184,7 @@ def local_rows(rows, u, level, finish, loss, terms, per_pixel):
             acc = np.float32(0.0)
             for k in range(n):
                 acc += work[LOSS + k]
+                work[BY_AX + k] += work[BY_AY + k]  # both widths by one factor
             per_pixel[r, c] = acc * pw
             pp = _dot(work, BY_P, BY_P, n) * np.float32(1.001) + np.float32(1e-12)
             pq = _dot(work, BY_P, BY_Q, n)
@@ -187,19 +192,19 @@ def local_rows(rows, u, level, finish, loss, terms, per_pixel):
             det = pp * qq - pq * pq
             rp = _dot(work, BY_P, RESIDUAL, n)
             rq = _dot(work, BY_Q, RESIDUAL, n)
-            sp = _dot(work, BY_P, BY_KS, n)
-            sq = _dot(work, BY_Q, BY_KS, n)
-            dp = _dot(work, BY_P, BY_KD, n)
-            dq = _dot(work, BY_Q, BY_KD, n)
-            ks_p = (qq * sp - pq * sq) / det
-            ks_q = (pp * sq - pq * sp) / det
-            kd_p = (qq * dp - pq * dq) / det
-            kd_q = (pp * dq - pq * dp) / det
-            terms[0, r, c] = pw * (ks_p * rp + ks_q * rq - _dot(work, BY_KS, RESIDUAL, n))
-            terms[1, r, c] = pw * (kd_p * rp + kd_q * rq - _dot(work, BY_KD, RESIDUAL, n))
-            terms[2, r, c] = pw * (_dot(work, BY_KS, BY_KS, n) - ks_p * sp - ks_q * sq)
-            terms[3, r, c] = pw * (_dot(work, BY_KS, BY_KD, n) - ks_p * dp - ks_q * dq)
-            terms[4, r, c] = pw * (_dot(work, BY_KD, BY_KD, n) - kd_p * dp - kd_q * dq)
+            at = 3
+            for i in range(3):
+                ip = _dot(work, BY_P, own[i], n)
+                iq = _dot(work, BY_Q, own[i], n)
+                by_p = (qq * ip - pq * iq) / det
+                by_q = (pp * iq - pq * ip) / det
+                terms[i, r, c] = pw * (by_p * rp + by_q * rq - _dot(work, own[i], RESIDUAL, n))
+                for j in range(i, 3):
+                    jp = _dot(work, BY_P, own[j], n)
+                    jq = _dot(work, BY_Q, own[j], n)
+                    shared = _dot(work, own[i], own[j], n)
+                    terms[at, r, c] = pw * (shared - by_p * jp - by_q * jq)
+                    at += 1
 
 
 @njit(**JIT)

@@ -141,7 +141,7 @@ class Problem:
     flat : (gh, gw, N) factors on the irradiance, one cell per `flat_step` px; (1, 1, N) for none
     traced : (gh, gw, N) inter-reflected radiance likewise, (1, 1, N) for none; or (H, W, 3 N + 2):
         it, its derivatives by the slopes p and q, and the slopes at which it holds
-    local : (2, H, W) per-pixel ln(ks) and kd, added to the material's; (2, 1, 1) for none
+    local : (3, H, W) per-pixel ln(ks), kd and ln(α), added to the material's; (3, 1, 1) for none
     mirroring : learned factor on the metal's reflectance, for light between its places
     finer : places that a pixel's side is divided into where that light is traced
     hold : (3, H, W) slopes p and q and the weight with which they are held there; see `holding`
@@ -168,7 +168,7 @@ class Problem:
         self.xy, self.jacobians = image_coordinates(self.camera)
         self.table = light_table(self.lights, self.pictures.reference)
         self.traced = np.zeros((1, 1, len(self.pictures)), np.float32)
-        self.local = np.zeros((2, 1, 1), np.float32)
+        self.local = np.zeros((3, 1, 1), np.float32)
         self.threads = self.threads or os.cpu_count() or 1
         self.rotation = np.ascontiguousarray(self.camera.R.T)
         self.centre = np.ascontiguousarray(self.camera.centre_mm)

@@ -57,7 +57,9 @@ def test_direction_of_brushing_is_found(quarter_turns: int) -> None:
     surface, error = refined(scene, 0.0)
     assert np.mean(error) < 0.1
     found = surface.material
-    assert sorted((found["alpha"], found["alpha_across"])) == pytest.approx([narrow, wide], rel=0.03)
+    assert sorted((found["alpha"], found["alpha_across"])) == pytest.approx(
+        [narrow, wide], rel=0.03
+    )
     along = found["brush"][1] + (np.pi / 2 if found["alpha"] > found["alpha_across"] else 0.0)
     assert np.degrees((along - angle + np.pi / 2) % np.pi - np.pi / 2) == pytest.approx(0, abs=1)
 
@@ -83,3 +85,15 @@ def test_a_clean_even_part_needs_none_of_it() -> None:
     assert "lens_blur_px" not in surface.summary
     assert surface.material["alpha"] == surface.material["alpha_across"]
     assert np.mean(error) < 0.08
+
+
+def test_a_roughness_that_varies_is_fitted_place_by_place() -> None:
+    y, x = np.mgrid[:96, :96] / 95.0
+    alpha = 0.1 + 0.22 * (0.5 + 0.5 * np.sin(5 * x) * np.cos(6 * y))  # a patina
+    stains = np.clip(np.sin(9 * x + 4 * y), 0.0, 1.0) * 0.3
+    scene = part_scene(
+        rig(), shape("field", 7, slope_deg=8.0), Material.metal("Al", alpha, diffuse=stains)
+    )
+    surface, error = refined(scene, 0.0)
+    assert surface.summary["own_material_share"] == 1.0
+    assert np.mean(error) < 0.15

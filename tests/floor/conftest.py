@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from floor_bench import LEDS, SIZE, cluster, plate_scene_of
+from prompt_clock import PromptClock
 
 from calib.light_files import write_lights
 from rig import measuring, session
@@ -41,6 +42,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setattr(session, "default_scene", scene)
     monkeypatch.setattr(measuring, "default_scene", scene)
     monkeypatch.setattr("capture.world._worlds", {})
+    monkeypatch.setattr("capture.world.PatientClock", PromptClock)
     (tmp_path / "rig.yaml").write_text(
         TEMPLATE.replace("leds: 96 ", f"leds: {LEDS} "), encoding="utf-8"
     )

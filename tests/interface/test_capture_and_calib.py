@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from in_process import LEDS, PLAN, PromptClock
+from in_process import LEDS, PLAN
 from outcomes import PART, bump
+from prompt_clock import PromptClock
 
 import calib
 import capture

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from prompt_clock import PromptClock
 
 from calib.camera import Camera
 from calib.light_files import write_lights
@@ -17,6 +18,12 @@ from rig.simulate import virtual_rig
 
 Rig = Callable[..., tuple[int, str]]
 SHAPE = (24, 32)
+
+
+@pytest.fixture(autouse=True)
+def nobody_waits_for_simulated_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of this process; a command that is a process keeps the pace of real time."""
+    monkeypatch.setattr("capture.world.PatientClock", PromptClock)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from capture.leds.bench import BenchScene
 from capture.leds.board import open_board
 from capture.leds.pty_port import PtyPort
 from capture.leds.virtual import board_of
-from capture.world import World, publish, withdraw
+from capture.world import PatientClock, World, publish, withdraw
 from rig.config import TEMPLATE, parse_config, read_config
 from rig.live.keep import keep_exposure, with_exposure
 from rig.live.picture import jpeg, read
@@ -125,7 +125,7 @@ def test_a_bracket_that_goes_before_the_exposure_is_named(tmp_path):
 # the station ----------------------------------------------------------------------------------
 @pytest.fixture
 def world() -> Iterator[World]:
-    world = World(BenchScene(5))
+    world = World(BenchScene(5), PatientClock())
     publish("live-test", world)
     yield world
     withdraw("live-test")
@@ -310,7 +310,7 @@ def test_no_request_makes_it_print_a_traceback(simulated):
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_leaves_no_led_on_and_lets_nobody_else_in(tmp_path, rig, end):
-    world = World(BenchScene(96))
+    world = World(BenchScene(96), PatientClock())
     with PtyPort(board_of(world)) as port:
         text = TEMPLATE.replace('port: "sim://rig" ', f'port: "{port.name}" ')
         (tmp_path / "rig.yaml").write_text(text, encoding="utf-8")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from outcomes import PART, Outcome, bump, left_by, references_to
+from prompt_clock import PromptClock
 
 from capture.errors import CaptureError
 from capture.faults import NONE, Faults
@@ -22,25 +22,6 @@ PLAN = Plan(leds=tuple(range(1, LEDS + 1)), exposures_us=(EXPOSURE_US,), settle_
 SHOTS = PLAN.shots()
 MODES = ("software", "board-clocked", "camera-clocked")
 _names = itertools.count()
-
-
-class PromptClock:
-    """Time that passes only while somebody waits for the rig, and then at once.
-
-    A `PatientClock` but for its pace, which no picture and no judgement depends on.
-    """
-
-    def __init__(self) -> None:
-        self._now_us = 0
-        self._lock = threading.Lock()
-
-    def now_us(self) -> int:
-        return self._now_us
-
-    def sleep_us(self, duration_us: float) -> None:
-        if duration_us > 0:
-            with self._lock:
-                self._now_us += max(1, round(duration_us))
 
 
 @dataclass

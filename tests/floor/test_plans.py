@@ -141,8 +141,9 @@ def test_deviations_count_from_a_reference_however_the_part_lies():
         "{format: rig-plan/1, type: b, features: [{name: form, kind: deviation, "
         "reference: golden, share: 95, upper: 0.02}]}"
     )
-    golden = grid_of(surface_of(bracket(), seed=7))
-    found = judge_by(parse_plan(text), surface_of(bracket(tilt=0.002)), lambda n, s: golden)
+    golden = grid_of(surface_of(bracket(), size=96, seed=7))
+    tilted = surface_of(bracket(tilt=0.002), size=96)
+    found = judge_by(parse_plan(text), tilted, lambda n, s: golden)
     assert found.verdict == "good"
     assert found.deviation_map is not None
     assert found.deviation["rms_mm"] < 0.2

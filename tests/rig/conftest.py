@@ -24,6 +24,7 @@ SHAPE = (24, 32)
 def nobody_waits_for_simulated_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of this process; a command that is a process keeps the pace of real time."""
     monkeypatch.setattr("capture.world.PatientClock", PromptClock)
+    monkeypatch.setattr("capture.world._worlds", {})
 
 
 @pytest.fixture

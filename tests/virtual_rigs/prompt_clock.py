@@ -8,7 +8,8 @@ import threading
 class PromptClock:
     """Time that passes only while somebody waits for the rig, and then at once.
 
-    A `PatientClock` but for its pace, which no picture and no judgement depends on.
+    A `PatientClock` but for its pace, which no picture and no judgement depends on. A board's
+    driver speaks in real time: an exposure of half a second would trip the board's watchdog.
     """
 
     def __init__(self) -> None:

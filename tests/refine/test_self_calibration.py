@@ -23,7 +23,11 @@ from reconstruct.refine.solve import State
 from reconstruct.stack import Stack
 
 BLOB = Path(__file__).resolve().parents[3] / "shared" / "captures" / "blob"
-needs_captures = pytest.mark.skipif(not BLOB.exists(), reason="no captures beside the repository")
+needs_captures = (
+    pytest.mark.slow,
+    pytest.mark.captures,
+    pytest.mark.skipif(not BLOB.exists(), reason="no captures beside the repository"),
+)
 
 
 @cache

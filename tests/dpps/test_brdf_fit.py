@@ -122,7 +122,7 @@ def test_a_measured_csv_is_fitted(tmp_path) -> None:
     assert table.alpha[0] == pytest.approx(0.3, rel=0.2)
     out = tmp_path / "m.safetensors"
     done = CliRunner().invoke(
-        app, ["fit-brdf", str(tmp_path / "m.csv"), "--out", str(out), "--minutes", "0.08"]
+        app, ["fit-brdf", str(tmp_path / "m.csv"), "--out", str(out), "--minutes", "0.04"]
     )
     assert "median relative error" in done.output
     facts = BrdfNetwork.read(out)[1]

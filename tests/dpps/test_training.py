@@ -70,7 +70,7 @@ def test_mistakes_in_the_configuration_are_named(data, sentence) -> None:
         TrainConfig.from_mapping(data)
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+@pytest.mark.parametrize("optimiser", [pytest.param("adamw", marks=pytest.mark.slow), "muon"])
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path, optimiser) -> None:
     config = replace(TINY, optimiser=optimiser)
     whole = Trainer(replace(config, out=str(tmp_path / "a")), Processes())
@@ -234,7 +234,8 @@ def _by_two_processes(folder: Path, torchrun: bool) -> list[float]:
     return [float(v) for v in line.split()[1:]]
 
 
-@pytest.mark.parametrize("torchrun", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("torchrun", [False, True])
 def test_two_processes_learn_as_one(tmp_path, torchrun) -> None:
     _, one = losses(tmp_path / "one")
     two = _by_two_processes(tmp_path / "two", torchrun)

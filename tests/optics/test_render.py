@@ -164,7 +164,9 @@ def test_bounced_light_in_a_bowl_but_not_on_a_plane() -> None:
     assert thrice.mean() > 1.02 * once.mean()
 
 
-@pytest.mark.parametrize(("alpha", "bound"), [(0.03, 0.25), (0.06, 0.13)])
+@pytest.mark.parametrize(
+    ("alpha", "bound"), [(0.03, 0.25), pytest.param(0.06, 0.13, marks=pytest.mark.slow)]
+)
 def test_bounced_light_of_large_pixels_is_the_mean_of_small_ones(alpha, bound) -> None:
     """On a mirror that turns by more than its lobe is wide from one pixel to the next."""
     lights, metal = dome(), Material((Lobe(alpha),))

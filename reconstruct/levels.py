@@ -9,30 +9,24 @@ of its light's angle, so that both can be told apart. Each light has its own con
 offset (light from walls), fitted in closed form.
 """
 
-# mypy: disable-error-code="no-untyped-def,no-untyped-call,misc"
-
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.lights import Lights
+from reconstruct.shadow_kernels import View, edge_gains, explained, reaches
 from reconstruct.small_descent import descended, minimum
 
 Map = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Array = NDArray[np.float64]
 
-_JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
-LEAST_CONTRAST = 0.4  # of the radiance expected, taken away by a shadow
 LEAST_LIGHTS = 4  # that must tell a rise
 LEAST_EXPLAINED = 0.35  # of a light's misfit near the edge, for the light to tell
 _BAND_MM = 2.5  # on either side of a shadow's edge that tells where the edge is
@@ -42,138 +36,6 @@ _CHAMFER_SIGMA_MM = 1.0
 # rise is taken and its sigma, as shares of what the two differ by (simulated parts, decision 0131).
 UNSURE_GAIN, SURE_GAIN = 0.006, 0.016
 UNSURE_SHARE, UNSURE_SIGMA = 0.85, 0.3
-
-
-class View(NamedTuple):
-    """An occluder as the camera sees it.
-
-    Attributes
-    ----------
-    projection : (3, 4) from the world to the camera
-    dist : (10,) distortion of the lens, then fx, fy, skew, cx and cy
-    field : (H, W) signed distance to the occluder's outline, px
-    """
-
-    projection: Array
-    dist: Array
-    field: Map
-
-
-@njit(**_JIT)
-def _inside(x, y, z, view):
-    """Signed distance (px) of a field at the image of a world point."""
-    projection, dist, field = view
-    height, width = field.shape
-    u = projection[0, 0] * x + projection[0, 1] * y + projection[0, 2] * z + projection[0, 3]
-    v = projection[1, 0] * x + projection[1, 1] * y + projection[1, 2] * z + projection[1, 3]
-    w = projection[2, 0] * x + projection[2, 1] * y + projection[2, 2] * z + projection[2, 3]
-    a, b = u / w, v / w
-    r2 = a * a + b * b
-    radial = 1.0 + r2 * (dist[0] + r2 * (dist[1] + r2 * dist[4]))
-    c = a * radial + 2.0 * dist[2] * a * b + dist[3] * (r2 + 2.0 * a * a)
-    d = b * radial + 2.0 * dist[3] * a * b + dist[2] * (r2 + 2.0 * b * b)
-    column = min(max(dist[5] * c + dist[7] * d + dist[8], 0.0), width - 1.001)
-    row = min(max(dist[6] * d + dist[9], 0.0), height - 1.001)
-    i, j = int(row), int(column)
-    f, g = row - i, column - j
-    return (1.0 - f) * ((1.0 - g) * field[i, j] + g * field[i, j + 1]) + f * (
-        (1.0 - g) * field[i + 1, j] + g * field[i + 1, j + 1]
-    )
-
-
-@njit(**_JIT)
-def _reach(point, light, top, view, pixel_mm):
-    """Greatest signed distance (mm) along a ray from a receiver up to the occluder's top."""
-    rise = top - point[2]
-    if rise <= 0.0:
-        return -1e3
-    share = rise / (light[2] - point[2])
-    dx, dy = (light[0] - point[0]) * share, (light[1] - point[1]) * share
-    best = _inside(point[0] + dx, point[1] + dy, top, view)
-    if best < 4.0:
-        # A wall thinner than the ray's path may be passed on the way. The field's slope is 1.
-        length = math.sqrt(dx * dx + dy * dy) / pixel_mm
-        at = length
-        value = best
-        for _ in range(24):
-            at -= max(0.7, 0.8 * abs(value))
-            if at <= 0.5:
-                break
-            f = at / length
-            value = _inside(point[0] + f * dx, point[1] + f * dy, top, view)
-            best = max(best, value)
-    return best * pixel_mm
-
-
-@njit(**_JIT)
-def _reaches(points, lights, top, view, pixel_mm, out):
-    for k in range(len(lights)):
-        for i in range(len(points)):
-            out[k, i] = _reach(points[i], lights[k], top, view, pixel_mm)
-
-
-@njit(**_JIT)
-def _lit_share(reach, softness):
-    return 0.5 * math.erfc(reach / (1.4142135623730951 * softness))
-
-
-@njit(**_JIT)
-def _gain(s, sx, sy, sxx, sxy):
-    """Misfit of a constant less that of ``a + c × share``; 0 where c is that of no shadow."""
-    if s <= 0.0:
-        return 0.0
-    cxx, cxy = sxx - sx * sx / s, sxy - sx * sy / s
-    if cxx < 1e-5 * s or cxy <= 0.0:
-        return 0.0
-    c = cxy / cxx
-    if c < LEAST_CONTRAST:  # a shadow takes most of the light: less is a stain or a reflection
-        return cxy * c * (c / LEAST_CONTRAST)
-    return cxy * c
-
-
-@njit(**_JIT)
-def _explained(points, lights, top, view, pixel_mm, observed, weight, soft, out):
-    """What the shadow of an edge at height `top` explains of each light's misfit, in `out` (N,)."""
-    for k in range(len(lights)):
-        s = sx = sy = sxx = sxy = 0.0
-        for i in range(len(points)):
-            w = weight[k, i]
-            if w > 0.0:
-                reach = _reach(points[i], lights[k], top, view, pixel_mm)
-                x = _lit_share(reach, soft)
-                s += w
-                sx += w * x
-                sy += w * observed[k, i]
-                sxx += w * x * x
-                sxy += w * x * observed[k, i]
-        out[k] = _gain(s, sx, sy, sxx, sxy)
-
-
-@njit(**_JIT)
-def _edge_gains(light, reaches, span, observed, weight, off, chamfer, lateral, soft, out):
-    """The same for edges with a chamfer, reaches interpolated between three heights of the edge.
-
-    The upper edge lies `chamfer` higher and further in than the lower one; whichever reaches
-    further casts the shadow. `off` is the upper edge's height less the middle height, mm.
-    """
-    s = np.zeros(len(out))
-    sx, sy, sxx, sxy = np.zeros_like(s), np.zeros_like(s), np.zeros_like(s), np.zeros_like(s)
-    for i in range(len(light)):
-        a, b, c = reaches[0, i], reaches[1, i], reaches[2, i]
-        linear, bent = 0.5 * (c - a) / span, 0.5 * (a - 2.0 * b + c) / (span * span)
-        t = off
-        upper = b + t * (linear + t * bent) - chamfer
-        t = off - chamfer
-        lower = b + t * (linear + t * bent)
-        x = _lit_share(max(upper, lower) + lateral, soft)
-        k, w = light[i], weight[i]
-        s[k] += w
-        sx[k] += w * x
-        sy[k] += w * observed[i]
-        sxx[k] += w * x * x
-        sxy[k] += w * x * observed[i]
-    for k in range(len(out)):
-        out[k] = _gain(s[k], sx[k], sy[k], sxx[k], sxy[k])
 
 
 def signed_distance(region: Mask) -> Map:
@@ -237,12 +99,13 @@ class ShadowFit:
 
     def __init__(
         self, camera: Camera, lights: Lights, region: Mask, receiver: Receiver, base_mm: float,
-        beside_px: float = 0.0,
+        beside_px: float = 0.0, top: Map | None = None,
     ) -> None:  # fmt: skip
         self.camera, self.receiver, self.base_mm = camera, receiver, base_mm
         self.position = np.ascontiguousarray(lights.position_mm)
         # The casting edge lies so far outside the region's border.
-        self.field = signed_distance(region) + np.float32(beside_px)
+        self.field = signed_distance(region) + np.float32(beside_px) if top is None else top
+        self.upper_seen = top is not None
         K = camera.K
         self.view = View(
             np.column_stack([camera.R, camera.t]),
@@ -250,11 +113,17 @@ class ShadowFit:
             self.field,
         )
 
-    def reach(self, rise_mm: float, points_mm: Array) -> Map:
-        """(N, n) signed distance in mm of receivers' points in the shadow of an edge that high."""
+    def reach(self, rise_mm: float, points_mm: Array, seen_below_mm: float = 0.0) -> Map:
+        """(N, n) signed distance in mm of receivers' points in the shadow of an edge that high.
+
+        Parameters
+        ----------
+        seen_below_mm : how far below that edge the region's border is seen
+        """
         out = np.empty((len(self.position), len(points_mm)), np.float32)
         top = self.base_mm + rise_mm
-        _reaches(points_mm, self.position, top, self.view, self.camera.pixel_mm(top), out)
+        seen = top - seen_below_mm
+        reaches(points_mm, self.position, top, seen, self.view, self.camera.pixel_mm(top), out)
         return out
 
     def scan(self, rises: Array, softness_mm: float, count: int = 600) -> Array:
@@ -263,7 +132,7 @@ class ShadowFit:
         each = np.zeros((len(rises), len(self.position)))
         for i, rise in enumerate(rises):
             top = self.base_mm + float(rise)
-            _explained(
+            explained(
                 thin.points_mm, self.position, top, self.view, self.camera.pixel_mm(top),
                 thin.observed, thin.weight, softness_mm, each[i],
             )  # fmt: skip
@@ -287,18 +156,26 @@ class ShadowFit:
         near, points = near[:, keep], thin.points_mm[keep]
         span = min(1.0, 0.4 * rise_mm)
         light, at = np.nonzero(near)
-        reaches = np.stack(
-            [self.reach(rise_mm + by, points)[light, at] for by in (-span, 0.0, span)]
-        )
+        reaches = np.stack([
+            self.reach(rise_mm + by, points, below)[light, at]
+            for by, below in ((-span, 0.0), (0.0, 0.0), (span, 0.0), (0.0, 1.0))
+        ])  # fmt: skip
         return Edges(
             light, reaches, span, rise_mm, thin.observed[:, keep][light, at],
-            thin.weight[:, keep][light, at],
+            thin.weight[:, keep][light, at], self.upper_seen,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class Edges:
-    """Pixel-lights near an edge of shadow: reaches (3, m) at the rise less, at and above `rise`."""
+    """Pixel-lights near an edge of shadow.
+
+    Attributes
+    ----------
+    reaches : (4, m) mm for an edge at the rise less the span, at it, above it, and at it for a
+        border seen 1 mm lower
+    upper_seen : the border is that of the upper edge of a chamfer
+    """
 
     light: NDArray[np.int64]
     reaches: Map
@@ -306,6 +183,7 @@ class Edges:
     rise_mm: float
     observed: Map
     weight: Map
+    upper_seen: bool
 
     def misfit(self, count: int) -> Array:
         """(N,) misfit of a constant."""
@@ -317,9 +195,10 @@ class Edges:
     def gains(self, x: Array, count: int) -> Array:
         """(N,) misfit explained at x = (rise, lateral, log softness, chamfer)."""
         out = np.zeros(count)
-        _edge_gains(
-            self.light, self.reaches, self.span_mm, self.observed, self.weight,
-            float(x[0]) - self.rise_mm, abs(float(x[3])), float(x[1]), float(np.exp(x[2])), out,
+        edge = np.array([x[0] - self.rise_mm, abs(x[3]), x[1], np.exp(x[2])])
+        edge_gains(
+            self.light, self.reaches, self.span_mm, self.observed, self.weight, self.upper_seen,
+            edge, out,
         )  # fmt: skip
         return out
 

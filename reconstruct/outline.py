@@ -28,6 +28,9 @@ _LEAST_STAGE = 0.03  # share of the picture: less is no stage to stand on
 _FLARE = 2.2  # times the stage's radiance: brighter under many lights is no stage
 _DARK = 0.5  # times the stage's radiance: darker under nearly all lights is neither
 _SAMPLED, _SAMPLED_ROWS = 8_000, 32  # pixels that tell whether there is any stage
+RIM_PX = 2  # that blur may have lit
+SHINES = 6.0  # times the stage's radiance
+COVERED = 0.35  # of a pixel, by the part, for it to be one of the part's
 _LEAST_PIECE_PX = 24  # smaller specks are dirt on the stage or glints on the part
 
 
@@ -182,6 +185,30 @@ def _lit_floors(part: Mask, high: Map) -> Mask:
     return floors
 
 
+def _covered(part: Mask, radiance: Map, lit: Map) -> Mask:
+    """The part without the rim that only the lens's blur of bright metal lit.
+
+    A pixel's light over the stage's, as a share of the brightest beside it, is the share that the
+    part covers, under lights that make its edge shine. Layer by layer from outside: behind a dark
+    chamfer, which shines little itself, nothing is looked at.
+    """
+    out = part.copy()
+    for _ in range(RIM_PX):
+        inner = cv2.erode(out.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1)
+        rows, columns = np.nonzero(out & (inner == 0))
+        share = np.full((len(radiance), len(rows)), np.nan, np.float32)
+        for k, image in enumerate(radiance):
+            own = np.where(out, image, 0.0).astype(np.float32)
+            most = cv2.dilate(own, np.ones((3, 3), np.uint8))[rows, columns]
+            stage = lit[k, rows, columns]
+            shines = most > SHINES * stage
+            share[k, shines] = ((image[rows, columns] - stage) / (most - stage))[shines]
+        told = np.isfinite(share).sum(axis=0) >= 3
+        high = np.nanquantile(share[:, told], 0.9, axis=0)
+        out[rows[told], columns[told]] = high > COVERED
+    return out
+
+
 def find_outline(
     stack: Stack, camera: Camera, lights: Lights, empty: Map | None = None
 ) -> Outline | None:
@@ -242,6 +269,7 @@ def find_outline(
             part |= region
     part = _without_specks(part, _LEAST_PIECE_PX)
     part &= ~_lit_floors(part, high)
+    part = _without_specks(_covered(part, radiance, lit), _LEAST_PIECE_PX)
     if not part.any() or part.mean() > 1.0 - _LEAST_STAGE:
         return None
     return Outline(part, stage & ~part, lit.astype(np.float32))

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.lights import Lights
-from reconstruct.levels import Receiver, Rise, ShadowFit, measure_rise
+from reconstruct.levels import Receiver, Rise, ShadowFit, measure_rise, signed_distance
 from reconstruct.outline import Outline
 from reconstruct.pieces import NEIGHBOUR_PX, Pieces
 from reconstruct.stack import Stack
 from reconstruct.steps import Step, consistent
 from reconstruct.surface import Surface
+from reconstruct.wall_edges import top_field
 
 Map = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -37,11 +38,11 @@ WALL_PX, WALL_SIGMA_PX = -0.6, 0.02
 ROUNDS = 2  # of the pieces that stand on the stage, each without the others' shadows
 SHADOW_MARGIN_MM = 1.2  # about another piece's shadow
 # Of every rise, what the scatter over lights does not show: mm, and share of the rise. On the part
-# itself light from the walls fills the shadow of a step (simulated parts, decision 0131).
-STAGE_FLOOR, PART_FLOOR, HOLE_FLOOR = (0.035, 0.007), (0.03, 0.035), (0.15, 0.03)
+# itself the edge that casts it is known to a part of a pixel (simulated parts, decision 0131).
+STAGE_FLOOR, PART_FLOOR, HOLE_FLOOR = (0.035, 0.007), (0.03, 0.015), (0.15, 0.03)
 HOLE = -1  # the stage as it is seen through holes
 LEAST_HOLE_LIGHTS = 12  # that must tell a rise there
-SLOT_WIDTH, SLOT_SHARE = 4.0, 0.08  # floors narrower than so many rises: share of the rise unsure
+SLOT_WIDTH, SLOT_SHARE = 4.0, 0.03  # floors narrower than so many rises: share of the rise unsure
 UNTOLD_MM, AT_SEA_MM = 3.0, 10.0  # sigma of a level, and of a whole part, that nothing tells
 
 
@@ -262,6 +263,12 @@ class _Shadows:
         if lower <= 0:
             fit = ShadowFit(self.camera, self.lights, region, receiver, level_mm)
             return _measured(fit, self.camera, most_mm)
+        top = top_field(self.stack, signed_distance(region), self.pieces.nearest == lower)
+        if top is not None:
+            fit = ShadowFit(self.camera, self.lights, region, receiver, level_mm, 0.0, top)
+            seen = _measured(fit, self.camera, most_mm, WALL_SIGMA_PX)
+            if seen is not None:
+                return seen
         fit = ShadowFit(self.camera, self.lights, region, receiver, level_mm, WALL_PX)
         return _measured(fit, self.camera, most_mm, WALL_SIGMA_PX)
 
@@ -319,20 +326,25 @@ def find_levels(
         if seen is not None and seen.lights >= LEAST_HOLE_LIGHTS:
             known[piece] = seen
             steps.append(step(seen, piece, HOLE))
-    for a, b in pairs:
-        if b == 0:
-            continue
-        best: Step | None = None
-        for upper, lower in ((a, b), (b, a)):
-            base = known[lower].mm if lower in known else ground
-            most = known[upper].mm if upper in known else 1.5 * ground
-            if lower in known and upper in known:
-                most = max(known[upper].mm - known[lower].mm, 0.3) * 1.5
-            seen = shadows.rise(upper, lower, base, touching[lower], most, {})
-            if seen is not None and (best is None or seen.gain > best.rise.gain):
-                best = step(seen, upper, lower)
-        if best is not None:
-            steps.append(best)
+
+    def between(levels: dict[int, float]) -> list[Step]:
+        """Steps between pieces with a wall in common, from where they lie as far as is known."""
+        found = []
+        for a, b in pairs:
+            if b == 0:
+                continue
+            best: Step | None = None
+            for upper, lower in ((a, b), (b, a)):
+                most = known[upper].mm if upper in known else 1.5 * ground
+                if lower in known and upper in known:
+                    most = max(known[upper].mm - known[lower].mm, 0.3) * 1.5
+                seen = shadows.rise(upper, lower, levels[lower], touching[lower], most, {})
+                if seen is not None and (best is None or seen.gain > best.rise.gain):
+                    best = step(seen, upper, lower)
+            if best is not None:
+                found.append(best)
+        return found
+
     numbers = range(1, pieces.count + 1)
     weak = {p: ground + shadows.middle[p] - height_mm for p in numbers}
     mean = None
@@ -345,7 +357,11 @@ def find_levels(
         )
         mean = (share, prior[0] - float(over), prior[1])
     untold = UNTOLD_MM if first is not None or prior is not None else AT_SEA_MM
-    values, sigmas, kept = consistent(pieces.count, steps, weak, untold, mean)
+    # Where a floor lies says how steeply it sees the lights: once more from where it was found.
+    values = np.array([0.0, *(known[p].mm if p in known else ground for p in numbers)])
+    for _ in range(ROUNDS):
+        told_steps = steps + between(dict(enumerate(values)))
+        values, sigmas, kept = consistent(pieces.count, told_steps, weak, untold, mean)
     levels = {}
     for p in numbers:
         lights = [s.rise.lights for s in kept if p in (s.upper, s.lower)]

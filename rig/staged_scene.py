@@ -31,6 +31,7 @@ from rig.simulate import RenderedScene, VirtualRig
 
 Map = NDArray[np.float32]
 STAGE_ALBEDO = 0.06
+STEEPEST = 1.5  # slope of ground; a chamfer's is 1
 ABOVE_MM = 1e-3  # so that a ray to the light does not begin within the wall it leaves
 
 
@@ -99,6 +100,22 @@ def _marched(shape: Shape, origin: NDArray[Any], rays: NDArray[Any], top: float)
     return below
 
 
+def _facing(shape: Shape, met: NDArray[Any], steep: NDArray[Any]) -> NDArray[Any]:
+    """Normals (H, W, 3) where rays meet a part: of the ground, or `steep` on walls.
+
+    A cell that an edge crosses would else be a steep dark slope as a whole, and every edge in the
+    pictures would begin half a cell before the part ends.
+    """
+    x, y, step = met[..., 0], met[..., 1], 1e-4
+    right = (shape.height(x + step, y) - shape.height(x - step, y)) / (2 * step)
+    up = (shape.height(x, y + step) - shape.height(x, y - step)) / (2 * step)
+    ground = np.abs(shape.height(x, y) - met[..., 2]) < 2 * ABOVE_MM
+    ground &= np.maximum(np.abs(right), np.abs(up)) < STEEPEST
+    normals = np.stack([-right, -up, np.ones_like(up)], axis=-1)
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    return np.asarray(np.where(ground[..., None], normals, steep))
+
+
 class StagedScene(RenderedScene):
     """A part on a matt stage.
 
@@ -129,22 +146,21 @@ class StagedScene(RenderedScene):
         self._features: list[dict[str, Any]] = []
         camera = supersampled(rig.camera, self._divide)
         origin, rays = rig.camera.centre_mm, corner_rays(camera)
+        through = 0.25 * (rays[:-1, :-1] + rays[1:, :-1] + rays[:-1, 1:] + rays[1:, 1:])
         if part is None:
-            corners = np.asarray(origin + origin[2] * rays)
+            points = lit = np.asarray(origin + origin[2] * through)
             on_part = np.zeros(camera.shape, bool)
-            lit = np.zeros((0, 0, 3))
+            normals = normals_from_corners(np.asarray(origin + origin[2] * rays))
+            normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
         else:
             self._features = part.parameters["features"]
-            top = max(f["level_mm"] for f in self._features)
-            corners = _met(part, origin, rays, float(top))
-            middle = 0.25 * (corners[:-1, :-1] + corners[1:, :-1] + corners[:-1, 1:]
-                             + corners[1:, 1:])  # fmt: skip
-            on_part = middle[..., 2] > 1e-3
-            through = 0.25 * (rays[:-1, :-1] + rays[1:, :-1] + rays[:-1, 1:] + rays[1:, 1:])
-            lit = _met(part, origin, through, float(top)) - ABOVE_MM * through
-        points = 0.25 * (corners[:-1, :-1] + corners[1:, :-1] + corners[:-1, 1:] + corners[1:, 1:])
-        normals = normals_from_corners(corners)
-        normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+            top = float(max(f["level_mm"] for f in self._features))
+            steep = normals_from_corners(_met(part, origin, rays, top))
+            steep /= np.linalg.norm(steep, axis=-1, keepdims=True)
+            points = _met(part, origin, through, top)
+            lit = points - ABOVE_MM * through
+            on_part = points[..., 2] > 1e-3
+            normals = _facing(part, points, steep)
         self._camera = camera
         self._cells = _Cells(
             points.astype(np.float32), normals.astype(np.float32), lit, on_part,

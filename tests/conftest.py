@@ -19,6 +19,6 @@ settings.load_profile("any load")
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
-    """For ``-n auto`` one worker more than processors: devices in real time are waited for."""
+    """For ``-n auto`` two workers more than processors: devices in real time are waited for."""
     count = yield
-    return count if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else count + 1
+    return count if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else count + 2

@@ -25,7 +25,7 @@ def fuzz(count: int, seed: int) -> None:
 
 
 def test_a_few_damaged_files_of_each_kind() -> None:
-    fuzz(700, seed=1)
+    fuzz(500, seed=1)
 
 
 @pytest.mark.fuzz

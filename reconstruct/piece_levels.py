@@ -19,6 +19,7 @@ from calib.lights import Lights
 from reconstruct.levels import Receiver, Rise, ShadowFit, measure_rise, signed_distance
 from reconstruct.outline import Outline
 from reconstruct.pieces import NEIGHBOUR_PX, Pieces
+from reconstruct.short_shadows import short_rise
 from reconstruct.stack import Stack
 from reconstruct.steps import Step, consistent
 from reconstruct.surface import Surface
@@ -40,6 +41,7 @@ SHADOW_MARGIN_MM = 1.2  # about another piece's shadow
 # Of every rise, what the scatter over lights does not show: mm, and share of the rise. On the part
 # itself the edge that casts it is known to a part of a pixel (simulated parts, decision 0131).
 STAGE_FLOOR, PART_FLOOR, HOLE_FLOOR = (0.035, 0.007), (0.03, 0.015), (0.15, 0.03)
+LOW_FLOOR = (0.02, 0.025)  # of low steps, by the light that their shadows take away
 HOLE = -1  # the stage as it is seen through holes
 LEAST_HOLE_LIGHTS = 12  # that must tell a rise there
 SLOT_WIDTH, SLOT_SHARE = 4.0, 0.03  # floors narrower than so many rises: share of the rise unsure
@@ -272,6 +274,12 @@ class _Shadows:
         fit = ShadowFit(self.camera, self.lights, region, receiver, level_mm, WALL_PX)
         return _measured(fit, self.camera, most_mm, WALL_SIGMA_PX)
 
+    def low_rise(self, upper: int, lower: int, level_mm: float, touching: set[int]) -> Rise | None:
+        """The rise of `upper`, at its level, over `lower`, if it is low and shadows tell it."""
+        field = signed_distance(self.occluder(upper, lower, touching))
+        pair = upper, lower
+        return short_rise(self.stack, self.camera, self.lights, field, self.pieces, pair, level_mm)
+
 
 def find_levels(
     found: OnStage, surface: Surface, pieces: Pieces, first: Rise | None, height_mm: float,
@@ -293,9 +301,11 @@ def find_levels(
     ground = first.mm if first is not None else height_mm
     steps: list[Step] = []
 
-    def step(rise: Rise, upper: int, lower: int) -> Step:
+    def step(rise: Rise, upper: int, lower: int, low: bool = False) -> Step:
         least, share = {0: STAGE_FLOOR, HOLE: HOLE_FLOOR}.get(lower, PART_FLOOR)
-        if lower > 0 and shadows.width_mm(lower) < SLOT_WIDTH * rise.mm:
+        if low:
+            least, share = LOW_FLOOR
+        elif lower > 0 and shadows.width_mm(lower) < SLOT_WIDTH * rise.mm:
             share += SLOT_SHARE
         sigma = float(np.hypot(rise.sigma_mm, least + share * rise.mm))
         # What is told is the rise where the two meet.
@@ -334,6 +344,13 @@ def find_levels(
             if b == 0:
                 continue
             best: Step | None = None
+            for upper, lower in ((a, b), (b, a)):
+                seen = shadows.low_rise(upper, lower, levels[upper], touching[lower])
+                if seen is not None:
+                    best = step(seen, upper, lower, low=True)
+            if best is not None:
+                found.append(best)
+                continue
             for upper, lower in ((a, b), (b, a)):
                 most = known[upper].mm if upper in known else 1.5 * ground
                 if lower in known and upper in known:

@@ -30,7 +30,7 @@ LEAST_SHARE = 0.5  # of the border that shadows must tell
 SMOOTH_PX = 3.0  # along the wall
 
 
-def _sampled(image: Map, rows: Array, columns: Array) -> Map:
+def sampled(image: Map, rows: Array, columns: Array) -> Map:
     return np.asarray(
         cv2.remap(image, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR,
                   borderMode=cv2.BORDER_REPLICATE)
@@ -52,7 +52,7 @@ def _lit_ends(stack: Stack, y: Array, x: Array, t: Array, falling: bool) -> tupl
     total, lights = np.zeros(y.shape), np.zeros(len(y), int)
     level = np.zeros((len(y), 2))
     for image in stack.radiance:
-        seen = _sampled(image, y, x)
+        seen = sampled(image, y, x)
         floor, above = seen[:, low].mean(axis=1), seen[:, high].mean(axis=1)
         noise = np.sqrt(stack.noise_floor + stack.noise_gain * np.maximum(above, 0.0))
         tells = (floor < DARK * above) & (above > SIGNAL * noise)

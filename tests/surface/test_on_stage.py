@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from calib.lights import Lights
+from reconstruct.levels import signed_distance
 from reconstruct.methods import Options
 from reconstruct.on_stage import find_on_stage, reconstruct_on_stage
 from reconstruct.optics.material import Material
 from reconstruct.piece_levels import OnStage, find_levels, part_height
-from reconstruct.pieces import change, find_pieces
+from reconstruct.pieces import Pieces, change, find_pieces
 from reconstruct.shapes.catalogue import shape
 from reconstruct.shapes.staged import Feature, stacked
+from reconstruct.short_shadows import short_rise
 from reconstruct.stack import Stack
 from reconstruct.surface import Flag, Surface
 from reconstruct.wall_edges import top_field
@@ -118,6 +120,27 @@ def test_top_of_a_wall_ends_where_the_part_has_it() -> None:
     rim = np.abs(given) < 0.75
     assert np.abs(np.median((found - exact)[rim])) < 0.2
     assert np.quantile(np.abs(found - exact)[rim], 0.9) < 0.5
+
+
+@pytest.mark.parametrize("rise", [0.4, 0.8])
+def test_step_lower_than_its_shadows_are_seen_is_told_by_the_light_they_take(rise: float) -> None:
+    base, boss = Feature("box", (0, 0), (24, 24), 5.0), Feature("disc", (0, 0), (12, 12), 5 + rise)
+    scene = StagedScene(rig(), stacked("low", [base, boss], {}), CHROMIUM, bounce=False)
+    stack, camera = pictures(scene), rig().camera
+    z, x, y = scene.points_mm[..., 2], *np.moveaxis(camera.points_at_height(5.0), -1, 0)[:2]
+    inner = 12.0 - np.hypot(x, y)
+    labels = np.where(inner > 1.5, 1, np.where((inner < -1.5) & (z > 4.9), 2, 0))
+    nearest = np.where(inner > -0.5, 1, np.where(z > 4.9, 2, 0))
+    pieces = Pieces(labels.astype(np.int32), nearest.astype(np.int32), 2)
+    told = []
+    for upper, lower in ((1, 2), (2, 1)):
+        field = signed_distance(nearest == upper)
+        told.append(
+            short_rise(stack, camera, rig().lights, field, pieces, (upper, lower), 5.0 + rise)
+        )
+    assert told[0] is not None
+    assert abs(told[0].mm - rise) < 0.05
+    assert told[1] is None  # a pocket does not rise
 
 
 def test_edge_of_a_part_in_the_pictures_is_where_the_part_ends() -> None:

@@ -1,0 +1,167 @@
+"""Low steps, told by how much light their shadows take away.
+
+The shadow of a step of a few tenths of a millimetre is as narrow as a pixel: no dark floor is
+seen, and no edge of it. But along a line across the wall, lit ground above and lit floor beyond,
+the light that is missing is as wide as the shadow, whatever lens and pixel blur: rise times tangent
+of the light's angle. Over lights of many angles its growth is the rise. What is dark under all of
+them, such as the wall's own face, is their common part.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.camera import Camera
+from calib.lights import Lights
+from reconstruct.levels import Rise
+from reconstruct.pieces import Pieces
+from reconstruct.stack import Stack
+from reconstruct.wall_edges import sampled
+
+Map = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Array = NDArray[np.float64]
+
+# Of a line across a wall: the floor, as much as there is of two lengths; the ground above; either
+# end, where the light that nothing takes away is read; and what blur may reach.
+FLOORS_PX, ABOVE_PX, END_PX, BLUR_PX, STEP_PX = (10.0, 7.0), 5.0, 2.0, 1.5, 0.5
+ACROSS = 0.85  # cosine of azimuth between the light and the line
+BORDER_PX = 1.0  # by which the border between pieces lies on the floor, typically
+SIGNAL = 5.0  # noise that light at both ends must exceed
+ALIKE = 2.0  # times by which light at both ends may differ
+LEAST_LINES, LEAST_LIGHTS, LEAST_SAMPLES, GROUPS = 6, 4, 40, 8
+LEAST_TANGENTS = 0.8  # spread of the lights' tangents
+SURE = 6.0  # standard errors of a rise
+
+
+class _Lines(NamedTuple):
+    """Lines across a wall: pixels (n, T), t (T,) px, middles and normals (n, 2) in the world."""
+
+    y: Array
+    x: Array
+    t: Array
+    middle: Array
+    normal: Array
+    pitch_mm: Array
+
+
+def _lines(
+    camera: Camera, field: Map, pieces: Pieces, upper: int, lower: int, level_mm: float,
+    floor_px: float,
+) -> _Lines:  # fmt: skip
+    """Lines that begin on the lower piece and end on the upper one."""
+    beside = cv2.dilate((pieces.nearest == lower).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    rows, columns = np.nonzero((np.abs(field) < 0.75) & beside)
+    down, right = np.gradient(cv2.GaussianBlur(field, (0, 0), 2.0))
+    down, right = down[rows, columns], right[rows, columns]
+    steep = np.hypot(down, right) + 1e-9
+    t = np.arange(-floor_px, ABOVE_PX + 1e-6, STEP_PX)
+    along = (BORDER_PX - field[rows, columns])[:, None] + t
+    y = rows[:, None] + along * (down / steep)[:, None]
+    x = columns[:, None] + along * (right / steep)[:, None]
+    height, width = field.shape
+    row = np.clip(np.rint(y), 0, height - 1).astype(int)
+    column = np.clip(np.rint(x), 0, width - 1).astype(int)
+    labels = pieces.labels[row, column]
+    whole = (labels[:, t <= END_PX - floor_px] == lower).all(axis=1)
+    whole &= (labels[:, t >= ABOVE_PX - END_PX] == upper).all(axis=1)
+    y, x = y[whole], x[whole]
+    plane = camera.points_at_height(level_mm)[..., :2].astype(np.float32)
+    ends = [
+        np.stack([sampled(plane[..., i], y[:, k], x[:, k])[:, 0] for i in (0, 1)], axis=-1)
+        for k in (slice(0, 1), slice(-1, None))
+    ]
+    across = (ends[1] - ends[0]).astype(float)
+    length = np.linalg.norm(across, axis=1)
+    normal = across / np.maximum(length, 1e-9)[:, None]
+    middle = 0.5 * (ends[0] + ends[1]).astype(float)
+    return _Lines(y, x, t, middle, normal, length / (len(t) - 1))
+
+
+def short_rise(
+    stack: Stack, camera: Camera, lights: Lights, field: Map, pieces: Pieces,
+    pair: tuple[int, int], level_mm: float,
+) -> Rise | None:  # fmt: skip
+    """The rise of a low step between two pieces; None where too little tells it.
+
+    Parameters
+    ----------
+    field : (H, W) signed distance to the border of the upper ground in px, positive inside
+    pair : upper and lower piece; level_mm : height of the upper one
+    """
+    for floor_px in FLOORS_PX:
+        lines = _lines(camera, field, pieces, *pair, level_mm, floor_px)
+        if len(lines.y) >= LEAST_LINES:
+            most = (floor_px - END_PX - BLUR_PX) * float(np.median(lines.pitch_mm)) / STEP_PX
+            return _rise(stack, lights, lines, level_mm, most)
+    return None
+
+
+def _rise(
+    stack: Stack, lights: Lights, lines: _Lines, level_mm: float, most_mm: float
+) -> Rise | None:
+    """The growth of the missing light with the tangent, if no shadow is longer than `most_mm`."""
+    t = lines.t
+    floor, above = t <= t[0] + END_PX, t >= t[-1] - END_PX
+    from_floor = (t - t[floor].mean()) / (t[above].mean() - t[floor].mean())
+    trapezium = np.ones(len(t))
+    trapezium[[0, -1]] = 0.5
+    samples = []
+    for k, image in enumerate(stack.radiance):
+        to_light = lights.position_mm[k, :2] - lines.middle
+        along = (to_light * lines.normal).sum(axis=1)
+        tangent = along / (lights.position_mm[k, 2] - level_mm)
+        seen = sampled(image, lines.y, lines.x)
+        low, high = seen[:, floor].mean(axis=1), seen[:, above].mean(axis=1)
+        dimmer = np.minimum(low, high)
+        noise = np.sqrt(stack.noise_floor + stack.noise_gain * np.maximum(dimmer, 0.0))
+        good = along > ACROSS * np.linalg.norm(to_light, axis=1)
+        good &= (dimmer > SIGNAL * noise) & (np.maximum(low, high) < ALIKE * dimmer)
+        if not good.any():
+            continue
+        growth = np.log(high[good] / low[good])
+        lit = low[good, None] * np.exp(growth[:, None] * from_floor)
+        missing = ((1.0 - seen[good] / lit) * trapezium).sum(axis=1) * lines.pitch_mm[good]
+        line = np.flatnonzero(good)
+        samples.append(np.stack([tangent[good], missing, line, np.full(len(line), k)]))
+    if not samples:
+        return None
+    tangent, missing, line, light = np.concatenate(samples, axis=1)
+    count = len(np.unique(light))
+    enough = count >= LEAST_LIGHTS and len(tangent) >= LEAST_SAMPLES
+    if not enough or np.ptp(tangent) < LEAST_TANGENTS:
+        return None
+    rise, common = _line(tangent, missing)
+    if rise * np.quantile(tangent, 0.95) + common > most_mm:
+        return None
+    spread = []
+    for group in (line * GROUPS // len(lines.y), light % GROUPS):  # along the wall, over lights
+        found = [
+            _line(tangent[group != g], missing[group != g])[0]
+            for g in np.unique(group)
+            if np.ptp(tangent[group != g]) > 0.5 * LEAST_TANGENTS
+        ]
+        n = max(len(found), 1)
+        spread.append(np.sqrt((n - 1) / n * np.square(np.array(found) - np.mean(found)).sum()))
+    sigma = float(max(spread))
+    if rise < SURE * sigma:
+        return None
+    return Rise(float(rise), sigma, 0.0, 0.0, float(len(tangent)), count)
+
+
+def _line(x: Array, y: Array) -> tuple[float, float]:
+    """Slope and offset of a line, few of whose points are far off."""
+    weight = np.ones_like(x)
+    slope = offset = 0.0
+    for _ in range(8):
+        total = weight.sum()
+        mx, my = (weight * x).sum() / total, (weight * y).sum() / total
+        slope = (weight * (x - mx) * (y - my)).sum() / max((weight * (x - mx) ** 2).sum(), 1e-12)
+        offset = my - slope * mx
+        off = np.abs(y - slope * x - offset)
+        weight = 1.0 / np.maximum(1.0, off / (1.5 * np.median(off) + 1e-9))
+    return float(slope), float(offset)

@@ -12,6 +12,8 @@ from reconstruct.spline import spline_values
 
 Array = NDArray[np.float64]
 COARSE = 64
+# Pixels along the longer side at most on which a late start is told from what came up.
+LATE_SIDE = 256
 
 
 def binning_factors(size: int) -> list[int]:
@@ -26,6 +28,11 @@ def binning_factors(size: int) -> list[int]:
     if coarsest > 1:
         factors.append(coarsest)
     return factors[::-1]
+
+
+def late_factor(size: int) -> int:
+    """The binning factor, a power of two, that leaves `LATE_SIDE` pixels at most."""
+    return 2 ** max(0, int(np.ceil(np.log2(size / LATE_SIDE))))
 
 
 def upsampled(u: Array, factor: int, shape: tuple[int, int]) -> Array:

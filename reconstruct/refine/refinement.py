@@ -29,7 +29,7 @@ from reconstruct.refine.finish import reconsidered, with_lay, with_own_places
 from reconstruct.refine.lay import find_lay, sampled
 from reconstruct.refine.lens import Lens
 from reconstruct.refine.problem import NOISE_FLOOR, Loss, Problem
-from reconstruct.refine.pyramid import binned_weight, binning_factors, upsampled
+from reconstruct.refine.pyramid import binned_weight, binning_factors, late_factor, upsampled
 from reconstruct.refine.reflectance import update_reflectance
 from reconstruct.refine.selfcalibrate import with_lights
 from reconstruct.refine.solve import SETTLED_PIXELS, State, fit_material, gauss_newton, settled
@@ -75,8 +75,10 @@ MIN_SIGMA_PX, FIRST_SIGMA_PX, PROMISED = 0.2, 0.5, 0.5
 # as explained is left, and if that leaves a share of the cost at most: it takes long.
 WITHIN_TIMES, MUCH, WITHIN_GAIN = 2, 1.25, 0.99
 # Mean loss of a coarse level from which on it explains its pictures poorly, and the share of the
-# cost on all pixels that the network's surface there must leave to go on instead.
+# cost that the network's surface must leave to go on instead.
 POORLY, BEGUN_LATE = 3e-4, 0.9
+# Where the network's surface costs so many times more, it is not descended from twice.
+FAR_OFF = 1.25
 
 
 class Refinement:
@@ -355,12 +357,12 @@ class Refinement:
             if self.areas is not None:
                 self.areas = None  # the next level's pixels are others, and small enough for points
                 state = released(problem, state, HUBER)
-            previous, problem = problem, self.problem(factor)
-            self.best = previous, state
-            state = self.brought(previous, state, problem, before // factor)
+            self.best = problem, state
             if factor == 1 and poor and self.config.late_start:
                 with self.stage("late start", 0.25):
-                    state = self.begun_late(factor, state)
+                    problem, state, before = self.begun_late(problem, state, before)
+            previous, problem = problem, self.problem(factor)
+            state = self.brought(previous, state, problem, before // factor)
             with self.stage(f"level 1/{factor}", 0.3):
                 state = self.level(problem, state)
         self.best = problem, state
@@ -370,31 +372,35 @@ class Refinement:
             gained(first, state.cost)
         return problem, state
 
-    def begun_late(self, factor: int, state: State) -> State:
-        """The state that came up from coarse pixels, or one that begins at the network's surface.
+    def begun_late(self, coarse: Problem, state: State, factor: int) -> tuple[Problem, State, int]:
+        """The level and state that came up from coarse pixels, or one at the network's surface.
 
         Relief that turns within a coarse pixel leaves pictures there that no surface explains; what
-        fits them best is far from the part, and finer levels do not lead back from it.
+        fits them best is far from the part, and finer levels do not lead back from it. Which of the
+        two goes on shows on 256 pixels (`late_factor`). Returns a binning factor, too.
         """
-        problem = self.problem(factor)
-        if problem.weight.size > SETTLED_PIXELS:
-            return state
+        finer = min(factor, late_factor(max(self.pictures.shape)))
+        problem = self.problem(finer)
         learned = learned_surface(problem, self.ids, self.lights, self.options)
         if learned is None:
-            return state
+            return coarse, state, factor
         tried: dict[str, float] = {}
-        came_up = self.lower(problem, None, state, "came up", tried)
+        brought = self.brought(coarse, state, problem, factor // finer)
+        came_up = self.lower(problem, None, brought, "came up", tried)
         update_shadows(problem, learned)
         best: State | None = None
         for material in first_materials(problem, learned, HUBER):
             first = State(learned, material)
             best = self.lower(problem, best, first, f"dpps/{material.model}", tried)
+            if best.cost > FAR_OFF * came_up.cost:  # another distribution does not mend that
+                break
         assert best is not None
         self.notes["late_starts"] = tried
         if best.cost > BEGUN_LATE * came_up.cost:
-            return state
+            return coarse, state, factor
         self.follows = False
-        return best
+        self.transport(problem, best)  # until now that of the last start
+        return problem, best, finer
 
     def level(self, problem: Problem, state: State) -> State:
         """A level that comes after another: steps, with what light reaches the surface between."""
@@ -455,9 +461,13 @@ class Refinement:
         return state
 
     def alternated(
-        self, problem: Problem, state: State, refresh: Callable[[State], None] | None = None
-    ) -> State:
-        """The outer loop: what light reaches the surface, then steps, while that gains."""
+        self, problem: Problem, state: State, refresh: Callable[[State], None] | None = None,
+        doubted: bool = False,
+    ) -> State:  # fmt: skip
+        """The outer loop: what light reaches the surface, then steps, while that gains.
+
+        What is `doubted` must gain from the first turn on.
+        """
         large = problem.weight.size > SETTLED_PIXELS
         # Without the lens one turn tells whether it is needed; light that steps follow takes more.
         for turn in range(TURNS if refresh is not None or self.follows else 1):
@@ -473,8 +483,9 @@ class Refinement:
             )  # fmt: skip
             self.best = problem, state
             self.options.progress("last level", 0.5 + 0.3 * (turn + 1) / TURNS)
+            impatient = turn > 0 or large or (doubted and state.cost > before)
             goes_on = FOLLOWED_GOES_ON if self.follows else GOES_ON
-            if state.cost > goes_on * before and (turn > 0 or large):
+            if state.cost > goes_on * before and impatient:
                 break
             if refresh is None and not self.unexplained(problem, state):
                 break
@@ -539,7 +550,9 @@ class Refinement:
         if fineness(problem.shape) > 1:  # small pictures have their pixels as areas
             return state
         light = Light.of(problem)
-        now = self.alternated(problem, state, lambda s: self.through(lens, s, WITHIN_TIMES))
+        now = self.alternated(
+            problem, state, lambda s: self.through(lens, s, WITHIN_TIMES), doubted=True
+        )
         if now.cost < WITHIN_GAIN * state.cost:
             return now
         light.restore(problem)

@@ -17,7 +17,7 @@ from reconstruct.optics.material import Material as Metal
 from reconstruct.optics.render import render
 from reconstruct.refine.beyond import continued
 from reconstruct.refine.problem import Material
-from reconstruct.refine.pyramid import binning_factors
+from reconstruct.refine.pyramid import binning_factors, late_factor
 from reconstruct.spline import spline_values
 from reconstruct.stack import Stack
 
@@ -31,6 +31,13 @@ def test_the_first_level_is_neither_large_nor_small(size: int) -> None:
     assert all(1 < coarse / fine <= 8 for coarse, fine in pairwise(factors))
     assert size / factors[0] <= 96
     assert size / factors[0] > 48 or factors == [1]
+
+
+@given(st.integers(1, 20_000))
+def test_a_late_start_is_told_on_few_pixels_but_no_fewer_than_needed(size: int) -> None:
+    factor = late_factor(size)
+    assert size / factor <= 256
+    assert size / factor > 128 or factor == 1
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (3, 4), (4, 30), (65, 50)])

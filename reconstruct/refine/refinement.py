@@ -64,9 +64,8 @@ AREA_TURNS, AREAS_GO_ON = 48, 0.985
 FIRMNESS = 0.1
 # Of the traces before, at most so much goes into one of a surface that moved little.
 KEPT = 0.8
-# Turns of the last level at most; it goes on while one leaves less than a share of the last cost,
-# the second where steps follow light between places: there one gains less than is still to come.
-TURNS, GOES_ON, FOLLOWED_GOES_ON = 6, 0.985, 0.992
+# Turns of the last level at most; it goes on while one leaves less than a share of the last cost.
+TURNS, GOES_ON = 6, 0.985
 # The least blur in px that is taken out, and the first guess: the surface has followed the blur,
 # so that the first step towards it comes out short, and promises less than it will bring: it is
 # tried from that share of the gain on that is asked for.
@@ -264,11 +263,12 @@ class Refinement:
     def transport(
         self, problem: Problem, state: State, samples: int = RAYS_FIRST, seed: int = 0,
         kept: float = 0.0, by_slopes: bool | None = None,
+        besides: NDArray[np.float32] | None = None,
     ) -> None:  # fmt: skip
         """Cast shadows and light between places of the state's surface."""
         refreshed(
             problem, state.u, state.material, samples if self.config.inter_reflection else 0,
-            seed, self.follows if by_slopes is None else by_slopes, kept,
+            seed, self.follows if by_slopes is None else by_slopes, kept, besides,
         )  # fmt: skip
 
     def descend(self, problem: Problem, state: State) -> State:
@@ -471,10 +471,11 @@ class Refinement:
         large = problem.weight.size > SETTLED_PIXELS
         # Without the lens one turn tells whether it is needed; light that steps follow takes more.
         for turn in range(TURNS if refresh is not None or self.follows else 1):
-            before = state.cost
+            before, besides = state.cost, None
             if self.follows:
-                update_reflectance(problem, state.u, state.material, FINAL, turn)
-            self.transport(problem, state, RAYS, seed=turn, kept=min(turn / (turn + 1), KEPT))
+                besides = update_reflectance(problem, state.u, state.material, FINAL, turn)
+            kept = min(turn / (turn + 1), KEPT)
+            self.transport(problem, state, RAYS, seed=turn, kept=kept, besides=besides)
             if refresh is not None:
                 refresh(state)
             state = gauss_newton(
@@ -484,8 +485,7 @@ class Refinement:
             self.best = problem, state
             self.options.progress("last level", 0.5 + 0.3 * (turn + 1) / TURNS)
             impatient = turn > 0 or large or (doubted and state.cost > before)
-            goes_on = FOLLOWED_GOES_ON if self.follows else GOES_ON
-            if state.cost > goes_on * before and impatient:
+            if state.cost > GOES_ON * before and impatient:
                 break
             if refresh is None and not self.unexplained(problem, state):
                 break

@@ -23,24 +23,29 @@ RAYS, OTHER_RAYS = 64, 2000
 
 def update_reflectance(
     problem: Problem, u: Array, material: Material, loss: Loss, seed: int | None = None
-) -> None:
+) -> NDArray[np.float32] | None:
     """One step of the factor, over the pixel-lights that have most of theirs from other places.
 
     The traced light has speckle, and a factor on what is itself uncertain comes out too small
     (errors in variables: Fuller 1987, §1.1.1). With a `seed`, a second trace along other rays is
     the instrumental variable: it says which pixel-lights count and how much, and its speckle knows
     nothing of the first's (ibid., §1.4). The new value is for the next trace.
+
+    Returns
+    -------
+    (H, W, N) that second trace, of the new factor: the next one need not be as fine beside it
     """
     other = problem.indirect
     if other.shape[:2] != problem.shape:
-        return
+        return None
     if seed is not None:
         other, _ = indirect_light(problem, u, material, RAYS, OTHER_RAYS + seed, by_pixel=True)
     pictures, epsilon = problem.pictures, np.float32(problem.pictures.epsilon)
     own = problem.own_light(u, material)
     used = (problem.weight > 0)[..., None] & ~pictures.clipped & (other > own)
+    traced, before = None if seed is None else other, problem.mirroring
     if used.sum() <= 0.01 * problem.count:
-        return
+        return traced
     own, other = own[used], other[used]
     model = np.maximum(problem.render_rows(u, material, 0, problem.shape[0])[used], 1e-6)
     captured = pictures.root()[used]
@@ -54,3 +59,6 @@ def update_reflectance(
         bounds = MIRRORING if problem.lights.intensity is None else KNOWN_MIRRORING
         factor = 1 + np.clip(step, -REFLECTANCE_STEP, REFLECTANCE_STEP)
         problem.mirroring = float(np.clip(problem.mirroring * factor, *bounds))
+    if traced is not None:
+        traced *= np.float32(problem.mirroring / before)
+    return traced

@@ -85,15 +85,20 @@ def update_indirect(
     by_slopes: bool = False,
     kept: float = 0.0,
     drawn: np.random.Generator | None = None,
+    besides: NDArray[np.float32] | None = None,
 ) -> None:
     """Trace inter-reflection at the surface (`indirect_light`).
 
     A share may be `kept` of the trace before, brought to the slopes of this surface: speckle
-    averages out.
+    averages out. `besides` is another trace of this surface, along other rays.
     """
     now, step = indirect_light(
         problem, u, material, samples, seed, by_slopes=by_slopes, drawn=drawn
     )
+    if besides is not None and now.shape[:2] == besides.shape[:2]:
+        light = now[..., : len(problem.pictures)]
+        light += besides
+        light *= np.float32(0.5)
     if kept > 0 and problem.traced.shape == now.shape:
         before = at_slopes_of(problem.traced, now, len(problem.pictures))
         now = np.float32(kept) * before + np.float32(1 - kept) * now
@@ -103,12 +108,12 @@ def update_indirect(
 
 def refreshed(
     problem: Problem, u: Array, material: Material, samples: int, seed: int, by_slopes: bool,
-    kept: float,
+    kept: float, besides: NDArray[np.float32] | None = None,
 ) -> None:  # fmt: skip
     """Cast shadows and light between places, of the surface as it is; no such light of 0 rays."""
     update_shadows(problem, u)
     if samples > 0:
-        update_indirect(problem, u, material, samples, seed, by_slopes, kept)
+        update_indirect(problem, u, material, samples, seed, by_slopes, kept, besides=besides)
 
 
 def indirect_light(

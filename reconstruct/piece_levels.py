@@ -40,11 +40,11 @@ ROUNDS = 2  # of the pieces that stand on the stage, each without the others' sh
 SHADOW_MARGIN_MM = 1.2  # about another piece's shadow
 # Of every rise, what the scatter over lights does not show: mm, and share of the rise. On the part
 # itself the edge that casts it is known to a part of a pixel (simulated parts, decision 0131).
-STAGE_FLOOR, PART_FLOOR, HOLE_FLOOR = (0.035, 0.007), (0.03, 0.015), (0.15, 0.03)
+STAGE_FLOOR, PART_FLOOR, HOLE_FLOOR = (0.035, 0.003), (0.02, 0.01), (0.15, 0.03)
 LOW_FLOOR = (0.02, 0.025)  # of low steps, by the light that their shadows take away
 HOLE = -1  # the stage as it is seen through holes
 LEAST_HOLE_LIGHTS = 12  # that must tell a rise there
-SLOT_WIDTH, SLOT_SHARE = 4.0, 0.03  # floors narrower than so many rises: share of the rise unsure
+SLOT_WIDTH, SLOT_SHARE = 4.0, 0.02  # floors narrower than so many rises: share of the rise unsure
 UNTOLD_MM, AT_SEA_MM = 3.0, 10.0  # sigma of a level, and of a whole part, that nothing tells
 
 

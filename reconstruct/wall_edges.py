@@ -121,6 +121,8 @@ def top_field(stack: Stack, field: Map, lower: Mask) -> Map | None:
     """
     beside = cv2.dilate(lower.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     border = (np.abs(field) < 0.75) & beside
+    if not border.any():  # the lower piece ends before the upper ground does
+        return None
     rows, columns, offset = wall_offsets(stack, field, border)
     if len(rows) <= LEAST_SHARE * border.sum():
         return None

@@ -122,6 +122,12 @@ def test_top_of_a_wall_ends_where_the_part_has_it() -> None:
     assert np.quantile(np.abs(found - exact)[rim], 0.9) < 0.5
 
 
+def test_no_border_between_pieces_tells_no_top() -> None:
+    _, stack = block()
+    far = np.full(stack.shape, -20.0, np.float32)
+    assert top_field(stack, far, far < 0) is None
+
+
 @pytest.mark.parametrize("rise", [0.4, 0.8])
 def test_step_lower_than_its_shadows_are_seen_is_told_by_the_light_they_take(rise: float) -> None:
     base, boss = Feature("box", (0, 0), (24, 24), 5.0), Feature("disc", (0, 0), (12, 12), 5 + rise)

@@ -31,6 +31,8 @@ SMOOTH_PX = 3.0  # along the wall
 
 
 def sampled(image: Map, rows: Array, columns: Array) -> Map:
+    if rows.size == 0:  # OpenCV takes no empty places
+        return np.zeros(rows.shape, np.float32)
     return np.asarray(
         cv2.remap(image, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR,
                   borderMode=cv2.BORDER_REPLICATE)
@@ -121,8 +123,6 @@ def top_field(stack: Stack, field: Map, lower: Mask) -> Map | None:
     """
     beside = cv2.dilate(lower.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     border = (np.abs(field) < 0.75) & beside
-    if not border.any():  # the lower piece ends before the upper ground does
-        return None
     rows, columns, offset = wall_offsets(stack, field, border)
     if len(rows) <= LEAST_SHARE * border.sum():
         return None

@@ -89,6 +89,28 @@ def test_a_calibration_serves_as_reference(scene: Bump) -> None:
     assert "good" not in (crossed[3], crossed[9])
 
 
+def test_calibrations_that_contradict_each_other_leave_a_picture_unproven(scene: Bump) -> None:
+    order = np.arange(COUNT)
+    order[[2, 8]] = 8, 2  # the cables were crossed when the older one was made
+    now, older = (
+        Reference(
+            tuple(range(1, COUNT + 1)),
+            direction_pictures(scene.position_mm[of], scene.power[of]),
+            name,
+            recorded=False,
+        )
+        for of, name in ((np.arange(COUNT), "the calibration"), (order, "an older calibration"))
+    )
+    taken = frames(scene, noise=3)
+    by_both = {v.index: v for v in judge(taken, [now, older], BLACK)}
+    assert by_both[3].verdict == "unproven"
+    assert by_both[3].checks["reference"].state == "unknown"
+    assert by_both[3].reason == "it looks like LED 9 rather than LED 3 by an older calibration"
+    alone = {v.index: v for v in judge(taken, [older], BLACK)}
+    assert (alone[3].verdict, alone[3].reason) == ("bad", by_both[3].reason)
+    assert {v.index: v for v in judge(taken, [now], BLACK)}[3].verdict == "good"
+
+
 def test_an_led_that_the_reference_lacks_is_unproven(scene: Bump, reference: Reference) -> None:
     fewer = Reference(reference.leds[1:], reference.pictures[1:], "an old run", recorded=True)
     found = verdicts(frames(scene, noise=4), fewer)

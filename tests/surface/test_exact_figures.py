@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from reconstruct.errors import ReconstructError
+from reconstruct.export.topography import write_sdf, write_x3p
 from reconstruct.metrology.accuracy import Truth
 from reconstruct.metrology.compare import compare
 from reconstruct.metrology.form import remove_form
@@ -18,6 +19,8 @@ from reconstruct.metrology.profile import (
     profile_along,
     profile_parameters,
 )
+from reconstruct.metrology.reading import seen_from_above
+from reconstruct.metrology.surfaces import compare_surfaces
 
 STEP_MM = 0.25
 
@@ -140,3 +143,32 @@ def test_a_truth_that_does_not_fit_itself_is_refused_by_shape(tmp_path) -> None:
     np.savez(tmp_path / "bad.npz", position=position, mask=np.ones((5, 4)))
     with pytest.raises(ReconstructError, match=r"'mask' is \(5, 4\), not \(4, 5\)"):
         Truth.read(tmp_path / "bad.npz")
+
+
+def test_a_line_is_measured_above_its_cut_off() -> None:
+    surface = grid(lambda x, y: 0.004 * np.sin(2 * np.pi * x / 20) + 0.001 * np.sin(2 * np.pi * x))
+    found = parameters(
+        surface, Recipe(form="mean", line_mm=(1, 20, 39, 20), cutoff_mm=2.5, draws=0)
+    )
+    assert "Pa" not in found
+    assert found["Rq"] == pytest.approx(1 / np.sqrt(2), rel=0.05)  # µm: the short wave alone
+
+
+def test_a_mesh_that_stands_on_edge_is_refused() -> None:
+    line = np.array([[1.0, 2, 0], [1, 2, 1], [1, 2, 2]])
+    with pytest.raises(ReconstructError, match=r"^the mesh has no extent in x and y$"):
+        seen_from_above(line, np.array([[0, 1, 2]]))
+    with pytest.raises(ReconstructError, match=r"^the mesh has no triangles$"):
+        seen_from_above(line, np.empty((0, 3), int))
+
+
+@pytest.mark.parametrize(("suffix", "write"), [(".sdf", write_sdf), (".x3p", write_x3p)])
+def test_files_are_compared_in_one_call_and_laid_on_each_other(tmp_path, suffix, write) -> None:  # type: ignore[no-untyped-def]
+    surface = grid(lambda x, y: 0.3 * np.sin(x / 5) * np.cos(y / 6), 81)
+    tilted = grid(lambda x, y: 0.3 * np.sin(x / 5) * np.cos(y / 6) + 0.002 * x + 0.5, 81)
+    for name, each in (("a", surface), ("b", tilted)):
+        write(tmp_path / f"{name}{suffix}", each)
+    found = compare_surfaces(str(tmp_path / f"b{suffix}"), tmp_path / f"a{suffix}")
+    assert found.rms_mm < 1e-4, "rigid, unless told otherwise"
+    assert compare(tilted, surface).rms_mm == pytest.approx(found.rms_mm, abs=1e-5)
+    assert compare_surfaces(tilted, surface, alignment="none").rms_mm > 0.4

@@ -98,14 +98,14 @@ class ShadowFit:
     """The misfit of one occluder's shadows on one receiver as a function of its rise."""
 
     def __init__(
-        self, camera: Camera, lights: Lights, region: Mask, receiver: Receiver, base_mm: float,
-        beside_px: float = 0.0, top: Map | None = None,
+        self, camera: Camera, lights: Lights, field: Map, receiver: Receiver, base_mm: float,
+        upper_seen: bool = False,
     ) -> None:  # fmt: skip
+        """`field`: signed distance (px) to the edge that casts the shadow, positive inside."""
         self.camera, self.receiver, self.base_mm = camera, receiver, base_mm
         self.position = np.ascontiguousarray(lights.position_mm)
-        # The casting edge lies so far outside the region's border.
-        self.field = signed_distance(region) + np.float32(beside_px) if top is None else top
-        self.upper_seen = top is not None
+        self.field = field
+        self.upper_seen = upper_seen
         K = camera.K
         self.view = View(
             np.column_stack([camera.R, camera.t]),

@@ -7,7 +7,7 @@ squares from the stage up.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -36,6 +36,8 @@ LATERAL_PX = 0.8  # how far (one sigma) an edge may lie beside the border of its
 # Between pieces the border runs through the pixels that a wall's shadow darkens, on the lower side
 # of the edge. In a narrow slot a rise and a lateral offset look alike, so the offset is held.
 WALL_PX, WALL_SIGMA_PX = -0.6, 0.02
+AGAIN_MM = 0.3  # by which a piece must have moved for its walls to be looked at again
+FIELDS = 4  # distances to the borders of pairs of pieces that are kept: of one wall, both ways
 ROUNDS = 2  # of the pieces that stand on the stage, each without the others' shadows
 SHADOW_MARGIN_MM = 1.2  # about another piece's shadow
 # Of every rise, what the scatter over lights does not show: mm, and share of the rise. On the part
@@ -136,7 +138,8 @@ def part_height(found: OnStage) -> Rise | None:
     receiver = stage_receiver(found.stack, found.camera, found.outline, open_stage(found.outline))
     if len(receiver.points_mm) < 50:
         return None
-    fit = ShadowFit(found.camera, found.lights, found.outline.mask, receiver, 0.0)
+    field = signed_distance(found.outline.mask)
+    fit = ShadowFit(found.camera, found.lights, field, receiver, 0.0)
     return _measured(fit, found.camera, MOST_MM)
 
 
@@ -159,6 +162,8 @@ class _Shadows:
         self.shade = self._shading()
         self.stage = open_stage(self.outline)
         self.holes = self.outline.stage & ~self.stage
+        self.fields: dict[tuple[int, int], Map] = {}
+        self.receivers: dict[int, tuple[Receiver, Any, Any]] = {}
 
     def _half_vectors(self, rows: Any, columns: Any) -> tuple[Array, Array]:
         """Squared tangent of the angle of normal and half vector, and irradiance: (N, n) each."""
@@ -190,10 +195,24 @@ class _Shadows:
         level = np.array([np.median(value[bins == b]) for b in range(40)])
         return at, np.log(np.maximum(level, 1e-6 * level.max()))
 
-    def receiver(self, piece: int, level_mm: float, most: int = 4000) -> Receiver:
+    def receiver(self, piece: int, level_mm: float) -> Receiver:
         """A piece (or the stage, 0) as what shadows fall on."""
+        if piece not in self.receivers:
+            self.receivers[piece] = self._receiver(piece)
+        seen, rows, columns = self.receivers[piece]
         if piece <= 0:
-            return stage_receiver(self.stack, self.camera, self.outline, self.ground(piece))
+            return seen
+        z = self.surface.height_mm[rows, columns] - self.middle[piece] + level_mm
+        rays = self.camera.rays(np.stack([columns, rows], axis=-1))
+        centre = self.camera.centre_mm
+        points = centre + rays * ((z - centre[2]) / rays[:, 2])[:, None]
+        return replace(seen, points_mm=np.ascontiguousarray(points))
+
+    def _receiver(self, piece: int, most: int = 4000) -> tuple[Receiver, Any, Any]:
+        """The same without places, which a piece's level decides, but its rows and columns."""
+        if piece <= 0:
+            stage = self.ground(piece)
+            return stage_receiver(self.stack, self.camera, self.outline, stage), None, None
         own = self.pieces.region(piece)
         distance = cv2.distanceTransform(own.astype(np.uint8), cv2.DIST_L2, 5)
         rows, columns = np.nonzero(own & (distance > PIECE_GAP_PX))
@@ -201,11 +220,8 @@ class _Shadows:
         rows, columns = rows[::step], columns[::step]
         tangent2, irradiance = self._half_vectors(rows, columns)
         lit = np.asarray(np.exp(np.interp(tangent2, *self.shade)) * irradiance, np.float32)
-        z = self.surface.height_mm[rows, columns] - self.middle[piece] + level_mm
-        rays = self.camera.rays(np.stack([columns, rows], axis=-1))
-        centre = self.camera.centre_mm
-        points = centre + rays * ((z - centre[2]) / rays[:, 2])[:, None]
-        return _receiver(self.stack, points, lit, rows, columns, 3.0)
+        nowhere = np.zeros((len(rows), 3))
+        return _receiver(self.stack, nowhere, lit, rows, columns, 3.0), rows, columns
 
     def ground(self, number: int) -> Mask:
         """The stage about the part (0) or in its holes (`HOLE`)."""
@@ -257,26 +273,37 @@ class _Shadows:
         if len(receiver.points_mm) < 12:
             return None
         for piece, mm in others.items():
-            region = self.occluder(piece, lower, touching)
-            fit = ShadowFit(self.camera, self.lights, region, receiver, level_mm)
+            field = signed_distance(self.occluder(piece, lower, touching))
+            fit = ShadowFit(self.camera, self.lights, field, receiver, level_mm)
             free = fit.reach(mm, receiver.points_mm) < -SHADOW_MARGIN_MM
             receiver = Receiver(receiver.points_mm, receiver.observed, receiver.weight * free)
-        region = self.occluder(upper, lower, touching)
         if lower <= 0:
-            fit = ShadowFit(self.camera, self.lights, region, receiver, level_mm)
+            field = signed_distance(self.occluder(upper, lower, touching))
+            fit = ShadowFit(self.camera, self.lights, field, receiver, level_mm)
             return _measured(fit, self.camera, most_mm)
-        top = top_field(self.stack, signed_distance(region), self.pieces.nearest == lower)
+        field = self.border_field(upper, lower, touching)
+        top = top_field(self.stack, field, self.pieces.nearest == lower)
         if top is not None:
-            fit = ShadowFit(self.camera, self.lights, region, receiver, level_mm, 0.0, top)
+            fit = ShadowFit(self.camera, self.lights, top, receiver, level_mm, upper_seen=True)
             seen = _measured(fit, self.camera, most_mm, WALL_SIGMA_PX)
             if seen is not None:
                 return seen
-        fit = ShadowFit(self.camera, self.lights, region, receiver, level_mm, WALL_PX)
+        beside = field + np.float32(WALL_PX)
+        fit = ShadowFit(self.camera, self.lights, beside, receiver, level_mm)
         return _measured(fit, self.camera, most_mm, WALL_SIGMA_PX)
+
+    def border_field(self, upper: int, lower: int, touching: set[int]) -> Map:
+        """Signed distance (px) to the border of what casts the shadow of `upper` on `lower`."""
+        pair = upper, lower
+        if pair not in self.fields:
+            while len(self.fields) >= FIELDS:
+                del self.fields[next(iter(self.fields))]
+            self.fields[pair] = signed_distance(self.occluder(upper, lower, touching))
+        return self.fields[pair]
 
     def low_rise(self, upper: int, lower: int, level_mm: float, touching: set[int]) -> Rise | None:
         """The rise of `upper`, at its level, over `lower`, if it is low and shadows tell it."""
-        field = signed_distance(self.occluder(upper, lower, touching))
+        field = self.border_field(upper, lower, touching)
         pair = upper, lower
         return short_rise(self.stack, self.camera, self.lights, field, self.pieces, pair, level_mm)
 
@@ -337,30 +364,23 @@ def find_levels(
             known[piece] = seen
             steps.append(step(seen, piece, HOLE))
 
-    def between(levels: dict[int, float]) -> list[Step]:
-        """Steps between pieces with a wall in common, from where they lie as far as is known."""
-        found = []
-        for a, b in pairs:
-            if b == 0:
-                continue
-            best: Step | None = None
-            for upper, lower in ((a, b), (b, a)):
-                seen = shadows.low_rise(upper, lower, levels[upper], touching[lower])
-                if seen is not None:
-                    best = step(seen, upper, lower, low=True)
-            if best is not None:
-                found.append(best)
-                continue
-            for upper, lower in ((a, b), (b, a)):
-                most = known[upper].mm if upper in known else 1.5 * ground
-                if lower in known and upper in known:
-                    most = max(known[upper].mm - known[lower].mm, 0.3) * 1.5
-                seen = shadows.rise(upper, lower, levels[lower], touching[lower], most, {})
-                if seen is not None and (best is None or seen.gain > best.rise.gain):
-                    best = step(seen, upper, lower)
-            if best is not None:
-                found.append(best)
-        return found
+    def across(a: int, b: int, levels: Array) -> Step | None:
+        """The step between two pieces with a wall in common, from where they lie."""
+        best: Step | None = None
+        for upper, lower in ((a, b), (b, a)):
+            seen = shadows.low_rise(upper, lower, float(levels[upper]), touching[lower])
+            if seen is not None:
+                best = step(seen, upper, lower, low=True)
+        if best is not None:
+            return best
+        for upper, lower in ((a, b), (b, a)):
+            most = known[upper].mm if upper in known else 1.5 * ground
+            if lower in known and upper in known:
+                most = max(known[upper].mm - known[lower].mm, 0.3) * 1.5
+            seen = shadows.rise(upper, lower, float(levels[lower]), touching[lower], most, {})
+            if seen is not None and (best is None or seen.gain > best.rise.gain):
+                best = step(seen, upper, lower)
+        return best
 
     numbers = range(1, pieces.count + 1)
     weak = {p: ground + shadows.middle[p] - height_mm for p in numbers}
@@ -376,8 +396,14 @@ def find_levels(
     untold = UNTOLD_MM if first is not None or prior is not None else AT_SEA_MM
     # Where a floor lies says how steeply it sees the lights: once more from where it was found.
     values = np.array([0.0, *(known[p].mm if p in known else ground for p in numbers)])
+    found_at: dict[tuple[int, int], tuple[Array, Step | None]] = {}
     for _ in range(ROUNDS):
-        told_steps = steps + between(dict(enumerate(values)))
+        for pair in pairs:
+            now = values[list(pair)]
+            before = found_at[pair][0] if pair in found_at else np.inf
+            if pair[1] > 0 and np.abs(now - before).max() > AGAIN_MM:
+                found_at[pair] = now, across(*pair, values)
+        told_steps = steps + [s for _, s in found_at.values() if s is not None]
         values, sigmas, kept = consistent(pieces.count, told_steps, weak, untold, mean)
     levels = {}
     for p in numbers:

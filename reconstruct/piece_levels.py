@@ -21,7 +21,7 @@ from reconstruct.outline import Outline
 from reconstruct.pieces import NEIGHBOUR_PX, Pieces
 from reconstruct.short_shadows import short_rise
 from reconstruct.stack import Stack
-from reconstruct.steps import Step, consistent
+from reconstruct.steps import Step, consistent, resting
 from reconstruct.surface import Surface
 from reconstruct.wall_edges import top_field
 
@@ -395,7 +395,7 @@ def find_levels(
         mean = (share, prior[0] - float(over), prior[1])
     untold = UNTOLD_MM if first is not None or prior is not None else AT_SEA_MM
     # Where a floor lies says how steeply it sees the lights: once more from where it was found.
-    values = np.array([0.0, *(known[p].mm if p in known else ground for p in numbers)])
+    values = np.array([0.0, *(known[p].mm if p in known else weak[p] for p in numbers)])
     found_at: dict[tuple[int, int], tuple[Array, Step | None]] = {}
     for _ in range(ROUNDS):
         for pair in pairs:
@@ -405,6 +405,9 @@ def find_levels(
                 found_at[pair] = now, across(*pair, values)
         told_steps = steps + [s for _, s in found_at.values() if s is not None]
         values, sigmas, kept = consistent(pieces.count, told_steps, weak, untold, mean)
+    if mean is None:
+        pixels = {p: int(pieces.region(p).sum()) for p in numbers}
+        values = resting(values, kept, weak, pixels)
     levels = {}
     for p in numbers:
         lights = [s.rise.lights for s in kept if p in (s.upper, s.lower)]

@@ -79,3 +79,22 @@ def consistent(
         del kept[gone]
     spread = np.sqrt(np.mean(np.square(misses))) if misses else 0.0
     return values, sigmas * max(1.0, float(spread)), kept
+
+
+def resting(
+    values: Array, steps: list[Step], weak: dict[int, float], pixels: dict[int, int]
+) -> Array:
+    """Levels with pieces that steps tie to each other alone, as a whole, where guesses have them.
+
+    Least squares has all guesses equally wrong: a step to a speck would move a large piece as far
+    as the speck. Places are guessed alike, so that pieces count by their pixels.
+    """
+    group = np.arange(len(values))
+    for step in steps:
+        group[group == group[step.upper]] = group[step.lower]
+    out = values.copy()
+    for number in set(group) - {group[0]}:
+        tied = [piece for piece in weak if group[piece] == number]
+        off = [weak[piece] - values[piece] for piece in tied]
+        out[tied] += np.average(off, weights=[pixels[piece] for piece in tied])
+    return out

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from calib.lights import Lights
-from reconstruct.levels import signed_distance
+from reconstruct.levels import Rise, signed_distance
 from reconstruct.methods import Options
 from reconstruct.on_stage import find_on_stage, reconstruct_on_stage
 from reconstruct.optics.material import Material
@@ -19,6 +19,7 @@ from reconstruct.shapes.catalogue import shape
 from reconstruct.shapes.staged import Feature, stacked
 from reconstruct.short_shadows import short_rise
 from reconstruct.stack import Stack
+from reconstruct.steps import Step, consistent, resting
 from reconstruct.surface import Flag, Surface
 from reconstruct.wall_edges import top_field
 from rig.simulate import RenderedScene, VirtualRig, dome, part_scene, virtual_camera
@@ -120,6 +121,20 @@ def test_top_of_a_wall_ends_where_the_part_has_it() -> None:
     rim = np.abs(given) < 0.75
     assert np.abs(np.median((found - exact)[rim])) < 0.2
     assert np.quantile(np.abs(found - exact)[rim], 0.9) < 0.5
+
+
+def test_step_to_a_speck_moves_the_speck() -> None:
+    """Unless the stage tells where they both lie."""
+    rise = Rise(0.3, 0.08, 0.0, 0.0, 1.0, 5)
+    guessed, pixels = {1: 5.0, 2: 5.3}, {1: 99_000, 2: 1_000}
+    steps = [Step(1, 2, 0.3, 0.08, rise)]
+    values, _, kept = consistent(2, steps, guessed, 10.0, None)
+    levels = resting(values, kept, guessed, pixels)
+    assert levels[1] == pytest.approx(5.0, abs=0.01)
+    assert levels[1] - levels[2] == pytest.approx(0.3, abs=1e-3)
+    steps.append(Step(2, 0, 4.0, 0.08, rise))
+    values, _, kept = consistent(2, steps, guessed, 10.0, None)
+    np.testing.assert_array_equal(resting(values, kept, guessed, pixels), values)
 
 
 def test_no_border_between_pieces_tells_no_top() -> None:

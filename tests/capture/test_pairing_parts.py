@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from capture.evidence import UNMEASURED, Evidence, Reference, thumbnail
-from capture.pairing import judge
+from capture.pairing import Verdict, judge
 from capture.prediction import direction_pictures
 from reconstruct.optics.material import Material
 from reconstruct.shapes.base import Shape
@@ -30,18 +30,22 @@ def pictures(request: pytest.FixtureRequest) -> np.ndarray:
     return np.stack([thumbnail(np.rint(c).astype(np.uint16), 65535) for c in counts])
 
 
-def verdicts(
+def judged(
     pictures: np.ndarray,
     wiring: dict[int, int] | None = None,
     reference: Reference = CALIBRATION,
-) -> list[str]:
+) -> list[Verdict]:
     """Of all LEDs, in their order."""
     kinds = ["dark", *["light"] * (len(pictures) - 1)]
     frames = [
         Evidence(led, kind, led, pictures[(wiring or {}).get(led, led)], echo=led)  # type: ignore[arg-type]
         for led, kind in enumerate(kinds)
     ]
-    return [v.verdict for v in judge(frames, [reference], 0.004)[1:]]
+    return judge(frames, [reference], 0.004)[1:]
+
+
+def verdicts(*given: object) -> list[str]:
+    return [found.verdict for found in judged(*given)]  # type: ignore[arg-type]
 
 
 def test_nothing_is_unproven_where_nothing_is_wrong(pictures: np.ndarray) -> None:
@@ -71,9 +75,10 @@ def test_pictures_all_late_by_one_are_hardly_ever_good(pictures: np.ndarray) -> 
 def test_an_led_of_another_brightness_is_not_good(share: float, pictures: np.ndarray) -> None:
     changed = pictures.copy()
     changed[50] = pictures[0] + np.float32(share) * (pictures[50] - pictures[0])
-    found = verdicts(changed)
-    assert found[49] != "good"
-    assert found.count("good") >= 94
+    found = judged(changed)
+    assert found[49].verdict != "good"
+    assert found[49].checks["reference"].state in ("unknown", "fail")
+    assert [each.verdict for each in found].count("good") >= 94
 
 
 def test_powers_that_nobody_measured_leave_few_pictures_unproven(pictures: np.ndarray) -> None:
@@ -83,7 +88,7 @@ def test_powers_that_nobody_measured_leave_few_pictures_unproven(pictures: np.nd
     """
     drawn = direction_pictures(RIG.nominal_mm, np.ones(96))
     known = Reference(CALIBRATION.leds, drawn, "the drawing", recorded=False, gain=UNMEASURED)
-    found = verdicts(pictures, reference=known)
+    found = verdicts(pictures, None, known)
     assert found.count("good") >= 75
     assert "bad" not in found
 
@@ -112,7 +117,7 @@ def test_of_24_leds_a_first_capture_is_proven_and_crossed_neighbours_are_not(par
         "the calibration",
         recorded=False,
     )
-    assert verdicts(pictures, reference=known) == ["good"] * 24
+    assert verdicts(pictures, None, known) == ["good"] * 24
     away = rig.lights.position_mm / np.linalg.norm(rig.lights.position_mm, axis=1)[:, None]
     for led in (3, 12, 20):
         second = int(np.argsort(-(away @ away[led - 1]))[1]) + 1
@@ -120,4 +125,7 @@ def test_of_24_leds_a_first_capture_is_proven_and_crossed_neighbours_are_not(par
         assert "good" not in (found[led - 1], found[second - 1])
     dim = pictures.copy()
     dim[10] = pictures[0] + np.float32(0.5) * (pictures[10] - pictures[0])
-    assert verdicts(dim, reference=known)[9] != "good"
+    told = judged(dim, None, known)[9].checks["reference"]
+    assert told.state == "unknown"
+    if part == "ramp":
+        assert told.why.endswith("like LED 10, but 0.40 times as bright as its neighbours tell")

@@ -71,6 +71,17 @@ def test_a_verdict_names_every_cause_once():
     assert third.to_json()["checks"]["echo"] == ["fail", "asked for LED 3, the board lit 5"]
 
 
+def test_a_good_picture_tells_by_what_it_is_good():
+    light = pictures()
+    found = {v.index: v for v in judge(taken(light), [recorded(light)], BLACK)}
+    assert (found[2].verdict, found[2].reason) == ("good", "")
+    told = found[2].to_json()
+    assert told["reason"] == ""
+    assert list(told["checks"]) == ["echo", "clock", "light", "reference"]
+    assert {state for state, _ in told["checks"].values()} == {"pass"}
+    assert list(found[0].checks) == ["echo", "clock", "light"], "a dark frame has no look"
+
+
 def test_the_board_is_asked_which_led_it_lit():
     light = pictures()
     frames = [replace(f, echo=None if f.index == 2 else f.echo) for f in taken(light)]

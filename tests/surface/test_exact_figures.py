@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from reconstruct import metrology
 from reconstruct.errors import ReconstructError
 from reconstruct.export.topography import write_sdf, write_x3p
 from reconstruct.metrology.accuracy import Truth
@@ -172,3 +173,20 @@ def test_files_are_compared_in_one_call_and_laid_on_each_other(tmp_path, suffix,
     assert found.rms_mm < 1e-4, "rigid, unless told otherwise"
     assert compare(tilted, surface).rms_mm == pytest.approx(found.rms_mm, abs=1e-5)
     assert compare_surfaces(tilted, surface, alignment="none").rms_mm > 0.4
+
+
+@pytest.mark.parametrize("alignment", ["none", "mean", "plane"])
+def test_shift_and_tilt_are_taken_out_as_asked(alignment: str) -> None:
+    """A plane of 2 and 3 µm/mm over 20 mm, 0.5 mm too high."""
+    flat = grid(lambda x, y: 0.1 * np.sin(x / 3), 81)
+    tilted = grid(lambda x, y: 0.1 * np.sin(x / 3) + 0.002 * (x - 10) + 0.003 * (y - 10) + 0.5, 81)
+    found = compare(tilted, flat, alignment)
+    expected = {"none": np.hypot(500, 21.1), "mean": 21.1, "plane": 0.0}[alignment]
+    assert 1e3 * found.rms_mm == pytest.approx(expected, rel=0.01, abs=1e-3)
+
+
+def test_figures_are_found_at_the_package_by_name() -> None:
+    assert metrology.compare_surfaces is compare_surfaces
+    assert set(metrology.__all__) <= set(dir(metrology))
+    with pytest.raises(AttributeError, match="nothing"):
+        metrology.nothing  # noqa: B018

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.levels import signed_distance
+from reconstruct.low_steps import cut_along_low_steps
 from reconstruct.methods import Options, reconstruct
 from reconstruct.outline import find_outline, shows_no_stage
 from reconstruct.piece_levels import Level, OnStage, find_levels, part_height
@@ -276,6 +277,10 @@ def reconstruct_on_stage(
     pieces = find_pieces(surface.normals, found.mask, changed)
     if pieces.count == 0:
         return surface
+    ground = first.mm if first is not None else options.height_mm
+    pieces = cut_along_low_steps(
+        pieces, changed, found.mask, lambda p: _as_seen(surface, p, found)[1], found, ground
+    )
     coarse, seen = _as_seen(surface, pieces, found)
     levels, steps = find_levels(found, coarse, seen, first, options.height_mm, prior)
     surface = _moved(surface, pieces, levels, found.mask)

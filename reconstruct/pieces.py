@@ -90,7 +90,7 @@ def change(stack: Stack) -> Map:
     return np.asarray(out / max(len(stack), 1), dtype=np.float32)
 
 
-def edges_by_change(changed: Map, mask: Mask) -> Mask:
+def edges_by_change(changed: Map, mask: Mask, much: float = CHANGE) -> Mask:
     """Where the pictures of many lights change at once: more than about there, and much."""
     scaled = np.where(mask, np.clip(changed * 100.0, 0, 255), 0).astype(np.uint8)
     typical = float(np.median(scaled[mask])) if mask.any() else 0.0
@@ -98,7 +98,7 @@ def edges_by_change(changed: Map, mask: Mask) -> Mask:
     # Between edges that lie close, what is about is edges too: the whole part's median bounds it.
     most = max(2.0 * typical, 100.0 * ABOUT_MOST)
     about = np.minimum(cv2.medianBlur(filled, ABOUT_PX).astype(np.float32), most) / 100.0
-    return np.asarray(mask & (changed > np.maximum(CHANGE, CHANGE_OVER * about)))
+    return np.asarray(mask & (changed > np.maximum(much, CHANGE_OVER * about)))
 
 
 def find_pieces(normals: Map, mask: Mask, changed: Map | None = None) -> Pieces:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
+import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from calib.lights import Lights
 from reconstruct.levels import Rise, signed_distance
+from reconstruct.low_steps import candidates, cut_along_low_steps
 from reconstruct.methods import Options
 from reconstruct.on_stage import find_on_stage, reconstruct_on_stage
 from reconstruct.optics.material import Material
@@ -162,6 +165,42 @@ def test_step_lower_than_its_shadows_are_seen_is_told_by_the_light_they_take(ris
     assert told[0] is not None
     assert abs(told[0].mm - rise) < 0.05
     assert told[1] is None  # a pocket does not rise
+    apart = Pieces(np.where(inner > 1.5, 1, 0).astype(np.int32), nearest.astype(np.int32), 2)
+    field = signed_distance(nearest == 1)
+    assert short_rise(stack, camera, rig().lights, field, apart, (1, 2), 5.0 + rise) is None
+
+
+def low_part(rise: float) -> tuple[Pieces, Stack, NDArray[np.float32], OnStage]:
+    """A plate and a disc on it as one piece, as normals alone show them."""
+    base, boss = Feature("box", (0, 0), (24, 24), 5.0), Feature("disc", (0, 0), (12, 12), 5 + rise)
+    features = [base, boss] if rise > 0 else [base]
+    scene = StagedScene(rig(), stacked("low", features, {}), CHROMIUM, bounce=False)
+    stack = pictures(scene)
+    part = find_on_stage(stack, rig().camera, rig().lights)
+    assert part is not None
+    whole = cv2.erode(part.mask.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(np.int32)
+    return Pieces(whole, part.mask.astype(np.int32), 1), stack, change(stack), part
+
+
+def test_piece_is_cut_along_a_low_step_that_shadows_tell() -> None:
+    pieces, _, changed, part = low_part(0.35)
+    cut = cut_along_low_steps(pieces, changed, part.mask, lambda p: p, part, 5.0)
+    assert cut.count == 2
+    x, y, _ = np.moveaxis(rig().camera.points_at_height(5.0), -1, 0)
+    from_middle = np.hypot(x, y)
+    assert (cut.labels[from_middle < 10.0] == 2).all()
+    assert not (cut.labels[from_middle > 14.0] == 2).any()
+
+
+def test_piece_that_only_looks_cut_stays_whole() -> None:
+    pieces, stack, _, part = low_part(0.0)
+    x, y, _ = np.moveaxis(rig().camera.points_at_height(5.0), -1, 0)
+    ring = np.abs(np.hypot(x, y) - 12.0) < 0.5  # a scratch, darker under all lights alike
+    stained = replace(stack, radiance=np.where(ring, 0.7 * stack.radiance, stack.radiance))
+    changed = change(stained)
+    assert candidates(pieces, changed, part.mask)
+    seen = replace(part, stack=stained)
+    assert cut_along_low_steps(pieces, changed, part.mask, lambda p: p, seen, 5.0) is pieces
 
 
 def test_edge_of_a_part_in_the_pictures_is_where_the_part_ends() -> None:

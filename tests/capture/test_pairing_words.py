@@ -220,6 +220,28 @@ def test_light_of_another_led_in_the_repetition_is_named():
     assert float(told[1]) == pytest.approx(2, abs=0.3)
 
 
+def test_a_clipped_repetition_is_not_told():
+    frames = taken(pictures(), repeat=1)
+    frames[-2] = replace(frames[-2], thumbnail=np.full((GRID, GRID), 0.95, np.float32))
+    found = check_repeat(frames)[COUNT + 1]
+    assert found.state == "unknown"
+    assert found.why == "too few unclipped cells to compare the first LED with its repetition"
+
+
+def test_light_of_an_led_in_a_dark_frame_is_told_in_per_cent():
+    bump = Bump((GRID, GRID), 24, seed=1)
+    light = np.stack([bump.irradiance(led) * np.float32(2 / 3) for led in range(1, 25)])
+    frames = noisy(taken(light))
+    more = frames[-1].thumbnail + np.float32(0.008) * light[4]
+    found = check_light([*frames[:-1], replace(frames[-1], thumbnail=more)], BLACK)[25]
+    assert found.state == "fail"
+    told = re.fullmatch(
+        r"not dark: it holds (0\.\d) % of an LED's light, by its looks LED 5", found.why
+    )
+    assert told is not None, found.why
+    assert float(told[1]) == pytest.approx(0.8, abs=0.1)
+
+
 def test_a_repetition_of_a_picture_that_is_missing_is_not_told():
     frames = [frame for frame in taken(pictures(), repeat=1) if frame.index != 1]
     assert check_repeat(frames)[COUNT + 1].state == "unknown"
@@ -229,6 +251,16 @@ def test_a_repetition_of_a_picture_that_is_missing_is_not_told():
 def by(reference: Reference, frames: list[Evidence]) -> dict[int, tuple[str, str]]:
     found = check_references(frames, [reference])
     return {index: (check.state, check.why) for index, check in found.items()}
+
+
+def test_one_reference_that_fits_is_enough():
+    light = pictures()
+    fits = recorded(light)
+    lacks = Reference((77,), fits.pictures[:1], "run 6", recorded=True)
+    frames = taken(light)
+    assert by(lacks, frames)[3] == ("unknown", "LED 3 is not in run 6")
+    for references in ([lacks, fits], [fits, lacks]):
+        assert check_references(frames, references)[3].state == "pass"
 
 
 def test_a_picture_too_much_of_which_is_clipped_is_not_told():

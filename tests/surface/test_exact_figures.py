@@ -190,3 +190,23 @@ def test_figures_are_found_at_the_package_by_name() -> None:
     assert set(metrology.__all__) <= set(dir(metrology))
     with pytest.raises(AttributeError, match="nothing"):
         metrology.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sentence"),
+    [
+        (Recipe(cutoff_mm=0), "a cut-off of 0 mm: expected a length above 0 mm"),
+        (Recipe(short_mm=-1), "an S-filter of -1 mm: expected a length above 0 mm"),
+        (Recipe(correlation_mm=np.inf), "a correlation length of inf mm: expected a length"),
+        (Recipe(short_mm=2, cutoff_mm=2), "the S-filter of 2 mm takes away all below the cut-off"),
+        (Recipe(draws=-1), "-1 draws: expected 0 to "),
+        (
+            Recipe(cutoff_mm=0.4),
+            "a cut-off of 0.4 mm is too short for points 0.25 mm apart: ask for at least 0.5 mm",
+        ),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused_with_its_figures(recipe, sentence) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ReconstructError) as refused:
+        measure(grid(lambda x, y: 0.001 * np.sin(x), 41), recipe)
+    assert str(refused.value).startswith(sentence)

@@ -2,20 +2,89 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from reconstruct.refine.pixel import SHADOW_BIT
-from reconstruct.refine.problem import Problem
+from reconstruct.refine.problem import Loss, Problem, System
+from reconstruct.refine.solve import State
 from reconstruct.surface import Flag
 
+Array = NDArray[np.float64]
 # Slopes less sure than this, from a pixel's nearest neighbourhood alone, are a guess.
 UNLIT_SLOPE_SIGMA = 0.1
 # Fewer lights than this, or than this share of them, leave a pixel in the shadow.
 FEW_LIGHTS, FEW_SHARE = 8, 0.25
 # By how much guessed slopes are off, all of a place in the same direction.
 GUESSED_SLOPE_SIGMA = 0.5
+# No highlight: no picture of a place shows this share of what the typical place's brightest does.
+DARK = 0.01
+# Nothing at all: the brightest picture stands out of the others by less than so many sigmas
+# (of a hundred pictures of nothing, one does so at one place in 300).
+STANDS_OUT = 4.0
+# Over so many pixels a level of misfit is smoothed; rows that are looked at at once.
+SMOOTH_PX, BAND_ROWS = 4.0, 64
+
+
+@dataclass(frozen=True)
+class MeanHeight:
+    """Mean height of the part and its sigma, mm; and that of the height of told places alone."""
+
+    mm: float
+    sigma_mm: float
+    told_sigma_mm: float = np.inf
+
+
+def matrices(system: System, rows: slice = slice(None)) -> Array:
+    """(h, W, 3, 3) Gauss-Newton matrix of (log-depth, two slopes) of each pixel of some rows."""
+    s = system.sums[:, rows]
+    full = np.stack([s[3], s[4], s[5], s[4], s[6], s[7], s[5], s[7], s[8]], axis=-1)
+    return full.reshape(*s.shape[1:], 3, 3).astype(np.float64)
+
+
+def smooth(image: Array, weight: Array, sigma_px: float) -> Array:
+    """Gaussian mean over the mask."""
+    if sigma_px <= 0:
+        return image
+    total = cv2.GaussianBlur(image * weight, (0, 0), sigma_px)
+    return total / np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma_px), 1e-6)
+
+
+def scatter(system: System, weight: Array) -> Array:
+    """(H, W) variance of a unit-information residual: gᵀ M⁻¹ g over its degrees of freedom.
+
+    Three numbers a pixel are seen and about one is fitted, so two remain.
+    """
+    value = np.empty(weight.shape)
+    for first in range(0, len(value), BAND_ROWS):
+        rows = slice(first, first + BAND_ROWS)
+        m = matrices(system, rows)
+        g = np.moveaxis(system.sums[:3, rows], 0, -1).astype(np.float64)
+        trace = np.einsum("...ii", m)
+        m += (1e-9 + 1e-6 * trace)[..., None, None] * np.eye(3)
+        value[rows] = (g * np.linalg.solve(m, g[..., None])[..., 0]).sum(-1) / 2.0
+    # Outliers are what the robust loss lets through; a patch's level is what matters.
+    top = np.quantile(value[weight > 0], 0.98) if (weight > 0).any() else 0.0
+    return smooth(np.minimum(value, top), weight, SMOOTH_PX)
+
+
+def slope_sigma(problem: Problem, state: State, loss: Loss) -> NDArray[np.float32]:
+    """(H, W) sigma of the worse of the two slopes, by a pixel and its nearest neighbours."""
+    system = problem.evaluate(state.u, state.material, loss, with_material=False)
+    weight = problem.weight.astype(np.float64)
+    pp, qq, pq = system.sums[6], system.sums[8], system.sums[7]
+    return np.asarray(worse_slope_sigma(pp, pq, qq, scatter(system, weight), weight), np.float32)
+
+
+def worse_slope_sigma(pp: Any, pq: Any, qq: Any, level: Any, weight: Any) -> Any:
+    """Sigma of the worse of the two slopes, from the matrices of a pixel and its neighbours."""
+    pp, pq, qq = (smooth(entry, weight, 1.0) for entry in (pp, pq, qq))
+    least = 0.5 * (pp + qq) - np.sqrt(0.25 * np.square(pp - qq) + np.square(pq))
+    return np.sqrt(level / np.maximum(least, 1e-12))
 
 
 def islands(told: NDArray[np.bool_], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -50,12 +119,25 @@ def quality(problem: Problem, slope_sigma: NDArray[np.float32]) -> NDArray[np.ui
         light = np.square((code[row] >> 2).astype(np.float32) * problem.pictures.scale)
         lost = (light * (code[row] & 1)).sum(axis=1)
         flags[row, lost > 0.5 * light.sum(axis=1)] |= np.uint8(Flag.CLIPPED)
+        root = np.sqrt(light)
+        silent = root.max(axis=1) - np.median(root, axis=1) < STANDS_OUT * problem.pictures.noise
+        flags[row, silent] |= np.uint8(Flag.UNLIT)
         flags[row, lit < max(min(FEW_LIGHTS, count), FEW_SHARE * count)] |= np.uint8(Flag.SHADOWED)
     flags[slope_sigma > UNLIT_SLOPE_SIGMA] |= np.uint8(Flag.UNLIT)
     inside = problem.weight > 0
     flags[islands(inside & ((flags & int(Flag.UNLIT)) == 0), inside)] |= np.uint8(Flag.UNLIT)
     flags[problem.weight == 0] = np.uint8(Flag.OUTSIDE)
     return flags
+
+
+def dark_share(problem: Problem) -> float:
+    """Share of the part that shows no highlight under any light."""
+    inside = problem.weight > 0
+    if not inside.any():
+        return 0.0
+    pictures = problem.pictures
+    brightest = np.square(pictures.root()[inside].max(axis=-1)) - np.float32(pictures.epsilon)
+    return float(np.mean(brightest < DARK * np.median(brightest)))
 
 
 def guessed_mean_sigma_mm(problem: Problem, flags: NDArray[np.uint8]) -> float:

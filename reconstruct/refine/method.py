@@ -24,8 +24,6 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
     started = time.perf_counter()
     run = Refinement(stack, camera, lights, options)
     problem, state = run.run()
-    height = problem.height_mm(state.u).astype(np.float32)
-    normals = problem.normals(state.u).astype(np.float32)
     mask = problem.weight > 0
     flags = np.where(mask, 0, int(Flag.OUTSIDE)).astype(np.uint8)
     sigma_mm = np.full(problem.shape, np.nan, np.float32)
@@ -34,9 +32,11 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
     if options.uncertainty:
         try:
             with run.stage("uncertainty", 0.9):
-                sure = estimate(problem, state, FINAL, options.height_mm, options.height_sigma_mm)
+                sure = estimate(problem, state, FINAL, run.mean)
         except Stopped:  # the surface is whole, its uncertainty unknown
             run.notes["stopped"] = True
+    height = problem.height_mm(state.u).astype(np.float32)
+    normals = problem.normals(state.u).astype(np.float32)
     if sure is not None:
         flags = quality(problem, sure.slope)
         mask = mask & ((flags & int(Flag.UNLIT)) == 0)
@@ -53,8 +53,8 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
     summary = {
         "method": "refine",
         "lights": len(stack),
-        "height_mm": options.height_mm,
-        "height_sigma_mm": options.height_sigma_mm,
+        "height_mm": run.mean.mm,
+        "height_sigma_mm": run.mean.sigma_mm,
         "residual": state.cost / problem.count,
         "noise": run.pictures.noise**2,
         "refine": {"config": asdict(options.refine), "stages": run.stages},

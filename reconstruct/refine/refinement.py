@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
@@ -23,11 +23,13 @@ from reconstruct.errors import Stopped
 from reconstruct.integrate import at_mean_height
 from reconstruct.methods import Options
 from reconstruct.refine import basin
+from reconstruct.refine.claims import MeanHeight, dark_share
 from reconstruct.refine.data import binned, encode
 from reconstruct.refine.dirt import update_local
 from reconstruct.refine.finish import reconsidered, with_lay, with_own_places
 from reconstruct.refine.lay import find_lay, sampled
 from reconstruct.refine.lens import Lens
+from reconstruct.refine.nearness import by_nearness
 from reconstruct.refine.problem import NOISE_FLOOR, Loss, Problem
 from reconstruct.refine.pyramid import binned_weight, binning_factors, late_factor, upsampled
 from reconstruct.refine.reflectance import update_reflectance
@@ -55,6 +57,8 @@ TYPICAL, TYPICAL_SIDE = 2.0, 128
 # A pixel is misfit where its loss is so many times the noise's; patches of misfits of less than
 # this share of the part are edges that few pixels do not show.
 MISFIT, PATCHES = 4.0, 0.01
+# Share of the part without any highlight from which the half vector is not the only start.
+DARK_PLACES = 0.01
 # From this share of the part on, lit by its other places, steps follow that light: so many turns at
 # most, each from a surface moved on by a share of the last turn's step, until so many gain nothing.
 FOLLOWED_SHARE, FOLLOWED, AHEAD, FOLLOWED_GAIN, IDLE = 0.02, 32, 0.4, 0.995, 3
@@ -88,6 +92,7 @@ class Refinement:
         self.config = options.refine
         self.ids = stack.ids
         self.threads = options.threads or os.cpu_count() or 1
+        self.mean = MeanHeight(options.height_mm, options.height_sigma_mm)
         self.notes: dict[str, Any] = {}
         self.stages: dict[str, dict[str, float]] = {}
         self.odd: NDArray[np.bool_] | None = None  # places with a material of their own
@@ -176,6 +181,8 @@ class Refinement:
             starts = [s for s in ("halfvector", "dpps", "flat") if s in self.config.starts]
         best: State | None = None
         tried: dict[str, float] = {}
+        # Highlights alone say nothing of a place that shows none.
+        alone = dark_share(problem) < DARK_PLACES
         for name in starts:
             u = first_surface(name, problem, self.ids, self.lights, self.options)
             if u is None:
@@ -187,6 +194,8 @@ class Refinement:
                 if self.material_tells(problem, best):
                     break
             assert best is not None
+            if name == "halfvector" and not alone:
+                continue
             if self.material_tells(problem, best) and not self.lost(problem, best):
                 break
         assert best is not None
@@ -435,6 +444,11 @@ class Refinement:
                 state = self.sharpened(problem, state)
         if state.lens_blur_px > 0:
             self.notes["lens_blur_px"] = state.lens_blur_px
+        with self.stage("nearness", 0.78):
+            state, self.mean = by_nearness(problem, state, FINAL, self.mean)
+            if np.isfinite(self.mean.told_sigma_mm):
+                self.notes["nearness"] = asdict(self.mean)
+        height = self.mean.mm
         if self.unexplained(problem, state):
             with self.stage("settling", 0.8) as gained:
                 before, state = state.cost, settled(problem, state, FINAL, height)

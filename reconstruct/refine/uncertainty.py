@@ -24,7 +24,6 @@ likelihood, on simulated parts with and without misfit of their material, and ar
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import cv2
 import numpy as np
@@ -33,7 +32,16 @@ from numpy.typing import NDArray
 from reconstruct.integrate import at_mean_height, slopes
 from reconstruct.refine.beyond import goes_on
 from reconstruct.refine.calibrated import camera_changes, drawn_lights
-from reconstruct.refine.claims import guessed_mean_sigma_mm, quality
+from reconstruct.refine.claims import (
+    SMOOTH_PX,
+    MeanHeight,
+    guessed_mean_sigma_mm,
+    matrices,
+    quality,
+    scatter,
+    smooth,
+    worse_slope_sigma,
+)
 from reconstruct.refine.data import binned
 from reconstruct.refine.halves import balanced_signs, signed_gradients
 from reconstruct.refine.problem import Loss, Problem, System, light_table
@@ -46,8 +54,6 @@ Array = NDArray[np.float64]
 DRAWS, LIGHT_DRAWS, BEYOND_DRAWS, HALVES, REPEATS = 6, 4, 3, 12, 8
 # Rays a pixel of the traces that tell what beyond leaves unsure: all along the same.
 BEYOND_RAYS = 6
-# Rows whose matrices are looked at together.
-BAND_ROWS = 64
 # Longer side up to which errors are drawn at full size; of larger pictures on coarser pixels.
 DRAWN_PX = 128
 # Standard deviations in pixels of the patches over which errors are shared (0 is independent),
@@ -59,7 +65,6 @@ PICTURES, SCATTER, PIXEL = 1.3, 0.7, 0.8
 USUAL_BLUR_PX = 0.5
 # Relative error of the traced light from place to place: of all of it, and from patch to patch.
 INDIRECT_COMMON, INDIRECT_PATCHES, INDIRECT_PATCH_PX = 0.1, 0.2, 8.0
-SMOOTH_PX = 4.0
 PCG_ITERATIONS = 80
 # Where the light from beyond is wrong by much, a robust loss has turned away from the pictures and
 # says nothing of where they would lead.
@@ -91,39 +96,6 @@ class Uncertainty:
     def repeatability_mm(self) -> float:
         """RMS by which the surface changes between recordings."""
         return float(np.sqrt(np.nanmean(np.square(self.repeats.change_mm))))
-
-
-def matrices(system: System, rows: slice = slice(None)) -> Array:
-    """(h, W, 3, 3) Gauss-Newton matrix of (log-depth, two slopes) of each pixel of some rows."""
-    s = system.sums[:, rows]
-    full = np.stack([s[3], s[4], s[5], s[4], s[6], s[7], s[5], s[7], s[8]], axis=-1)
-    return full.reshape(*s.shape[1:], 3, 3).astype(np.float64)
-
-
-def _smooth(image: Array, weight: Array, sigma_px: float) -> Array:
-    """Gaussian mean over the mask."""
-    if sigma_px <= 0:
-        return image
-    total = cv2.GaussianBlur(image * weight, (0, 0), sigma_px)
-    return total / np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma_px), 1e-6)
-
-
-def scatter(system: System, weight: Array) -> Array:
-    """(H, W) variance of a unit-information residual: gᵀ M⁻¹ g over its degrees of freedom.
-
-    Three numbers a pixel are seen and about one is fitted, so two remain.
-    """
-    value = np.empty(weight.shape)
-    for first in range(0, len(value), BAND_ROWS):
-        rows = slice(first, first + BAND_ROWS)
-        m = matrices(system, rows)
-        g = np.moveaxis(system.sums[:3, rows], 0, -1).astype(np.float64)
-        trace = np.einsum("...ii", m)
-        m += (1e-9 + 1e-6 * trace)[..., None, None] * np.eye(3)
-        value[rows] = (g * np.linalg.solve(m, g[..., None])[..., 0]).sum(-1) / 2.0
-    # Outliers are what the robust loss lets through; a patch's level is what matters.
-    top = np.quantile(value[weight > 0], 0.98) if (weight > 0).any() else 0.0
-    return _smooth(np.minimum(value, top), weight, SMOOTH_PX)
 
 
 def _field(rng: np.random.Generator, shape: tuple[int, int], sigma_px: float) -> Array:
@@ -204,13 +176,6 @@ def pixel_gradient(problem: Problem, state: State, sums: NDArray[np.float32]) ->
     return _gradient_of(sums, share * p, share * q)
 
 
-def _slope_sigma(pp: Any, pq: Any, qq: Any, level: Any, weight: Any) -> Any:
-    """Sigma of the worse of the two slopes, from the matrices of a pixel and its neighbours."""
-    pp, pq, qq = (_smooth(entry, weight, 1.0) for entry in (pp, pq, qq))
-    least = 0.5 * (pp + qq) - np.sqrt(0.25 * np.square(pp - qq) + np.square(pq))
-    return np.sqrt(level / np.maximum(least, 1e-12))
-
-
 def beyond_steps(problem: Problem, state: State, rng: np.random.Generator) -> list[Array]:
     """Steps of log-depth that ways in which the part may go on beyond the picture lead to."""
     held = problem.traced, problem.indirect_step
@@ -247,9 +212,7 @@ def coarser(problem: Problem, state: State, factor: int) -> tuple[Problem, State
     return coarse, replace(state, u=u)
 
 
-def estimate(
-    problem: Problem, state: State, loss: Loss, height_mm: float, height_sigma_mm: float
-) -> Uncertainty:
+def estimate(problem: Problem, state: State, loss: Loss, mean: MeanHeight) -> Uncertainty:
     """One-sigma maps at a solution; the problem is left as it was.
 
     Errors that reach far are the same on coarser pixels, where large pictures have them drawn. What
@@ -260,7 +223,7 @@ def estimate(
     sums = system.sums
     weight = problem.weight.astype(np.float64)
     level = scatter(system, weight)
-    slope = _slope_sigma(sums[6], sums[7], sums[8], level, weight).astype(np.float32)
+    slope = worse_slope_sigma(sums[6], sums[7], sums[8], level, weight).astype(np.float32)
     signs = balanced_signs(len(problem.pictures), HALVES, np.random.default_rng(1))
     halves = signed_gradients(problem, state.u, state.material, loss, signs, factor)
     pixel = pixel_gradient(problem, state, sums)
@@ -270,8 +233,8 @@ def estimate(
     # Averaged pixels leave misfits of their own at edges: the level is that of the fit itself.
     told = Told(
         level if factor == 1 else cv2.resize(level, size, interpolation=cv2.INTER_AREA),
-        halves, _means(pixel, factor), height_mm, height_sigma_mm,
-        guessed_mean_sigma_mm(problem, flags),
+        halves, _means(pixel, factor), mean.mm, mean.sigma_mm,
+        min(guessed_mean_sigma_mm(problem, flags), mean.told_sigma_mm),
     )  # fmt: skip
     found = _drawn_estimate(small, there, loss, told)
     if factor == 1:
@@ -390,8 +353,8 @@ def _drawn_estimate(problem: Problem, state: State, loss: Loss, told: Told) -> U
         bend = float(np.sqrt(bent[0][weight > 0].mean())) * told.height_sigma_mm / unsure_mm
         if told.guessed_mm > 0:
             gather("guessed places", [bent], told.guessed_mm / unsure_mm)
-    variance = _smooth(np.sum(list(heights.values()), axis=0), weight, SMOOTH_PX)
-    turned = _smooth(np.sum(list(turns.values()), axis=0), weight, SMOOTH_PX)
+    variance = smooth(np.sum(list(heights.values()), axis=0), weight, SMOOTH_PX)
+    turned = smooth(np.sum(list(turns.values()), axis=0), weight, SMOOTH_PX)
     inside = weight > 0
     # The last to be drawn, so that how many they are moves no other draw.
     photons = np.full(level.shape, problem.pictures.noise**2)

@@ -11,6 +11,7 @@ from simulated_parts import easy, errors, part, pictures, pit
 
 from reconstruct.methods import Options, reconstruct
 from reconstruct.optics.material import Material as OpticalMaterial
+from reconstruct.refine.claims import MeanHeight
 from reconstruct.refine.problem import Material
 from reconstruct.refine.refinement import HUBER
 from reconstruct.refine.solve import State
@@ -174,12 +175,12 @@ def test_what_may_lie_beyond_the_picture_is_a_cause_where_the_part_goes_on_there
     update_indirect(problem, u, metal)
     state = State(u, metal, problem.evaluate(u, metal, HUBER, False).cost)
     given = problem.traced, problem.traced.copy()
-    cut = estimate(problem, state, HUBER, height_mm, 0.0)
+    cut = estimate(problem, state, HUBER, MeanHeight(height_mm, 0.0))
     assert problem.traced is given[0]
     np.testing.assert_array_equal(*given)
     assert cut.shares["beyond the picture"] > 0
     problem.weight[[0, -1]] = problem.weight[:, [0, -1]] = 0
-    whole = estimate(problem, state, HUBER, height_mm, 0.0)
+    whole = estimate(problem, state, HUBER, MeanHeight(height_mm, 0.0))
     assert "beyond the picture" not in whole.shares
 
 

@@ -246,7 +246,7 @@ def test_a_coin_is_no_ball() -> None:
 
 
 @needs_photos
-@pytest.mark.parametrize("probe", [1, 2])
+@pytest.mark.parametrize("probe", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_photographed_spheres(probe: int) -> None:
     """Outline without hints and directions, against hand-fitted circles and another program."""
     folder = CAT / f"LightProbe-{probe}"

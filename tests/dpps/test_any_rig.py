@@ -323,6 +323,7 @@ def test_mismatched_inputs_are_refused(capture) -> None:
         predict(stack, camera, lights, options=Options(weights=SHIPPED.with_name("x")))
 
 
+@pytest.mark.slow
 def test_small_pictures_are_seen_twice() -> None:
     """Over its own first result the network sees half vectors where the part really is."""
     model, _ = read_weights()

@@ -30,11 +30,11 @@ def refined(scene: RenderedScene, **options: object) -> Surface:
 
 # Part, size of its pictures, its finish, and the height RMSE (mm) and mean angle (degrees) that it
 # must end within. By default a smooth part is held by few lights below, a turned one to 0.35° in
-# `test_finishes`.
+# `test_finishes`, a stepped one in `surface/test_on_stage`.
 PARTS = [
     pytest.param("field-3", 80, {}, 0.02, 0.13, id="smooth", marks=pytest.mark.slow),
     pytest.param("field-4", 80, {"metal": "Cu", "alpha": 0.3}, 0.03, 0.15, id="rough copper"),
-    pytest.param("stamped-2", 64, {}, 0.12, 1.2, id="stamped"),
+    pytest.param("stamped-2", 64, {}, 0.12, 1.2, id="stamped", marks=pytest.mark.slow),
     pytest.param("turned-3", 80, {}, 0.12, 1.0, id="turned", marks=pytest.mark.slow),
 ]
 

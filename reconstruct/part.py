@@ -121,6 +121,8 @@ def _reconstruct_part(
     }  # fmt: skip
     if found is not None and (shadow := surface.summary.get("height_told")) is not None:
         height = {"mm": shadow["mm"], "sigma_mm": shadow["sigma_mm"], "from": "shadow"}
+    elif (near := surface.summary.get("nearness")) is not None:
+        height = {"mm": near["mm"], "sigma_mm": near["told_sigma_mm"], "from": "nearness"}
     seconds = {
         **surface.summary.get("seconds", {}),
         "look": looked - started,

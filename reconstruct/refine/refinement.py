@@ -68,8 +68,9 @@ AREA_TURNS, AREAS_GO_ON = 48, 0.985
 FIRMNESS = 0.1
 # Of the traces before, at most so much goes into one of a surface that moved little.
 KEPT = 0.8
-# Turns of the last level at most; it goes on while one leaves less than a share of the last cost.
-TURNS, GOES_ON = 6, 0.985
+# Turns of the last level at most; it goes on while one leaves less than a share of the last cost,
+# the second where steps follow light between places: there one gains less than is still to come.
+TURNS, GOES_ON, FOLLOWED_GOES_ON = 6, 0.985, 0.992
 # The least blur in px that is taken out, and the first guess: the surface has followed the blur,
 # so that the first step towards it comes out short, and promises less than it will bring: it is
 # tried from that share of the gain on that is asked for.
@@ -499,7 +500,8 @@ class Refinement:
             self.best = problem, state
             self.options.progress("last level", 0.5 + 0.3 * (turn + 1) / TURNS)
             impatient = turn > 0 or large or (doubted and state.cost > before)
-            if state.cost > GOES_ON * before and impatient:
+            goes_on = FOLLOWED_GOES_ON if self.follows else GOES_ON
+            if state.cost > goes_on * before and impatient:
                 break
             if refresh is None and not self.unexplained(problem, state):
                 break

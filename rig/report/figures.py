@@ -125,7 +125,7 @@ def _height_told(summary: Mapping[str, Any]) -> tuple[float | None, str]:
     sigma = told.get("sigma_mm")
     return (
         float(sigma) if isinstance(sigma, int | float) else None,
-        "" if source == "shadow" else f"input: {told_by(source)}",
+        "" if source in ("shadow", "nearness") else f"input: {told_by(source)}",
     )
 
 

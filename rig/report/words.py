@@ -66,6 +66,7 @@ TOLD = {
     "--height": "given with the command",
     "assumed": "assumed: the stage",
     "shadow": "told by the shadow that the part casts",
+    "nearness": "told by where the places that show highlights fit the near lights best",
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from floor_bench import finished
 
+from capture.world import PatientClock
 from rig.capturing import configuration
 from rig.floor.pages.security import Access
 from rig.floor.pages.server import listen, serve
@@ -28,7 +29,9 @@ PARTS = [
 
 
 @pytest.fixture
-def worker(bench: Workspace) -> Iterator[Worker]:
+def worker(bench: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    # At the rig's own pace: an operator stops a recording while it runs.
+    monkeypatch.setattr("capture.world.PatientClock", PatientClock)
     config, text = configuration(bench, simulate=False)
     with Worker(Bench(bench, config, text, method="lambert")) as worker:
         yield worker

@@ -98,3 +98,9 @@ def test_where_a_result_comes_from_is_said_in_sentences():
     assert "on 28 November 2026, 21:26 UTC from 3 pictures of 320 × 256 px" in said
     assert "The mean height is 12.35 ± 0.50 mm, given in rig.yaml." in said
     assert moment("yesterday") == "yesterday"
+
+
+def test_a_height_that_nearness_corrected_is_not_called_given():
+    height = {"mm": -6.17, "sigma_mm": 1.0, "from": "nearness"}
+    said = " ".join(origin({"method": "refine", "height": height}, (256, 256)))
+    assert "is −6.2 ± 1.0 mm, told by where the places that show highlights fit the near" in said

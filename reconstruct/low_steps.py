@@ -11,11 +11,17 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from reconstruct.levels import signed_distance
 from reconstruct.piece_levels import OnStage
-from reconstruct.pieces import Labels, Map, Mask, Pieces, edges_by_change
+from reconstruct.pieces import (
+    Map,
+    Mask,
+    Pieces,
+    edges_by_change,
+    grown_back,
+    nearest_label,
+)
 from reconstruct.short_shadows import short_rise
 
 LOW_CHANGE = 0.08  # relative change from pixel to pixel, mean over lights, beside CHANGE_OVER
@@ -81,10 +87,8 @@ def candidates(pieces: Pieces, changed: Map, mask: Mask) -> list[tuple[int, Piec
         split = np.zeros_like(pieces.labels)
         for number, part in enumerate(large, 1):
             split[parts == part] = number
-        for _ in range(2):  # back to what the erosion took
-            grown = cv2.dilate(split.astype(np.float32), kernel).astype(np.int32)
-            split = np.where((split == 0) & own & ~weak, grown, split)
-        nearest = _nearest(split)
+        split = grown_back(split, own & ~weak)  # back to what the erosion took
+        nearest = nearest_label(split)
         # Weak edges within one part, and what they cut off, are that part's.
         alone = np.ones(own.shape, bool)
         for number in range(1, len(large) + 1):
@@ -98,12 +102,3 @@ def candidates(pieces: Pieces, changed: Map, mask: Mask) -> list[tuple[int, Piec
             (piece, Pieces(labels, around.astype(np.int32), pieces.count + len(large) - 1))
         )
     return found
-
-
-def _nearest(labels: Labels) -> NDArray[np.int32]:
-    _, indices = cv2.distanceTransformWithLabels(
-        (labels == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    label_of = np.zeros(indices.max() + 1, np.int32)
-    label_of[indices[labels > 0]] = labels[labels > 0]
-    return np.asarray(label_of[indices], np.int32)

@@ -122,15 +122,24 @@ def find_pieces(normals: Map, mask: Mask, changed: Map | None = None) -> Pieces:
             number += 1
             labels[cores == label] = number
     # Back to what the erosion took, without going through gaps that it closed.
+    labels = grown_back(labels, smooth)
+    nearest = np.where(mask, nearest_label(labels), 0) if number else np.zeros_like(labels)
+    return Pieces(labels, nearest, number)
+
+
+def grown_back(labels: Labels, where: Mask) -> Labels:
+    """Labels (H, W) grown by two pixels into what has none, within `where`."""
     for _ in range(2):
         grown = cv2.dilate(labels.astype(np.float32), np.ones((3, 3))).astype(np.int32)
-        labels = np.where((labels == 0) & smooth, grown, labels)
-    nearest = np.zeros_like(labels)
-    if number:
-        _, indices = cv2.distanceTransformWithLabels(
-            (labels == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-        )
-        piece_of = np.zeros(indices.max() + 1, np.int32)
-        piece_of[indices[labels > 0]] = labels[labels > 0]
-        nearest = np.where(mask, piece_of[indices], 0).astype(np.int32)
-    return Pieces(labels, nearest, number)
+        labels = np.where((labels == 0) & where, grown, labels)
+    return labels
+
+
+def nearest_label(labels: Labels) -> Labels:
+    """(H, W) label of the nearest pixel that has one."""
+    _, indices = cv2.distanceTransformWithLabels(
+        (labels == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    label_of = np.zeros(indices.max() + 1, np.int32)
+    label_of[indices[labels > 0]] = labels[labels > 0]
+    return np.asarray(label_of[indices], np.int32)

@@ -116,10 +116,10 @@ def quality(problem: Problem, slope_sigma: NDArray[np.float32]) -> NDArray[np.ui
     flags = np.zeros(problem.shape, np.uint8)
     for row in range(problem.shape[0]):
         lit = np.count_nonzero((code[row] & SHADOW_BIT) == 0, axis=1)
-        light = np.square((code[row] >> 2).astype(np.float32) * problem.pictures.scale)
+        root = (code[row] >> 2).astype(np.float32) * problem.pictures.scale
+        light = np.square(root)
         lost = (light * (code[row] & 1)).sum(axis=1)
         flags[row, lost > 0.5 * light.sum(axis=1)] |= np.uint8(Flag.CLIPPED)
-        root = np.sqrt(light)
         silent = root.max(axis=1) - np.median(root, axis=1) < STANDS_OUT * problem.pictures.noise
         flags[row, silent] |= np.uint8(Flag.UNLIT)
         flags[row, lit < max(min(FEW_LIGHTS, count), FEW_SHARE * count)] |= np.uint8(Flag.SHADOWED)

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
 import numpy as np
 import pytest
+from path_traced import CAPTURES, captured
 from simulated_parts import easy, errors, part, pictures
 
-from calib.light_files import read_powers
-from calib.photometric import calibrate_plate
-from reconstruct.dpps.captured import read_captured
 from reconstruct.errors import Stopped
-from reconstruct.flat_field import vignetting_field
 from reconstruct.methods import Options, reconstruct
 from reconstruct.surface import Surface
 from rig.simulate import RenderedScene
-
-CAPTURES = Path(__file__).resolve().parents[2].parent / "shared" / "captures"
 
 
 def refined(scene: RenderedScene, **options: object) -> Surface:
@@ -117,16 +109,9 @@ CAPTURED = [
 @pytest.mark.skipif(not CAPTURES.is_dir(), reason="no captures beside the repository")
 @pytest.mark.parametrize(("name", "bound_mm"), CAPTURED)
 def test_path_traced_captures(name: str, bound_mm: float) -> None:
-    capture = read_captured(CAPTURES / name)
-    powers = read_powers(CAPTURES / name / "power.csv", len(capture.lights))
-    plate = calibrate_plate(
-        CAPTURES / "white", replace(capture.lights, power=powers), capture.camera, reflectance=0.8
-    )
-    options = Options(
-        height_mm=capture.mean_height_mm, start="dpps", uncertainty=False,
-        flat=vignetting_field(capture.camera, plate.vignetting, len(capture.lights)),
-    )  # fmt: skip
-    surface = reconstruct("refine", capture.stack, capture.camera, plate.lights, options)
+    capture, lights, flat = captured(name)
+    options = Options(height_mm=capture.mean_height_mm, start="dpps", uncertainty=False, flat=flat)
+    surface = reconstruct("refine", capture.stack, capture.camera, lights, options)
     inner = np.s_[8:-8, 8:-8]
     error = (surface.height_mm - capture.height_mm)[inner]
     print(name, np.nanstd(error))

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
 import numpy as np
 import pytest
+from path_traced import CAPTURES, captured
 
-from calib.light_files import read_powers
-from calib.photometric import calibrate_plate
-from reconstruct.dpps.captured import read_captured
-from reconstruct.flat_field import vignetting_field
 from reconstruct.methods import Options, reconstruct
 
-CAPTURES = Path(__file__).resolve().parents[2].parent / "shared" / "captures"
 ALPHA = 0.07  # of `cap`, by its description
 
 
@@ -38,17 +31,12 @@ def farthest_highlight(
 @pytest.mark.skipif(not CAPTURES.is_dir(), reason="no captures beside the repository")
 def test_a_cap_is_claimed_where_it_shows_highlights() -> None:
     """Without what guessed places hold of the mean height: 2.45 mm too low, bent by 0.022 mm."""
-    capture = read_captured(CAPTURES / "cap")
-    powers = read_powers(CAPTURES / "cap" / "power.csv", len(capture.lights))
-    plate = calibrate_plate(
-        CAPTURES / "white", replace(capture.lights, power=powers), capture.camera, reflectance=0.8
-    )
-    flat = vignetting_field(capture.camera, plate.vignetting, len(capture.lights))
+    capture, lights, flat = captured("cap")
     options = Options(height_mm=capture.mean_height_mm, flat=flat)
-    surface = reconstruct("refine", capture.stack, capture.camera, plate.lights, options)
+    surface = reconstruct("refine", capture.stack, capture.camera, lights, options)
     truth = np.load(CAPTURES / "cap" / "truth.npz")
     nearest = farthest_highlight(
-        truth["position"], truth["normal"], plate.lights.position_mm, capture.camera.centre_mm
+        truth["position"], truth["normal"], lights.position_mm, capture.camera.centre_mm
     )
     inner = np.s_[8:-8, 8:-8]
     claimed, dark = surface.mask[inner], nearest[inner] > 3

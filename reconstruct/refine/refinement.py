@@ -477,7 +477,7 @@ class Refinement:
 
     def alternated(
         self, problem: Problem, state: State, refresh: Callable[[State], None] | None = None,
-        doubted: bool = False,
+        doubted: bool = False, loss: Loss = FINAL,
     ) -> State:  # fmt: skip
         """The outer loop: what light reaches the surface, then steps, while that gains.
 
@@ -494,7 +494,7 @@ class Refinement:
             if refresh is not None:
                 refresh(state)
             state = gauss_newton(
-                problem, state, FINAL, self.options.height_mm, 4, stop=1e-3, pcg_iterations=60,
+                problem, state, loss, self.options.height_mm, 4, stop=1e-3, pcg_iterations=60,
                 firmness=self.firmness,
             )  # fmt: skip
             self.best = problem, state
@@ -531,11 +531,16 @@ class Refinement:
         return blurred
 
     def sharpened(self, problem: Problem, state: State) -> State:
-        """The last level again with the lens's blur, where that explains the pictures better."""
+        """The last level again with the lens's blur, where that explains the pictures better.
+
+        Blur shows most at edges, and of edges that it has made odd the last loss has let go: so it
+        is asked for and followed with the first one, then the last one goes on.
+        """
         with self.stage("lens", 0.65) as gained:
             lens = Lens(problem)
-            promised = lens.update(state.u, state.material, FINAL)
-            wanted = PROMISED * (1 - self.config.response_gain) * state.cost
+            cost = problem.evaluate(state.u, state.material, HUBER, False).cost
+            promised = lens.update(state.u, state.material, HUBER)
+            wanted = PROMISED * (1 - self.config.response_gain) * cost
             if lens.sigma_px < MIN_SIGMA_PX or promised < wanted:
                 return state
             light = Light.of(problem)
@@ -545,12 +550,13 @@ class Refinement:
 
             def refresh(now: State) -> None:
                 nonlocal turns
-                if turns == 1:  # the surface follows the blur no longer: now its size shows
-                    lens.update(now.u, now.material, FINAL)
+                if turns > 0:  # the surface follows the blur no longer: now its size shows
+                    lens.update(now.u, now.material, HUBER)
                 self.through(lens, now)
                 turns += 1
 
-            now = self.alternated(problem, state, refresh)
+            now = self.alternated(problem, replace(state, cost=cost), refresh, loss=HUBER)
+            now = self.alternated(problem, now, refresh)
             if lens.sigma_px < MIN_SIGMA_PX or now.cost > self.config.response_gain * state.cost:
                 light.restore(problem)
                 self.best = problem, state

@@ -34,6 +34,8 @@ Array = NDArray[np.float64]
 NOMINAL_SIGMA_MM = 5.0
 WELL_PX = 0.2
 """Possible widening of an outline up to which it tells more of the distance than a plate does."""
+# A ball that lies on the stage: how far its outlines may put it from there, and how far it may be.
+ON_STAGE_MM, STAGE_SIGMA_MM = 0.4, 0.07
 
 
 def _gather(tracks: Sequence[Track], index: dict[int, int]) -> Highlights:
@@ -231,20 +233,44 @@ def _pose_problem(
         doubt = np.sqrt(np.clip(1 - (WELL_PX / np.maximum(widest, WELL_PX)) ** 2, 0, 1))
         doubtful = (widening * doubt[:, None]).ravel()
         outlines = outlines + np.outer(doubtful, doubtful)
+    centres, information = on_the_stage(
+        np.array([view.sphere.centre_mm for view in views]), np.linalg.inv(outlines), radius_mm
+    )
     axis = -position / np.linalg.norm(position, axis=1, keepdims=True)
     rough = np.zeros(len(solved)) if plate is None else rough_log_power(plate, position)
     return Adjustment(
         camera=camera,
         radius_mm=radius_mm,
         highlights=seen,
-        centres_mm=np.array([view.sphere.centre_mm for view in views]),
-        centre_information=np.linalg.inv(outlines),
+        centres_mm=centres,
+        centre_information=information,
         widening_mm=widening if plate is None else None,
         axis=axis,
         log_power=rough,
         plate=plate,
         nominal=prior,
     )
+
+
+def on_the_stage(centres_mm: Array, information: Array, radius_mm: float) -> tuple[Array, Array]:
+    """Sphere centres (S, 3) and their information (3 S, 3 S), told that the ball lies on the stage.
+
+    An outline tells the distance to the camera by its size: a hundredth of a pixel is 0.07 mm. All
+    lights then lie too far out, or too near, by one scale. The stage is known better. A ball that
+    none of its outlines puts farther than `ON_STAGE_MM` from it lies on it; another one stands on
+    something.
+    """
+    off = radius_mm - centres_mm[:, 2]
+    if np.abs(off).max(initial=0.0) > ON_STAGE_MM:
+        return centres_mm, information
+    count = len(off)
+    # Half of the variance is of each place, half of all: paper under the ball, the stage's plane.
+    lies = np.linalg.inv(STAGE_SIGMA_MM**2 / 2 * (np.eye(count) + np.ones((count, count))))
+    height = np.arange(2, 3 * count, 3)
+    told, pull = information.copy(), np.zeros(3 * count)
+    told[np.ix_(height, height)] += lies
+    pull[height] = lies @ off
+    return centres_mm + np.linalg.solve(told, pull).reshape(-1, 3), told
 
 
 def _of_leds(plate: PlateData, solved: Sequence[int]) -> PlateData:

@@ -15,7 +15,7 @@ from calib.errors import CalibrationError
 from calib.lights import Lights
 from calib.plate import PlateData, log_pattern
 from calib.reflection import highlights
-from calib.solve import solve_directions, solve_lights
+from calib.solve import on_the_stage, solve_directions, solve_lights
 from calib.sphere import Sphere
 from calib.views import SphereView
 
@@ -315,3 +315,19 @@ def test_one_place_gives_directions() -> None:
     true /= np.linalg.norm(true, axis=1, keepdims=True)
     assert np.degrees(np.arccos(np.sum(unit * true, axis=1))).max() < 6  # parallax of the ball
     assert not missing
+
+
+def test_a_ball_that_lies_on_the_stage_is_told_so_and_one_on_a_stand_is_not() -> None:
+    """Outlines that are all too small by a hundredth of a pixel put every ball too low."""
+    radius = 12.7
+    centres = np.array([[-30.0, 0.0, 12.82], [30.0, 5.0, 12.84], [0.0, 35.0, 12.83]])
+    shared = np.tile([0.0, 0.0, 0.12], 3)
+    information = np.linalg.inv(1e-4 * np.eye(9) + np.outer(shared, shared))
+    there, told = on_the_stage(centres, information, radius)
+    np.testing.assert_allclose(there[:, 2], radius, atol=0.04)
+    np.testing.assert_allclose(there[:, :2], centres[:, :2], atol=0.002)
+    assert 0.05 < np.sqrt(np.linalg.inv(told)[2, 2]) < 0.07
+    stand = centres + np.array([0.0, 0.0, 2.0])
+    there, told = on_the_stage(stand, information, radius)
+    np.testing.assert_array_equal(there, stand)
+    np.testing.assert_array_equal(told, information)

@@ -32,6 +32,8 @@ SHARED = 3  # lobe exponent, two terms of vignetting
 PLATE_ROBUST = 6.0
 HIGHLIGHT_ROBUST = 3.5
 PICTURE_SHARE = 0.5
+# Ways in which all LEDs are wrong together that are told: the largest ones.
+COMMON = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,7 +322,7 @@ def led_covariance(
     Returns
     -------
     (N, 6, 6) of position (mm) and axis of each LED
-    (3, 3) of the shift that all LEDs share
+    (COMMON, N, 3) steps of one sigma that their positions make together
     (N,) standard error of the log powers
     """
     full = covariance_of(solution.linearised.matrix)
@@ -336,8 +338,10 @@ def led_covariance(
     turn[:, :3, :3] = np.eye(3)
     turn[:, 3:, 3:] = tangents(state.axis)
     covariance = turn @ own[:, :5, :5] @ turn.transpose(0, 2, 1)
-    common = led[:, :3, :, :3].mean(axis=(0, 2))
-    return covariance, (common + common.T) / 2, np.sqrt(own[:, 5, 5])
+    positions = led[:, :3, :, :3].reshape(3 * count, 3 * count)
+    values, vectors = np.linalg.eigh((positions + positions.T) / 2)
+    steps = (vectors[:, -COMMON:] * np.sqrt(np.maximum(values[-COMMON:], 0.0))).T
+    return covariance, steps.reshape(-1, count, 3), np.sqrt(own[:, 5, 5])
 
 
 def with_texture(adjustment: Adjustment, state: Unknowns) -> Adjustment:

@@ -87,23 +87,23 @@ def _residuals_px(adjustment: Adjustment, state: Unknowns) -> Array:
     return np.asarray(seen.pixels - pixels - phase_error(pixels, adjustment.phase)[0])
 
 
-def _split_common(covariance: Array, common: Array) -> tuple[Array, Array]:
-    """Each light's own covariance and the shift that all share; their sum is the marginal.
+def _split_common(covariance: Array, steps: Array) -> tuple[Array, Array]:
+    """Each light's own covariance and the steps that all make together; the sum is the marginal.
 
-    The covariance of the mean shift may exceed that of a well known light in some direction; as
-    much of it is taken out as leaves every light a covariance, of position and axis together.
+    As much of the steps is taken out as leaves every light a covariance, of position and axis
+    together.
     """
-    values, vectors = np.linalg.eigh(common)
-    white = vectors / np.sqrt(np.maximum(values, 1e-12))
+    shared = np.einsum("kni,knj->nij", steps, steps)
     cross, axis = covariance[:, :3, 3:], covariance[:, 3:, 3:]
     given_axis = covariance[:, :3, :3] - cross @ np.linalg.pinv(axis, 1e-9, hermitian=True) @ (
         cross.transpose(0, 2, 1)
     )
-    relative = white.T @ given_axis @ white
-    share = min(1.0, 0.98 * float(np.linalg.eigvalsh(relative).min()))
+    root = np.linalg.inv(np.linalg.cholesky(given_axis + 1e-12 * np.eye(3)))
+    most = float(np.linalg.eigvalsh(root @ shared @ root.transpose(0, 2, 1)).max())
+    share = min(1.0, 0.98 / max(most, 1e-12))
     own = covariance.copy()
-    own[:, :3, :3] -= share * common
-    return own, share * common
+    own[:, :3, :3] -= share * shared
+    return own, np.sqrt(share) * steps
 
 
 def _held_out(
@@ -157,7 +157,7 @@ def certificate(
         axis=state.axis,
         lobe=np.full(len(solved), state.lobe if adjustment.plate is not None else 0.0),
         covariance=covariance,
-        common_covariance=common,
+        common_steps=common,
         power_sigma=np.full(len(solved), UNKNOWN_POWER_SIGMA),
     )
     if adjustment.plate is not None:

@@ -54,12 +54,12 @@ def to_data(lights: Lights) -> dict[str, Any]:
         if lights.power_sigma is not None:
             led["power_sigma"] = float(lights.power_sigma[k])
         leds.append(led)
-    common = lights.common_covariance
+    common = lights.common_steps
     return {
         "format": FORMAT,
         "units": "mm",
         "intensity": None if lights.intensity is None else float(lights.intensity),
-        "common_covariance": None if common is None else np.asarray(common).tolist(),
+        "common_steps": None if common is None else np.asarray(common).tolist(),
         "provenance": lights.provenance,
         "leds": leds,
     }
@@ -86,9 +86,7 @@ def from_data(data: Any, source: str = "the light file") -> Lights:
     for key in ("covariance", "power_sigma"):
         if rows[key] and len(rows[key]) != len(leds):
             raise CalibrationError(f"{source}: some LEDs have a {key} and some have none")
-    common, intensity = data.get("common_covariance"), data.get("intensity")
-    if common is not None:
-        common = numbers(common, (3, 3), f"{source}: common_covariance")
+    common, intensity = _common_steps(data, len(leds), source), data.get("intensity")
     if intensity is not None:
         intensity = finite(intensity, f"{source}: intensity", 0, 1e30)
     provenance = data.get("provenance") or {}
@@ -107,10 +105,24 @@ def from_data(data: Any, source: str = "the light file") -> Lights:
         lobe=np.array(rows["lobe"]),
         intensity=intensity,
         covariance=np.array(rows["covariance"]) if rows["covariance"] else None,
-        common_covariance=common,
+        common_steps=common,
         power_sigma=np.array(rows["power_sigma"]) if rows["power_sigma"] else None,
         provenance=dict(provenance),
     )
+
+
+def _common_steps(data: dict[str, Any], count: int, source: str) -> Array | None:
+    """(K, N, 3) steps that all LEDs make together; of older files, their common shift."""
+    if (steps := data.get("common_steps")) is not None:
+        if not isinstance(steps, list):
+            raise CalibrationError(f"{source}: common_steps is no list")
+        return numbers(steps, (len(steps), count, 3), f"{source}: common_steps")
+    if (shift := data.get("common_covariance")) is None:
+        return None
+    shift = numbers(shift, (3, 3), f"{source}: common_covariance")
+    values, vectors = np.linalg.eigh((shift + shift.T) / 2)
+    steps = (vectors * np.sqrt(np.maximum(values, 0.0))).T
+    return np.repeat(steps[:, None], count, axis=1)
 
 
 def _led(led: Any, source: str) -> dict[str, Any]:

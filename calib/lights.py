@@ -32,9 +32,9 @@ class Lights:
     axis : (N, 3) unit vectors where the LEDs point; towards the origin where unknown
     lobe : (N,) exponent m of cos^m; 0 is isotropic
     intensity : radiance units × mm² at power 1 on the axis; None if only relative powers are known
-    covariance : (N, 6, 6) of position (mm) and axis, or None. Where the lights are correlated
-        (a common shift), `common_covariance` (3, 3) adds the shift that all share; their sum is
-        `position_covariance`.
+    covariance : (N, 6, 6) of position (mm) and axis, or None: of each light alone
+    common_steps : (K, N, 3) mm, or None: ways in which all positions are wrong together, each by
+        one sigma (a shift, a scale). With them the marginal is `position_covariance`.
     power_sigma : (N,) relative standard errors of the powers, or None if they are not known
     provenance : where this came from: date, device identities, method
     """
@@ -46,7 +46,7 @@ class Lights:
     lobe: Array
     intensity: float | None = None
     covariance: Array | None = None
-    common_covariance: Array | None = None
+    common_steps: Array | None = None
     power_sigma: Array | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -76,7 +76,10 @@ class Lights:
         if self.covariance is None:
             return None
         own = self.covariance[:, :3, :3]
-        return own if self.common_covariance is None else own + self.common_covariance
+        if self.common_steps is None:
+            return own
+        common = np.einsum("kni,knj->nij", self.common_steps, self.common_steps)
+        return np.asarray(own + common)
 
     def select(self, index: NDArray[Any]) -> Lights:
         """The lights at these places (0-based indices or a boolean mask), in that order."""
@@ -89,5 +92,6 @@ class Lights:
             axis=self.axis[index],
             lobe=self.lobe[index],
             covariance=None if self.covariance is None else self.covariance[index],
+            common_steps=None if self.common_steps is None else self.common_steps[:, index],
             power_sigma=None if self.power_sigma is None else self.power_sigma[index],
         )

@@ -17,20 +17,32 @@ from reconstruct.refine.solve import Linearised, State
 
 Array = NDArray[np.float64]
 PCG_ITERATIONS = 80
+DRAWS = 4
 
 
-def drawn_lights(lights: Lights, rng: np.random.Generator) -> Lights:
-    """Lights drawn from their covariance."""
-    count = len(lights)
-    position, axis = lights.position_mm.copy(), lights.axis.copy()
+def wrong_lights(lights: Lights, rng: np.random.Generator) -> Iterator[tuple[list[Lights], float]]:
+    """Lights as they may be in place of the calibrated, in groups, each with a factor.
+
+    The mean square of a group's changes of the surface, times the square of the factor, is its
+    variance: of what each light is wrong in alone, and of what all are wrong in together. The
+    first averages out over a hundred lights, a scale that all share does not.
+    """
     if lights.covariance is not None:
-        for k in range(count):
-            moved = rng.multivariate_normal(np.zeros(6), lights.covariance[k], method="eigh")
-            position[k] += moved[:3]
-            axis[k] += moved[3:]
-        axis /= np.linalg.norm(axis, axis=1, keepdims=True)
-    if lights.common_covariance is not None:
-        position += rng.multivariate_normal(np.zeros(3), lights.common_covariance, method="eigh")
+        yield [_drawn(lights, lights.covariance, rng) for _ in range(DRAWS)], 1.0
+    if lights.common_steps is not None:
+        steps = lights.common_steps
+        moved = [replace(lights, position_mm=lights.position_mm + step) for step in steps]
+        yield moved, float(np.sqrt(len(moved)))
+
+
+def _drawn(lights: Lights, covariance: Array, rng: np.random.Generator) -> Lights:
+    """Lights with each its own error."""
+    position, axis = lights.position_mm.copy(), lights.axis.copy()
+    for k in range(len(lights)):
+        moved = rng.multivariate_normal(np.zeros(6), covariance[k], method="eigh")
+        position[k] += moved[:3]
+        axis[k] += moved[3:]
+    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
     return replace(lights, position_mm=position, axis=axis)
 
 

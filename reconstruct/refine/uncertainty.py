@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from reconstruct.integrate import at_mean_height, slopes
 from reconstruct.refine.beyond import goes_on
-from reconstruct.refine.calibrated import camera_changes, drawn_lights
+from reconstruct.refine.calibrated import camera_changes, wrong_lights
 from reconstruct.refine.claims import (
     SMOOTH_PX,
     MeanHeight,
@@ -51,7 +51,7 @@ from reconstruct.refine.transport import update_indirect, update_shadows
 from reconstruct.repeats import Repeats
 
 Array = NDArray[np.float64]
-DRAWS, LIGHT_DRAWS, BEYOND_DRAWS, HALVES, REPEATS = 6, 4, 3, 12, 8
+DRAWS, TRACE_DRAWS, BEYOND_DRAWS, HALVES, REPEATS = 6, 4, 3, 12, 8
 # Rays a pixel of the traces that tell what beyond leaves unsure: all along the same.
 BEYOND_RAYS = 6
 # Longer side up to which errors are drawn at full size; of larger pictures on coarser pixels.
@@ -315,21 +315,19 @@ def _drawn_estimate(problem: Problem, state: State, loss: Loss, told: Told) -> U
     gather("pictures", [spread.of(step) for step in drawn], SCATTER)
     gather("pictures", [solved(gradient) for gradient in told.halves], PICTURES)
     gather("pixel", [solved(told.pixel)], PIXEL)
-    if problem.lights.covariance is not None or problem.lights.common_covariance is not None:
+    for lights, times in wrong_lights(problem.lights, rng):
         table, steps = problem.table, []
-        for _ in range(LIGHT_DRAWS):
-            problem.table = light_table(
-                drawn_lights(problem.lights, rng), problem.pictures.reference
-            )
+        for each in lights:
+            problem.table = light_table(each, problem.pictures.reference)
             steps.append(answer())
         problem.table = table
-        gather("lights", [spread.of(step) for step in steps])
+        gather("lights", [spread.of(step) for step in steps], times)
     if problem.camera.covariance is not None:
         changes = [spread.of(step, by) for step, by in camera_changes(problem, state, loss, lin)]
         gather("camera", changes, np.sqrt(len(changes)))
     if problem.traced.shape[0] > 1:
         traced, steps = problem.traced, []
-        for _ in range(LIGHT_DRAWS):
+        for _ in range(TRACE_DRAWS):
             patches = _field(rng, traced.shape[:2], INDIRECT_PATCH_PX)
             factor = 1 + INDIRECT_COMMON * rng.standard_normal() + INDIRECT_PATCHES * patches
             problem.traced = traced.copy()  # the light and its derivatives, not their slopes

@@ -34,7 +34,7 @@ def some_lights(count: int = 5) -> Lights:
         lobe=rng.uniform(0, 3, count),
         intensity=1234.5,
         covariance=square @ square.transpose(0, 2, 1),
-        common_covariance=np.eye(3) * 0.1,
+        common_steps=rng.normal(size=(2, count, 3)),
         power_sigma=rng.uniform(0.001, 0.01, count),
         provenance={"date": "2026-01-02", "board": {"serial": "x1"}},
     )
@@ -52,13 +52,27 @@ def test_our_own_files_keep_everything(tmp_path: Path, name: str) -> None:
         "axis",
         "lobe",
         "covariance",
-        "common_covariance",
+        "common_steps",
         "power_sigma",
     )
     for key in kept:
         np.testing.assert_allclose(getattr(back, key), getattr(lights, key), rtol=1e-12)
     assert back.intensity == lights.intensity
     assert back.provenance["board"] == {"serial": "x1"}
+
+
+def test_a_common_shift_of_an_older_file_becomes_steps() -> None:
+    data = to_data(some_lights())
+    del data["common_steps"]
+    shift = np.diag([0.04, 0.01, 0.09])
+    lights = from_data({**data, "common_covariance": shift.tolist()})
+    assert lights.covariance is not None
+    marginal = lights.position_covariance()
+    assert marginal is not None
+    np.testing.assert_allclose(marginal - lights.covariance[:, :3, :3], [shift] * 5, atol=1e-12)
+    some = lights.select(np.array([3, 1])).position_covariance()
+    assert some is not None
+    np.testing.assert_allclose(some, marginal[[3, 1]])
 
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
@@ -179,7 +193,8 @@ def test_any_json_is_lights_or_one_sentence(led: object, extra: object) -> None:
         {**data, "leds": led},
         {**data, "leds": [led]},
         {**data, "intensity": extra},
-        {**data, "common_covariance": extra, "provenance": led},
+        {**data, "common_covariance": extra, "common_steps": None, "provenance": led},
+        {**data, "common_steps": extra},
     ):
         with contextlib.suppress(CalibrationError):
             from_data(candidate)

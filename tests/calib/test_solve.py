@@ -317,6 +317,27 @@ def test_one_place_gives_directions() -> None:
     assert not missing
 
 
+def test_a_scale_that_all_lights_share_is_as_large_as_their_common_steps_say() -> None:
+    """A mean over all lights, in which errors of single ones would nearly be gone."""
+    squares, alone = [], []
+    for seed in range(16):
+        rng = np.random.default_rng(seed)
+        camera, lights, radius = random_rig(rng, 24)
+        views = views_of(rng, camera, lights, radius, 4, 0.1)
+        found = solve_lights(views, camera, radius, held_out=False).lights
+        assert found.covariance is not None
+        assert found.common_steps is not None
+        truth = lights.position_mm[[list(lights.ids).index(k) for k in found.ids]]
+        outward = truth - truth.mean(axis=0)
+        error = float(np.sum(outward * (found.position_mm - truth)))
+        single = np.einsum("ni,nij,nj->", outward, found.covariance[:, :3, :3], outward)
+        common = np.square(np.einsum("kni,ni->k", found.common_steps, outward)).sum()
+        squares.append(error**2 / (single + common))
+        alone.append(error**2 / single)
+    assert 0.4 < np.mean(squares) < 2.0
+    assert np.mean(alone) > 4.0
+
+
 def test_a_ball_that_lies_on_the_stage_is_told_so_and_one_on_a_stand_is_not() -> None:
     """Outlines that are all too small by a hundredth of a pixel put every ball too low."""
     radius = 12.7

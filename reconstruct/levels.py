@@ -82,7 +82,7 @@ class Rise:
     chamfer_mm : of that edge
     gain : misfit explained by the shadow, in units of the noise
     lights : how many lights tell it
-    at_least : the shadow leaves the receiver: the rise is a lower bound
+    edge_seen : the place of the edge that casts the shadow was measured
     """
 
     mm: float
@@ -91,7 +91,7 @@ class Rise:
     chamfer_mm: float
     gain: float
     lights: int
-    at_least: bool = False
+    edge_seen: bool = False
 
 
 class ShadowFit:
@@ -281,4 +281,5 @@ def measure_rise(
         n = len(found)
         sigma = float(np.sqrt((n - 1) / n * np.square(np.array(found) - np.mean(found)).sum()))
     sigma = float(np.hypot(sigma, shape_sigma))
-    return Rise(float(x[0]), sigma, float(x[1]), abs(float(x[3])), float(tells.sum()), lights)
+    return Rise(float(x[0]), sigma, float(x[1]), abs(float(x[3])), float(tells.sum()), lights,
+                fit.upper_seen)  # fmt: skip

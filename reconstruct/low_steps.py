@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 
 from reconstruct.levels import signed_distance
-from reconstruct.piece_levels import OnStage
 from reconstruct.pieces import (
     Map,
     Mask,
@@ -23,6 +22,7 @@ from reconstruct.pieces import (
     nearest_label,
 )
 from reconstruct.short_shadows import short_rise
+from reconstruct.stage_shadows import OnStage
 
 LOW_CHANGE = 0.08  # relative change from pixel to pixel, mean over lights, beside CHANGE_OVER
 LEAST_PX = 60  # of either side of a cut

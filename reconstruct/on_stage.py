@@ -23,9 +23,10 @@ from reconstruct.levels import signed_distance
 from reconstruct.low_steps import cut_along_low_steps
 from reconstruct.methods import Options, reconstruct
 from reconstruct.outline import find_outline, shows_no_stage
-from reconstruct.piece_levels import Level, OnStage, find_levels, part_height
+from reconstruct.piece_levels import Level, find_levels
 from reconstruct.pieces import Pieces, change, edges_by_change, find_pieces
 from reconstruct.stack import Stack
+from reconstruct.stage_shadows import OnStage, part_height
 from reconstruct.surface import Flag, Surface
 
 Map = NDArray[np.float32]

@@ -14,13 +14,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calib.camera import Camera
-from calib.lights import Lights
-from reconstruct.levels import Receiver, Rise, ShadowFit, measure_rise, signed_distance
-from reconstruct.outline import Outline
+from reconstruct.levels import Receiver, Rise, ShadowFit, signed_distance
 from reconstruct.pieces import NEIGHBOUR_PX, Pieces
 from reconstruct.short_shadows import short_rise
-from reconstruct.stack import Stack
+from reconstruct.stage_shadows import (
+    OnStage,
+    open_stage,
+    outer_top,
+    receiver_of,
+    rise_over,
+    stage_receiver,
+)
 from reconstruct.steps import Step, consistent, resting
 from reconstruct.surface import Surface
 from reconstruct.wall_edges import top_field
@@ -29,43 +33,25 @@ Map = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Array = NDArray[np.float64]
 
-LEAST_MM, MOST_MM = 0.15, 40.0  # rises that are tried
-STAGE_GAP_PX, PIECE_GAP_PX = 4.0, 1.5  # light from a wall spoils what lies closer to it
-SHADE_MISFIT = 0.08  # of the radiance expected without shadow, relative
-LATERAL_PX = 0.8  # how far (one sigma) an edge may lie beside the border of its region
+PIECE_GAP_PX = 1.5  # light from a wall spoils what lies closer to it
 # Between pieces the border runs through the pixels that a wall's shadow darkens, on the lower side
 # of the edge. In a narrow slot a rise and a lateral offset look alike, so the offset is held.
 WALL_PX, WALL_SIGMA_PX = -0.6, 0.02
+STRIP_PX = 2.75  # from a piece to where it ends, at most; what lies farther is a strip of others
+LEAST_EDGE = 0.25  # of a piece's border, where the part ends
 AGAIN_MM = 0.3  # by which a piece must have moved for its walls to be looked at again
 FIELDS = 4  # distances to the borders of pairs of pieces that are kept: of one wall, both ways
 ROUNDS = 2  # of the pieces that stand on the stage, each without the others' shadows
 SHADOW_MARGIN_MM = 1.2  # about another piece's shadow
-# Of every rise, what the scatter over lights does not show: mm, and share of the rise. On the part
-# itself the edge that casts it is known to a part of a pixel (simulated parts, decision 0131).
+# Of every rise, what the scatter over lights does not show: mm, and share of the rise; least where
+# the edge that casts the shadow was measured (simulated parts, decision 0131).
 STAGE_FLOOR, PART_FLOOR, HOLE_FLOOR = (0.035, 0.003), (0.02, 0.01), (0.15, 0.03)
-LOW_FLOOR = (0.02, 0.025)  # of low steps, by the light that their shadows take away
+SEEN_FLOOR, SEEN_ON_PART = (0.003, 0.0015), (0.004, 0.003)
+LOW_FLOOR = (0.005, 0.015)  # of low steps, by the light that their shadows take away
 HOLE = -1  # the stage as it is seen through holes
 LEAST_HOLE_LIGHTS = 12  # that must tell a rise there
-SLOT_WIDTH, SLOT_SHARE = 4.0, 0.02  # floors narrower than so many rises: share of the rise unsure
+SLOT_WIDTH, SLOT_SHARE = 4.0, 0.01  # floors narrower than so many rises: share of the rise unsure
 UNTOLD_MM, AT_SEA_MM = 3.0, 10.0  # sigma of a level, and of a whole part, that nothing tells
-
-
-@dataclass(frozen=True, eq=False)
-class OnStage:
-    """A part found on the stage, in pictures binned to at most `MOST_PIXELS`.
-
-    Attributes
-    ----------
-    stack, camera, lights : binned pictures, their camera, lights in their order
-    outline : of the part in them
-    mask : (H, W) bool, the part in the pictures as they were taken
-    """
-
-    stack: Stack
-    camera: Camera
-    lights: Lights
-    outline: Outline
-    mask: Mask
 
 
 @dataclass(frozen=True)
@@ -85,76 +71,11 @@ class Level:
     chamfer_mm: float = 0.0
 
 
-def softness_mm(camera: Camera) -> float:
-    """Width (one sigma) of a shadow's edge: lens and pixel, and the disc of a usual LED."""
-    return float(np.hypot(0.68 * camera.pixel_mm(0.0), 0.08))
-
-
-def rises_to_try(camera: Camera, most_mm: float) -> Array:
-    least = max(LEAST_MM, 0.35 * camera.pixel_mm(0.0))
-    most = max(most_mm, 2.0 * least)
-    return np.geomspace(least, most, max(4, int(np.ceil(np.log(most / least) / 0.14))))
-
-
-# the part's shadow on the stage ----------------------------------------------------------------
-def open_stage(outline: Outline) -> Mask:
-    """The stage about the part, without what is seen through its holes.
-
-    Down a hole the walls mirror light into the shadow: it tells less (`HOLE_FLOOR`).
-    """
-    _, labels = cv2.connectedComponents((~outline.mask).astype(np.uint8), connectivity=4)
-    rim = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    return np.asarray(outline.stage & np.isin(labels, rim[rim > 0]))
-
-
-def stage_receiver(
-    stack: Stack, camera: Camera, outline: Outline, stage: Mask, reach_mm: float = 45.0,
-    most: int = 8000,
-) -> Receiver:  # fmt: skip
-    """Some of the stage, no farther from the part than shadows reach."""
-    distance = cv2.distanceTransform((~outline.mask).astype(np.uint8), cv2.DIST_L2, 5)
-    reach = reach_mm / camera.pixel_mm(0.0)
-    rows, columns = np.nonzero(stage & (distance > STAGE_GAP_PX) & (distance < reach))
-    step = max(1, len(rows) // most)
-    rows, columns = rows[::step], columns[::step]
-    points = camera.points_at_height(0.0)[rows, columns]
-    return _receiver(stack, points, outline.lit[:, rows, columns], rows, columns, 1.6)
-
-
-def _receiver(
-    stack: Stack, points: Array, lit: Map, rows: Any, columns: Any, clip: float
-) -> Receiver:
-    seen = stack.radiance[:, rows, columns]
-    lit = np.maximum(lit, 1e-9)
-    observed = np.clip(seen / lit, -0.5, clip).astype(np.float32)
-    noise = stack.noise_floor + stack.noise_gain * np.maximum(seen, 0.3 * lit)
-    weight = 1.0 / (noise / lit**2 + SHADE_MISFIT**2)
-    weight[stack.clipped[:, rows, columns]] = 0.0
-    return Receiver(np.ascontiguousarray(points), observed, weight.astype(np.float32))
-
-
-def part_height(found: OnStage) -> Rise | None:
-    """Height of the part's upper edge above the stage, told by its shadow; None if none falls."""
-    receiver = stage_receiver(found.stack, found.camera, found.outline, open_stage(found.outline))
-    if len(receiver.points_mm) < 50:
-        return None
-    field = signed_distance(found.outline.mask)
-    fit = ShadowFit(found.camera, found.lights, field, receiver, 0.0)
-    return _measured(fit, found.camera, MOST_MM)
-
-
-def _measured(
-    fit: ShadowFit, camera: Camera, most_mm: float, lateral_px: float = LATERAL_PX
-) -> Rise | None:
-    lateral = lateral_px * camera.pixel_mm(0.0)
-    return measure_rise(fit, rises_to_try(camera, most_mm), softness_mm(camera), lateral)
-
-
-# levels of the pieces --------------------------------------------------------------------------
 class _Shadows:
     """What the pieces' shadows on each other and on the stage tell."""
 
     def __init__(self, found: OnStage, surface: Surface, pieces: Pieces) -> None:
+        self.found = found
         self.stack, self.camera, self.lights = found.stack, found.camera, found.lights
         self.outline, self.surface, self.pieces = found.outline, surface, pieces
         heights = (surface.height_mm[pieces.region(p)] for p in range(1, pieces.count + 1))
@@ -162,6 +83,7 @@ class _Shadows:
         self.shade = self._shading()
         self.stage = open_stage(self.outline)
         self.holes = self.outline.stage & ~self.stage
+        self.outer = outer_top(found)
         self.fields: dict[tuple[int, int], Map] = {}
         self.receivers: dict[int, tuple[Receiver, Any, Any]] = {}
 
@@ -221,7 +143,7 @@ class _Shadows:
         tangent2, irradiance = self._half_vectors(rows, columns)
         lit = np.asarray(np.exp(np.interp(tangent2, *self.shade)) * irradiance, np.float32)
         nowhere = np.zeros((len(rows), 3))
-        return _receiver(self.stack, nowhere, lit, rows, columns, 3.0), rows, columns
+        return receiver_of(self.stack, nowhere, lit, rows, columns, 3.0), rows, columns
 
     def ground(self, number: int) -> Mask:
         """The stage about the part (0) or in its holes (`HOLE`)."""
@@ -250,14 +172,16 @@ class _Shadows:
         widest = float(cv2.distanceTransform(own, cv2.DIST_L2, 5).max())
         return 2.0 * widest * self.camera.pixel_mm(0.0)
 
-    def near_wall(self, piece: int, other: int) -> float:
-        """Height of a piece near another one, less its median height, mm."""
+    def near_wall(self, piece: int, other: int) -> tuple[float, float]:
+        """Height of a piece near another one, less its median height, and its sigma, mm."""
         region = self.ground(other) if other <= 0 else self.pieces.region(other)
         distance = cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 5)
         near = self.pieces.region(piece) & (distance < NEIGHBOUR_PX + 2)
         if not near.any():
-            return 0.0
-        return float(np.nanmedian(self.surface.height_mm[near])) - self.middle[piece]
+            return 0.0, 0.0
+        sigma = self.surface.sigma_mm[near]
+        known = float(np.nanmedian(sigma)) if np.isfinite(sigma).any() else 0.0
+        return float(np.nanmedian(self.surface.height_mm[near])) - self.middle[piece], known
 
     def rise(
         self, upper: int, lower: int, level_mm: float, touching: set[int], most_mm: float,
@@ -278,19 +202,33 @@ class _Shadows:
             free = fit.reach(mm, receiver.points_mm) < -SHADOW_MARGIN_MM
             receiver = Receiver(receiver.points_mm, receiver.observed, receiver.weight * free)
         if lower <= 0:
-            field = signed_distance(self.occluder(upper, lower, touching))
-            fit = ShadowFit(self.camera, self.lights, field, receiver, level_mm)
-            return _measured(fit, self.camera, most_mm)
-        field = self.border_field(upper, lower, touching)
-        top = top_field(self.stack, field, self.pieces.nearest == lower)
-        if top is not None:
-            fit = ShadowFit(self.camera, self.lights, top, receiver, level_mm, upper_seen=True)
-            seen = _measured(fit, self.camera, most_mm, WALL_SIGMA_PX)
-            if seen is not None:
-                return seen
-        beside = field + np.float32(WALL_PX)
-        fit = ShadowFit(self.camera, self.lights, beside, receiver, level_mm)
-        return _measured(fit, self.camera, most_mm, WALL_SIGMA_PX)
+            own = signed_distance(self.occluder(upper, lower, touching))
+            top = self._standing(upper, own) if lower == 0 else None
+            return rise_over(self.found, (top, own), receiver, level_mm, most_mm)
+        field, region = self.border_field(upper, lower, touching), self.pieces.region(upper)
+        seen = self.stack, self.camera, self.lights
+        top = top_field(*seen, field, region, self.pieces.nearest == lower, level_mm)
+        fields = top, field + np.float32(WALL_PX)
+        return rise_over(self.found, fields, receiver, level_mm, most_mm, WALL_SIGMA_PX)
+
+    def _standing(self, piece: int, own: Map) -> Map | None:
+        """The part's measured edge as far as it is a piece's, whose border is `own`.
+
+        None if that is little of it, or where not the piece ends, but a strip of ground beside it.
+        """
+        if self.outer is None:
+            return None
+        nearest = self.pieces.nearest == piece
+        edge = (np.abs(self.outer) < 0.75) & nearest
+        border = np.abs(signed_distance(nearest)) < 0.75
+        if edge.sum() < LEAST_EDGE * border.sum():
+            return None
+        apart = cv2.distanceTransform(
+            (self.pieces.labels != piece).astype(np.uint8), cv2.DIST_L2, 5
+        )
+        if (apart[edge] < STRIP_PX).mean() < 0.5:
+            return None
+        return np.minimum(self.outer, own)
 
     def border_field(self, upper: int, lower: int, touching: set[int]) -> Map:
         """Signed distance (px) to the border of what casts the shadow of `upper` on `lower`."""
@@ -330,16 +268,18 @@ def find_levels(
 
     def step(rise: Rise, upper: int, lower: int, low: bool = False) -> Step:
         least, share = {0: STAGE_FLOOR, HOLE: HOLE_FLOOR}.get(lower, PART_FLOOR)
+        if rise.edge_seen and lower != HOLE:
+            least, share = SEEN_FLOOR if lower == 0 else SEEN_ON_PART
         if low:
             least, share = LOW_FLOOR
         elif lower > 0 and shadows.width_mm(lower) < SLOT_WIDTH * rise.mm:
             share += SLOT_SHARE
-        sigma = float(np.hypot(rise.sigma_mm, least + share * rise.mm))
         # What is told is the rise where the two meet.
-        mm = rise.mm - shadows.near_wall(upper, lower)
-        if lower > 0:
-            mm += shadows.near_wall(lower, upper)
-        return Step(upper, max(lower, 0), mm, sigma, rise)
+        above, above_sigma = shadows.near_wall(upper, lower)
+        below, below_sigma = shadows.near_wall(lower, upper) if lower > 0 else (0.0, 0.0)
+        parts = rise.sigma_mm, least + share * rise.mm, above_sigma, below_sigma
+        sigma = float(np.linalg.norm(parts))
+        return Step(upper, max(lower, 0), rise.mm - above + below, sigma, rise)
 
     standing = sorted(touching[0])
     known: dict[int, Rise] = {}

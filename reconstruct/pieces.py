@@ -94,7 +94,10 @@ def edges_by_change(changed: Map, mask: Mask, much: float = CHANGE) -> Mask:
     """Where the pictures of many lights change at once: more than about there, and much."""
     scaled = np.where(mask, np.clip(changed * 100.0, 0, 255), 0).astype(np.uint8)
     typical = float(np.median(scaled[mask])) if mask.any() else 0.0
-    filled = np.where(mask, scaled, np.uint8(typical)).astype(np.uint8)
+    # Of weak edges, strong ones are not what is about: they would hide the end that meets them.
+    strong = changed > CHANGE if much < CHANGE else np.zeros_like(mask)
+    about_them = cv2.dilate(strong.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    filled = np.where(mask & ~about_them, scaled, np.uint8(typical)).astype(np.uint8)
     # Between edges that lie close, what is about is edges too: the whole part's median bounds it.
     most = max(2.0 * typical, 100.0 * ABOUT_MOST)
     about = np.minimum(cv2.medianBlur(filled, ABOUT_PX).astype(np.float32), most) / 100.0

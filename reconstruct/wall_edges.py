@@ -1,33 +1,56 @@
 """Where the top of a wall ends, to a part of a pixel.
 
 Under a light from behind a wall its face and the floor at its foot are dark, and the ground above
-it is lit. Along a line across the wall the share of a pixel that is lit is then the share that the
-upper ground covers, whatever lens and pixel blur: its integral tells where the ground ends.
+it is lit; so is no chamfer of 45° that a light lower than that falls on from behind. Along a line
+across the wall the share of a pixel that is lit is then the share that the upper ground covers,
+whatever lens and pixel blur: where it is a half, the ground ends. The field of a wall is made of
+such ends, as lines on either side of each corner, not of pixels: the distance to a border of
+pixels is a quarter of a pixel too small, and a corner of it is round.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from calib.camera import Camera
+from calib.lights import Lights
 from reconstruct.stack import Stack
 
 Map = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Array = NDArray[np.float64]
-Places = NDArray[np.int64]
 
 # Lines across a wall begin in its shadow and end on the ground above. The border that pieces meet
 # at lies up to three pixels too far down, so that the lit side is the longer one.
 DARK_PX, LIT_PX = 2.5, 4.0
 STEP_PX = 0.5
 DARK_END_PX, LIT_END_PX, TREND_PX = 0.5, 1.0, 2.0  # of a line's ends, where light is read
+BEHIND = 0.7  # tangent of the light's angle, across the wall
 DARK = 0.2  # of the light above, at the foot of a wall that casts a shadow
 SIGNAL = 8.0  # noise that the light above must exceed
 LEAST_LIGHTS = 3
 LEAST_SHARE = 0.5  # of the border that shadows must tell
-SMOOTH_PX = 3.0  # along the wall
+ALONG_PX, ALIKE = 5.0, 0.9  # ends about one, and cosine of their normals, that agree on a curve
+REACH_PX = 3.5  # from where the upper ground is sure
+CORNER_PX = 4.0  # about a corner, where lines across the wall mean little
+
+
+class _Lines(NamedTuple):
+    """Lines across a wall, one for each pixel of its border.
+
+    Attributes
+    ----------
+    places, normal : (n, 2) rows and columns where field is 0, and unit steps to the upper ground
+    tangent : (N, n) of each light's angle, across the wall, positive from behind
+    """
+
+    places: Array
+    normal: Array
+    tangent: Array
 
 
 def sampled(image: Map, rows: Array, columns: Array) -> Map:
@@ -39,92 +62,129 @@ def sampled(image: Map, rows: Array, columns: Array) -> Map:
     )  # fmt: skip
 
 
-def _lit_ends(stack: Stack, y: Array, x: Array, t: Array, falling: bool) -> tuple[Array, Mask]:
-    """Where light ends along lines from dark to lit (n, T), and which lines shadows tell it on.
+def _lines(camera: Camera, lights: Lights, field: Map, border: Mask, level_mm: float) -> _Lines:
+    rows, columns = np.nonzero(border)
+    normal = np.stack(np.gradient(cv2.GaussianBlur(field, (0, 0), 2.0)), axis=-1)[rows, columns]
+    normal = normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9)
+    places = np.column_stack([rows, columns]) - field[rows, columns, None] * normal
+    centre, points = camera.centre_mm, []
+    for at in (places, places + LIT_PX * normal):
+        rays = camera.rays(at[:, ::-1])
+        points.append(centre + rays * ((level_mm - centre[2]) / rays[:, 2:]))
+    inward = (points[1] - points[0])[:, :2]
+    inward /= np.linalg.norm(inward, axis=1, keepdims=True) + 1e-9
+    to_light = lights.position_mm[:, None] - points[0]
+    tangent = (to_light[..., :2] * inward).sum(axis=-1) / np.maximum(to_light[..., 2], 1e-6)
+    return _Lines(places.astype(float), normal.astype(float), tangent)
+
+
+def _lit_ends(stack: Stack, lines: _Lines, offset: Array, falling: bool) -> tuple[Array, Mask]:
+    """Where light ends along lines, px, and which lines shadows tell it on.
 
     Parameters
     ----------
-    t : (T,) px along the lines
+    offset : (n,) px along the lines where they are looked at
     falling : the light above falls off towards a wall that faces away from it; follow it there
     """
+    t = np.arange(-DARK_PX, LIT_PX + 1e-6, STEP_PX)
     low, high = t <= -DARK_PX + DARK_END_PX, t >= LIT_PX - LIT_END_PX
+    along = lines.places[:, None] + (offset[:, None] + t)[..., None] * lines.normal[:, None]
     lit = np.flatnonzero(t >= LIT_PX - TREND_PX) if falling else np.flatnonzero(high)
     trend = np.column_stack([np.ones(len(lit)), t[lit]])[:, : 2 if falling else 1]
     fit = np.linalg.pinv(trend)
-    total, lights = np.zeros(y.shape), np.zeros(len(y), int)
-    level = np.zeros((len(y), 2))
-    for image in stack.radiance:
-        seen = sampled(image, y, x)
+    total, lights = np.zeros(along.shape[:2]), np.zeros(len(offset), int)
+    level = np.zeros((len(offset), 2))
+    for image, tangent in zip(stack.radiance, lines.tangent, strict=True):
+        behind = np.flatnonzero(tangent > BEHIND)
+        seen = sampled(image, along[behind, :, 0], along[behind, :, 1])
         floor, above = seen[:, low].mean(axis=1), seen[:, high].mean(axis=1)
         noise = np.sqrt(stack.noise_floor + stack.noise_gain * np.maximum(above, 0.0))
         tells = (floor < DARK * above) & (above > SIGNAL * noise)
-        total[tells] += seen[tells] - floor[tells, None]
-        level[tells, : trend.shape[1]] += seen[tells][:, lit] @ fit.T
-        level[tells, 0] -= floor[tells]
-        lights += tells
+        behind, seen, floor = behind[tells], seen[tells], floor[tells]
+        total[behind] += seen - floor[:, None]
+        level[behind, : trend.shape[1]] += seen[:, lit] @ fit.T
+        level[behind, 0] -= floor
+        lights[behind] += 1
     told = lights >= LEAST_LIGHTS
     whole = level[:, :1] + level[:, 1:] * np.maximum(t, 0.0)
     share = total / np.where(told[:, None], whole, 1.0)
-    # Trapezium: the ends are 0 and 1.
-    integral = STEP_PX * (share.sum(axis=1) - 0.5 * (share[:, 0] + share[:, -1]))
-    return LIT_PX - integral, told
+    last = len(t) - 1 - (share[:, ::-1] < 0.5).argmax(axis=1)  # that is not half lit
+    told &= (last < len(t) - 1) & (share[:, 0] < 0.5)
+    last = np.minimum(last, len(t) - 2)
+    each = np.arange(len(t))[None] == last[:, None]
+    before, after = share[each], share[:, 1:][each[:, :-1]]
+    return t[last] + STEP_PX * (0.5 - before) / np.maximum(after - before, 1e-6), told
 
 
-def wall_offsets(stack: Stack, field: Map, border: Mask) -> tuple[Places, Places, Array]:
-    """How far inside a region's border the lit ground ends.
-
-    Parameters
-    ----------
-    field : (H, W) signed distance to the border of the upper ground in px, positive inside
-    border : (H, W) bool, pixels at the border
-
-    Returns
-    -------
-    rows, columns : (n,) of the border's pixels where shadows tell it
-    offset : (n,) px, positive where the ground ends before the border
-    """
-    rows, columns = np.nonzero(border)
-    down, right = np.gradient(cv2.GaussianBlur(field, (0, 0), 2.0))
-    down, right = down[rows, columns], right[rows, columns]
-    steep = np.hypot(down, right) + 1e-9
-    t = np.arange(-DARK_PX, LIT_PX + 1e-6, STEP_PX)
-    offset, told = np.zeros(len(rows)), np.ones(len(rows), bool)
+def wall_ends(stack: Stack, lines: _Lines) -> tuple[Array, Mask]:
+    """(n,) px along lines across a wall where the upper ground ends, and where that is told."""
+    offset, told = np.zeros(len(lines.places)), np.ones(len(lines.places), bool)
     for falling in (False, True):  # first roughly, then about where it ends
-        along = (offset - field[rows, columns])[:, None] + t
-        y = rows[:, None] + along * (down / steep)[:, None]
-        x = columns[:, None] + along * (right / steep)[:, None]
-        more, told = _lit_ends(stack, y, x, t, falling)
+        more, told = _lit_ends(stack, lines, offset, falling)
         offset = offset + np.where(told, np.clip(more, -DARK_PX, LIT_PX), 0.0)
-    return rows[told], columns[told], offset[told]
+    return offset, told
 
 
-def along_border(rows: Places, columns: Places, offset: Array, shape: tuple[int, int]) -> Map:
-    """(H, W) each pixel's offset: that of the border's nearest place, smoothed along the wall."""
-    apart2 = (rows[:, None] - rows) ** 2 + (columns[:, None] - columns) ** 2
-    smooth = np.empty(len(offset))
-    for i, near in enumerate(apart2 <= SMOOTH_PX**2):
-        smooth[i] = np.median(offset[near])
-    free = np.ones(shape, np.uint8)
-    free[rows, columns] = 0
-    _, labels = cv2.distanceTransformWithLabels(free, cv2.DIST_L2, 5,
-                                                labelType=cv2.DIST_LABEL_PIXEL)  # fmt: skip
-    value = np.zeros(labels.max() + 1)
-    value[labels[rows, columns]] = smooth
-    return np.asarray(cv2.GaussianBlur(value[labels].astype(np.float32), (0, 0), 1.0))
+def _on_curves(ends: Array, normal: Array) -> tuple[Array, Array, Mask]:
+    """Ends and their normals, each by a parabola through the ends about it; False at corners."""
+    places, turned, straight = ends.copy(), normal.copy(), np.ones(len(ends), bool)
+    for i, (end, n) in enumerate(zip(ends, normal, strict=True)):
+        apart = ends - end
+        near = (apart**2).sum(axis=1)
+        cosine = normal @ n
+        straight[i] = cosine[near < CORNER_PX**2].min() > ALIKE
+        near = (near < ALONG_PX**2) & (cosine > ALIKE)
+        along, across = apart[near] @ [-n[1], n[0]], apart[near] @ n
+        if np.ptp(along) < ALONG_PX:
+            continue
+        curve = np.linalg.lstsq(
+            np.stack([np.ones_like(along), along, along**2], axis=1), across, rcond=None
+        )[0]
+        places[i] = end + curve[0] * n
+        tilted = n - curve[1] * np.array([-n[1], n[0]])
+        turned[i] = tilted / np.linalg.norm(tilted)
+    return places, turned, straight
 
 
-def top_field(stack: Stack, field: Map, lower: Mask) -> Map | None:
+def top_field(
+    stack: Stack, camera: Camera, lights: Lights, field: Map, upper: Mask, lower: Mask,
+    level_mm: float,
+) -> Map | None:  # fmt: skip
     """Signed distance to where lit ground ends above a lower piece; None where too little tells it.
 
     Parameters
     ----------
-    field : (H, W) signed distance to the border of the upper ground, px
+    field : (H, W) signed distance to the border of the upper ground, px, positive inside
+    upper : (H, W) bool, the upper ground, where it is sure
     lower : (H, W) bool, pixels nearest to the lower piece
+    level_mm : height of the wall, roughly
     """
-    beside = cv2.dilate(lower.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    border = (np.abs(field) < 0.75) & beside
-    rows, columns, offset = wall_offsets(stack, field, border)
-    if len(rows) <= LEAST_SHARE * border.sum():
+    near = cv2.dilate(lower.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    border = np.abs(field) < 0.75
+    beside = near[border]
+    if not beside.any():
         return None
-    ends = along_border(rows, columns, offset, (field.shape[0], field.shape[1]))
-    return np.asarray(np.subtract(field, ends), np.float32)
+    lines = _lines(camera, lights, field, border, level_mm)
+    offset, told = wall_ends(stack, lines)
+    ends = lines.places + offset[:, None] * lines.normal
+    apart = cv2.distanceTransform((~upper).astype(np.uint8), cv2.DIST_L2, 5)
+    # Else a strip of other ground lies between, and it is the strip that ends there.
+    told &= sampled(apart, ends[:, 0], ends[:, 1]).ravel() < REACH_PX
+    if told[beside].mean() <= LEAST_SHARE:
+        return None
+    # Borders to ground that lies higher stay where they are.
+    offset[~told] = np.where(beside[~told], np.median(offset[told]), 0.0)
+    ends = lines.places + offset[:, None] * lines.normal
+    places, normal, straight = _on_curves(ends, lines.normal)
+    if straight.mean() < LEAST_SHARE:
+        straight[:] = True  # all is corners, such as a boss of few pixels
+    free = np.ones(field.shape, np.uint8)
+    rows, columns = (at[straight] for at in np.nonzero(border))
+    free[rows, columns] = 0
+    _, labels = cv2.distanceTransformWithLabels(free, cv2.DIST_L2, 5,
+                                                labelType=cv2.DIST_LABEL_PIXEL)  # fmt: skip
+    nearest = np.zeros(labels.max() + 1, int)
+    nearest[labels[rows, columns]] = np.flatnonzero(straight)
+    at = nearest[labels]
+    beyond = np.moveaxis(np.indices(field.shape), 0, -1) - places[at]
+    return np.asarray((beyond * normal[at]).sum(axis=-1), np.float32)

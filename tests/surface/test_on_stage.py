@@ -16,12 +16,13 @@ from reconstruct.low_steps import candidates, cut_along_low_steps
 from reconstruct.methods import Options
 from reconstruct.on_stage import find_on_stage, reconstruct_on_stage
 from reconstruct.optics.material import Material
-from reconstruct.piece_levels import OnStage, find_levels, part_height
+from reconstruct.piece_levels import find_levels
 from reconstruct.pieces import Pieces, change, find_pieces
 from reconstruct.shapes.catalogue import shape
 from reconstruct.shapes.staged import Feature, stacked
 from reconstruct.short_shadows import short_rise
 from reconstruct.stack import Stack
+from reconstruct.stage_shadows import OnStage, part_height
 from reconstruct.steps import Step, consistent, resting
 from reconstruct.surface import Flag, Surface
 from reconstruct.wall_edges import top_field
@@ -119,11 +120,12 @@ def test_top_of_a_wall_ends_where_the_part_has_it() -> None:
     x, y, _ = np.moveaxis(camera.points_at_height(6.0), -1, 0)
     exact = (-pocket.inside_mm(x, y) / camera.pixel_mm(6.0)).astype(np.float32)
     given = exact + 1.5 + 0.5 * np.sin(0.2 * (x + y)).astype(np.float32)
-    found = top_field(stack, given, (given < 0) & (given > -8))
+    below = (given < 0) & (given > -8)
+    found = top_field(stack, camera, rig().lights, given, given > 1, below, 6.0)
     assert found is not None
     rim = np.abs(given) < 0.75
-    assert np.abs(np.median((found - exact)[rim])) < 0.2
-    assert np.quantile(np.abs(found - exact)[rim], 0.9) < 0.5
+    assert np.abs(np.median((found - exact)[rim])) < 0.05
+    assert np.quantile(np.abs(found - exact)[rim], 0.9) < 0.2
 
 
 def test_step_to_a_speck_moves_the_speck() -> None:
@@ -143,7 +145,7 @@ def test_step_to_a_speck_moves_the_speck() -> None:
 def test_no_border_between_pieces_tells_no_top() -> None:
     _, stack = block()
     far = np.full(stack.shape, -20.0, np.float32)
-    assert top_field(stack, far, far < 0) is None
+    assert top_field(stack, rig().camera, rig().lights, far, far > 0, far < 0, 6.0) is None
 
 
 @pytest.mark.parametrize("rise", [0.4, 0.8])

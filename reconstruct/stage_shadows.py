@@ -1,0 +1,137 @@
+"""A part's shadow on the stage: what it falls on, what edge casts it, and how high that lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.camera import Camera
+from calib.lights import Lights
+from reconstruct.levels import Receiver, Rise, ShadowFit, measure_rise, signed_distance
+from reconstruct.outline import Outline
+from reconstruct.stack import Stack
+from reconstruct.wall_edges import top_field
+
+Map = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Array = NDArray[np.float64]
+
+LEAST_MM, MOST_MM = 0.15, 40.0  # rises that are tried
+STAGE_GAP_PX = 4.0  # light from a wall spoils what lies closer to it
+SHADE_MISFIT = 0.08  # of the radiance expected without shadow, relative
+LATERAL_PX = 0.8  # how far (one sigma) an edge may lie beside the border of its region
+HELD_PX = 0.003  # of an edge that is measured: a lateral offset, a chamfer and a rise look alike
+
+
+@dataclass(frozen=True, eq=False)
+class OnStage:
+    """A part found on the stage, in pictures binned to at most `MOST_PIXELS`.
+
+    Attributes
+    ----------
+    stack, camera, lights : binned pictures, their camera, lights in their order
+    outline : of the part in them
+    mask : (H, W) bool, the part in the pictures as they were taken
+    """
+
+    stack: Stack
+    camera: Camera
+    lights: Lights
+    outline: Outline
+    mask: Mask
+
+
+def softness_mm(camera: Camera) -> float:
+    """Width (one sigma) of a shadow's edge: lens and pixel, and the disc of a usual LED."""
+    return float(np.hypot(0.68 * camera.pixel_mm(0.0), 0.08))
+
+
+def rises_to_try(camera: Camera, most_mm: float) -> Array:
+    least = max(LEAST_MM, 0.35 * camera.pixel_mm(0.0))
+    most = max(most_mm, 2.0 * least)
+    return np.geomspace(least, most, max(4, int(np.ceil(np.log(most / least) / 0.14))))
+
+
+def about(outline: Outline) -> Mask:
+    """What lies about the part, without what is seen through its holes."""
+    _, labels = cv2.connectedComponents((~outline.mask).astype(np.uint8), connectivity=4)
+    rim = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    return np.isin(labels, rim[rim > 0])
+
+
+def open_stage(outline: Outline) -> Mask:
+    """The stage about the part.
+
+    Down a hole the walls mirror light into the shadow: it tells less (`HOLE_FLOOR`).
+    """
+    return np.asarray(outline.stage & about(outline))
+
+
+def stage_receiver(
+    stack: Stack, camera: Camera, outline: Outline, stage: Mask, reach_mm: float = 45.0,
+    most: int = 8000,
+) -> Receiver:  # fmt: skip
+    """Some of the stage, no farther from the part than shadows reach."""
+    distance = cv2.distanceTransform((~outline.mask).astype(np.uint8), cv2.DIST_L2, 5)
+    reach = reach_mm / camera.pixel_mm(0.0)
+    rows, columns = np.nonzero(stage & (distance > STAGE_GAP_PX) & (distance < reach))
+    step = max(1, len(rows) // most)
+    rows, columns = rows[::step], columns[::step]
+    points = camera.points_at_height(0.0)[rows, columns]
+    return receiver_of(stack, points, outline.lit[:, rows, columns], rows, columns, 1.6)
+
+
+def receiver_of(
+    stack: Stack, points: Array, lit: Map, rows: Any, columns: Any, clip: float
+) -> Receiver:
+    """Places of the pictures, seen as shares (at most `clip`) of the radiance without shadow."""
+    seen = stack.radiance[:, rows, columns]
+    lit = np.maximum(lit, 1e-9)
+    observed = np.clip(seen / lit, -0.5, clip).astype(np.float32)
+    noise = stack.noise_floor + stack.noise_gain * np.maximum(seen, 0.3 * lit)
+    weight = 1.0 / (noise / lit**2 + SHADE_MISFIT**2)
+    weight[stack.clipped[:, rows, columns]] = 0.0
+    return Receiver(np.ascontiguousarray(points), observed, weight.astype(np.float32))
+
+
+def part_height(found: OnStage) -> Rise | None:
+    """Height of the part's upper edge above the stage, told by its shadow; None if none falls."""
+    receiver = stage_receiver(found.stack, found.camera, found.outline, open_stage(found.outline))
+    if len(receiver.points_mm) < 50:
+        return None
+    fields = outer_top(found), signed_distance(found.outline.mask)
+    return rise_over(found, fields, receiver, 0.0, MOST_MM)
+
+
+def outer_top(found: OnStage) -> Map | None:
+    """Signed distance to where the part's top ends, px; None where shadows do not tell it."""
+    mask, field = found.outline.mask, signed_distance(found.outline.mask)
+    seen = found.stack, found.camera, found.lights
+    return top_field(*seen, field, mask, about(found.outline), 0.0)
+
+
+def rise_over(
+    found: OnStage, fields: tuple[Map | None, Map], receiver: Receiver, level_mm: float,
+    most_mm: float, lateral_px: float = LATERAL_PX,
+) -> Rise | None:  # fmt: skip
+    """The rise of a region over what lies at a level, from its edge if that was measured.
+
+    Parameters
+    ----------
+    fields : signed distance to the edge that was measured, and to the border of the region
+    lateral_px : how far (one sigma) the edge may lie beside that border
+    """
+    camera, lights, pixel = found.camera, found.lights, found.camera.pixel_mm(0.0)
+    tried, softness = rises_to_try(camera, most_mm), softness_mm(camera)
+    top, border = fields
+    if top is not None:
+        fit = ShadowFit(camera, lights, top, receiver, level_mm, upper_seen=True)
+        seen = measure_rise(fit, tried, softness, HELD_PX * pixel)
+        if seen is not None:
+            return seen
+    fit = ShadowFit(camera, lights, border, receiver, level_mm)
+    return measure_rise(fit, tried, softness, lateral_px * pixel)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from reconstruct.refine.pixel import SHADOW_BIT
-from reconstruct.refine.problem import Loss, Problem, System
-from reconstruct.refine.solve import State
+from reconstruct.refine.problem import Problem, System
 from reconstruct.surface import Flag
 
 Array = NDArray[np.float64]
@@ -72,19 +70,11 @@ def scatter(system: System, weight: Array) -> Array:
     return smooth(np.minimum(value, top), weight, SMOOTH_PX)
 
 
-def slope_sigma(problem: Problem, state: State, loss: Loss) -> NDArray[np.float32]:
+def _worse_slope_sigma(system: System, level: Array, weight: Array) -> Array:
     """(H, W) sigma of the worse of the two slopes, by a pixel and its nearest neighbours."""
-    system = problem.evaluate(state.u, state.material, loss, with_material=False)
-    weight = problem.weight.astype(np.float64)
-    pp, qq, pq = system.sums[6], system.sums[8], system.sums[7]
-    return np.asarray(worse_slope_sigma(pp, pq, qq, scatter(system, weight), weight), np.float32)
-
-
-def worse_slope_sigma(pp: Any, pq: Any, qq: Any, level: Any, weight: Any) -> Any:
-    """Sigma of the worse of the two slopes, from the matrices of a pixel and its neighbours."""
-    pp, pq, qq = (smooth(entry, weight, 1.0) for entry in (pp, pq, qq))
+    pp, pq, qq = (smooth(entry, weight, 1.0) for entry in system.sums[6:9])
     least = 0.5 * (pp + qq) - np.sqrt(0.25 * np.square(pp - qq) + np.square(pq))
-    return np.sqrt(level / np.maximum(least, 1e-12))
+    return np.asarray(np.sqrt(level / np.maximum(least, 1e-12)))
 
 
 def islands(told: NDArray[np.bool_], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -110,19 +100,23 @@ def islands(told: NDArray[np.bool_], inside: NDArray[np.bool_]) -> NDArray[np.bo
     return told & ~kept
 
 
-def quality(problem: Problem, slope_sigma: NDArray[np.float32]) -> NDArray[np.uint8]:
+def quality(problem: Problem, slope_sigma: Array) -> NDArray[np.uint8]:
     """(H, W) flags of a fitted surface: outside, clipped, shadowed, unlit."""
     code, count = problem.pictures.code, len(problem.pictures)
+    few = max(min(FEW_LIGHTS, count), FEW_SHARE * count)
+    near = int(STANDS_OUT * problem.pictures.noise / problem.pictures.scale)
     flags = np.zeros(problem.shape, np.uint8)
-    for row in range(problem.shape[0]):
-        lit = np.count_nonzero((code[row] & SHADOW_BIT) == 0, axis=1)
-        root = (code[row] >> 2).astype(np.float32) * problem.pictures.scale
-        light = np.square(root)
-        lost = (light * (code[row] & 1)).sum(axis=1)
-        flags[row, lost > 0.5 * light.sum(axis=1)] |= np.uint8(Flag.CLIPPED)
-        silent = root.max(axis=1) - np.median(root, axis=1) < STANDS_OUT * problem.pictures.noise
-        flags[row, silent] |= np.uint8(Flag.UNLIT)
-        flags[row, lit < max(min(FEW_LIGHTS, count), FEW_SHARE * count)] |= np.uint8(Flag.SHADOWED)
+    for out, row in zip(flags, code, strict=True):
+        lit = np.count_nonzero((row & SHADOW_BIT) == 0, axis=1)
+        out[lit < few] |= np.uint8(Flag.SHADOWED)
+        level, clipped = row >> 2, row & 1
+        if clipped.any():
+            light = np.square(level.astype(np.float32))
+            lost = (light * clipped).sum(axis=1) > 0.5 * light.sum(axis=1)
+            out[lost] |= np.uint8(Flag.CLIPPED)
+        # half of the pictures are as bright as the brightest, but for noise: the median is
+        alike = np.count_nonzero(level.max(axis=1, keepdims=True) - level <= near, axis=1)
+        out[alike > 0.5 * count] |= np.uint8(Flag.UNLIT)
     flags[slope_sigma > UNLIT_SLOPE_SIGMA] |= np.uint8(Flag.UNLIT)
     inside = problem.weight > 0
     flags[islands(inside & ((flags & int(Flag.UNLIT)) == 0), inside)] |= np.uint8(Flag.UNLIT)
@@ -156,3 +150,27 @@ def guessed_mean_sigma_mm(problem: Problem, flags: NDArray[np.uint8]) -> float:
     pixel_mm = depth / float(np.sqrt(problem.camera.K[0, 0] * problem.camera.K[1, 1]))
     away_mm = float(away_px[inside & ~told].sum(dtype=np.float64)) / inside.sum() * pixel_mm
     return GUESSED_SLOPE_SIGMA * away_mm
+
+
+@dataclass(frozen=True, eq=False)
+class Claims:
+    """What one evaluation of a fitted surface lets be claimed of it.
+
+    Attributes
+    ----------
+    level : (H, W) variance of a residual of unit information; see `scatter`
+    flags : (H, W) see `quality`
+    guessed_mm : see `guessed_mean_sigma_mm`
+    """
+
+    level: Array
+    flags: NDArray[np.uint8]
+    guessed_mm: float
+
+    @staticmethod
+    def of(problem: Problem, system: System) -> Claims:
+        """By a pixel and its nearest neighbours, at the surface that was evaluated."""
+        weight = problem.weight.astype(np.float64)
+        level = scatter(system, weight)
+        flags = quality(problem, _worse_slope_sigma(system, level, weight))
+        return Claims(level, flags, guessed_mean_sigma_mm(problem, flags))

@@ -11,7 +11,6 @@ from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.errors import Stopped
 from reconstruct.methods import Options
-from reconstruct.refine.claims import quality
 from reconstruct.refine.refinement import FINAL, Refinement
 from reconstruct.refine.residuals import worst_residuals
 from reconstruct.refine.uncertainty import estimate
@@ -38,7 +37,7 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
     height = problem.height_mm(state.u).astype(np.float32)
     normals = problem.normals(state.u).astype(np.float32)
     if sure is not None:
-        flags = quality(problem, sure.slope)
+        flags = sure.flags
         mask = mask & ((flags & int(Flag.UNLIT)) == 0)
         sigma_mm[mask], sigma_deg[mask] = sure.height_mm[mask], sure.normal_deg[mask]
         run.notes["variance_mm2"] = sure.shares

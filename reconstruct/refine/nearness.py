@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconstruct.integrate import at_mean_height
-from reconstruct.refine.claims import MeanHeight, guessed_mean_sigma_mm, quality, slope_sigma
+from reconstruct.refine.claims import Claims, MeanHeight
 from reconstruct.refine.problem import Loss, Problem
 from reconstruct.refine.solve import State, joint_step
 from reconstruct.surface import Flag
@@ -34,11 +34,11 @@ def by_nearness(
     ----------
     given : a prior, widened by what guessed places may hold of it
     """
-    flags = quality(problem, slope_sigma(problem, state, loss))
-    guessed_mm = guessed_mean_sigma_mm(problem, flags)
+    claims = Claims.of(problem, problem.evaluate(state.u, state.material, loss, False))
+    guessed_mm = claims.guessed_mm
     if guessed_mm <= given.sigma_mm:
         return state, given
-    told = (problem.weight > 0) & ((flags & int(Flag.UNLIT)) == 0)
+    told = (problem.weight > 0) & ((claims.flags & int(Flag.UNLIT)) == 0)
     tried = [answered(problem, state, loss, given.mm + by * guessed_mm) for by in (-1, 0, 1)]
     found = lowest([losses * told for losses, _ in tried])
     if found is None:

@@ -34,13 +34,10 @@ from reconstruct.refine.beyond import goes_on
 from reconstruct.refine.calibrated import camera_changes, wrong_lights
 from reconstruct.refine.claims import (
     SMOOTH_PX,
+    Claims,
     MeanHeight,
-    guessed_mean_sigma_mm,
     matrices,
-    quality,
-    scatter,
     smooth,
-    worse_slope_sigma,
 )
 from reconstruct.refine.data import binned
 from reconstruct.refine.halves import balanced_signs, signed_gradients
@@ -79,7 +76,7 @@ class Uncertainty:
     ----------
     height_mm : (H, W) float32, the mean height removed
     normal_deg : (H, W) float32, angle between true and fitted normal
-    slope : (H, W) float32 sigma of the slopes as far as a pixel and its nearest neighbours tell
+    flags : (H, W) uint8, what is claimed of the surface (`claims.quality`)
     shares : mean variance of height that each cause brings, mm²
     mean_height_bend_mm : RMS bend of the surface if the mean height given is off by its sigma
     repeats : changes between recordings, by noise alone
@@ -87,7 +84,7 @@ class Uncertainty:
 
     height_mm: NDArray[np.float32]
     normal_deg: NDArray[np.float32]
-    slope: NDArray[np.float32]
+    flags: NDArray[np.uint8]
     shares: dict[str, float]
     mean_height_bend_mm: float
     repeats: Repeats
@@ -221,24 +218,22 @@ def estimate(problem: Problem, state: State, loss: Loss, mean: MeanHeight) -> Un
     factor = max(1, -(-max(problem.shape) // DRAWN_PX))
     system = problem.evaluate(state.u, state.material, loss, with_material=False)
     sums = system.sums
-    weight = problem.weight.astype(np.float64)
-    level = scatter(system, weight)
-    slope = worse_slope_sigma(sums[6], sums[7], sums[8], level, weight).astype(np.float32)
+    claims = Claims.of(problem, system)
+    level = claims.level
     signs = balanced_signs(len(problem.pictures), HALVES, np.random.default_rng(1))
     halves = signed_gradients(problem, state.u, state.material, loss, signs, factor)
     pixel = pixel_gradient(problem, state, sums)
-    flags = quality(problem, slope)
     small, there = (problem, state) if factor == 1 else coarser(problem, state, factor)
     size = small.shape[::-1]
     # Averaged pixels leave misfits of their own at edges: the level is that of the fit itself.
     told = Told(
         level if factor == 1 else cv2.resize(level, size, interpolation=cv2.INTER_AREA),
         halves, _means(pixel, factor), mean.mm, mean.sigma_mm,
-        min(guessed_mean_sigma_mm(problem, flags), mean.told_sigma_mm),
+        min(claims.guessed_mm, mean.told_sigma_mm),
     )  # fmt: skip
     found = _drawn_estimate(small, there, loss, told)
     if factor == 1:
-        return replace(found, slope=slope)
+        return replace(found, flags=claims.flags)
 
     def whole(image: NDArray[np.float32]) -> NDArray[np.float32]:
         size = problem.shape[::-1]
@@ -251,7 +246,7 @@ def estimate(problem: Problem, state: State, loss: Loss, mean: MeanHeight) -> Un
         found,
         height_mm=whole(found.height_mm),
         normal_deg=np.hypot(whole(found.normal_deg), np.degrees(np.sqrt(own))).astype(np.float32),
-        slope=slope,
+        flags=claims.flags,
         repeats=replace(found.repeats, block_px=factor),
     )
 
@@ -361,7 +356,7 @@ def _drawn_estimate(problem: Problem, state: State, loss: Loss, told: Told) -> U
     return Uncertainty(
         np.sqrt(variance).astype(np.float32),
         np.degrees(np.sqrt(turned)).astype(np.float32),
-        np.zeros(weight.shape, np.float32),
+        np.zeros(weight.shape, np.uint8),
         {name: float(values[inside].mean()) for name, values in heights.items()},
         bend,
         Repeats(np.stack(repeated).astype(np.float32)),

@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 Kind = Literal["metal", "matt"]
 
 BINS = 24
-TURNS = 14
+TURNS, IDLE = 14, 2  # at most, and so many that gain nothing end a fit
 SHARE = 3.0  # of a cell's albedo in that of the median cell, each way
 _JIT = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": True}
 
@@ -264,7 +264,7 @@ def fit(
     variance = float(((measured - measured.mean()) ** 2).sum()) or 1.0
     best: Fit | None = None
     step = 0.06
-    begin = 3
+    begin, idle = 3, 0
     for turn in range(begin + turns):
         points = stack.eye_mm + stack.rays * ((z - stack.eye_mm[2]) / stack.rays[..., 2])[..., None]
         cell_mm = (
@@ -282,11 +282,13 @@ def fit(
             flat = np.ascontiguousarray(normals[valid])
             now = Fit(0.0, vectors, root, flat, scale, table)
             error = float(((measured - _explained(measured, now)) ** 2).sum())
+            idle += 1
             if best is None or error / variance < best.unexplained:
+                idle = 0
                 best = Fit(
                     error / variance, vectors.copy(), root.copy(), flat, scale.copy(), table.copy()
                 )
-            if turn == begin + turns - 1:
+            if turn == begin + turns - 1 or idle == IDLE:
                 break
             _search(measured, root, vectors, flat, scale, table, step, inside)
             step *= 0.8

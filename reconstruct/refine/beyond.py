@@ -140,9 +140,22 @@ def gone_on(values: Array, border: int, drawn: np.random.Generator | None = None
 
 
 def length_told(values: Array) -> float:
-    """The length of `likeliest` by which (h, w) values tell the slopes of their own rim best."""
+    """The length of `likeliest` by which (h, w) values tell the slopes of their own rim best.
+
+    Looked for downhill from the middle one.
+    """
     lengths = [share * max(values.shape) for share in LENGTHS]
-    return min(lengths, key=lambda length: _missed(values, length))
+    middle = len(lengths) // 2
+    best, least = lengths[middle], _missed(values, lengths[middle])
+    for way in (lengths[:middle][::-1], lengths[middle + 1 :]):
+        for length in way:
+            missed = _missed(values, length)
+            if missed >= least:
+                break
+            best, least = length, missed
+        if best != lengths[middle]:
+            break
+    return best
 
 
 def spread_told(values: Array, length: float, drawn: np.random.Generator) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import comb, sqrt
 from typing import Any
 
 from scipy import sparse
 
 
+@lru_cache(maxsize=8)
 def roughness(shape: tuple[int, int], order: int) -> Any:
     """Sparse matrix of the differences of an order, for (h w) values of a grid (h, w).
 

@@ -184,10 +184,12 @@ class Refinement:
         tried: dict[str, float] = {}
         # Highlights alone say nothing of a place that shows none.
         alone = dark_share(problem) < DARK_PLACES
+        untraced = problem.traced
         for name in starts:
             u = first_surface(name, problem, self.ids, self.lights, self.options)
             if u is None:
                 continue
+            problem.traced = untraced  # a start knows nothing of the one before
             update_shadows(problem, u)
             for material in first_materials(problem, u, HUBER):
                 start = f"{name}/{material.model}"

@@ -29,7 +29,7 @@ INDIRECT_ERROR, NOISE_FLOOR = 0.2, 0.004
 TYPICAL_REFLECTANCE = 0.65
 # Up to so many pixel-lights, starting threads takes as long as what they would do.
 ONE_THREAD = 1 << 19
-BANDS = 16  # of rows that threads share out among themselves
+BANDS, BAND_ROWS = 16, 16  # of rows that threads share out: so many at most, and their least height
 MODELS = {"ggx": pixel.GGX, "beckmann": pixel.BECKMANN}
 
 
@@ -205,7 +205,7 @@ class Problem:
     def bands(self) -> list[tuple[int, int]]:
         """Bands of rows: the same however many threads there are, so that sums are too."""
         height = self.shape[0]
-        pieces = min(height, BANDS)
+        pieces = int(np.clip(height // BAND_ROWS, 1, BANDS))
         edges = np.linspace(0, height, pieces + 1).astype(int)
         return [(int(a), int(b)) for a, b in pairwise(edges) if b > a]
 

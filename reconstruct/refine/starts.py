@@ -75,7 +75,7 @@ def first_materials(problem: Problem, u: Array, loss: Loss) -> list[Material]:
     with sampled(problem, SAMPLED_SIDE):
         for model in ("ggx", "beckmann"):
             for alpha in ALPHAS:
-                ks = _specular_level(problem, u, model, alpha, loss)
+                ks = _specular_level(problem, u, model, alpha)
                 first = Material(model, alpha, alpha, ks=ks)
                 material, cost = fit_material(problem, u, first, loss)
                 ranked.append((cost, material))
@@ -86,16 +86,13 @@ def first_materials(problem: Problem, u: Array, loss: Loss) -> list[Material]:
     return list(best.values())
 
 
-def _specular_level(problem: Problem, u: Array, model: str, alpha: float, loss: Loss) -> float:
-    """A level of the specular part of the right order, from the medians of model and pictures."""
-    trial = Material(model, alpha, alpha, ks=1e-6)
-    dark = problem.evaluate(u, trial, loss, False).cost
-    best, level = dark, 1e-3
-    for ks in 10.0 ** np.arange(-2.0, 1.6, 0.5):
-        cost = problem.evaluate(u, replace(trial, ks=float(ks)), loss, False).cost
-        if cost < best:
-            best, level = cost, float(ks)
-    return level
+def _specular_level(problem: Problem, u: Array, model: str, alpha: float) -> float:
+    """The level of the specular part alone that brings √-pictures closest to the captured ones."""
+    inside = problem.weight > 0
+    shown = np.sqrt(problem.own_light(u, Material(model, alpha, alpha))[inside])
+    captured = problem.pictures.root()[inside]
+    root = float(np.vdot(captured, shown)) / max(float(np.vdot(shown, shown)), 1e-12)
+    return max(root**2, 1e-6)
 
 
 def as_stack(pictures: Pictures, ids: NDArray[np.int64]) -> Stack:

@@ -17,7 +17,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-_JIT = {"nogil": True, "fastmath": True, "cache": True}
+# Not "fastmath": how sums are ordered would hang on where arrays lie, and no run be like another.
+_JIT = {"nogil": True, "cache": True}
 
 
 @njit(**_JIT)
@@ -91,25 +92,35 @@ def multiply(stencil, x, out):
     """The symmetric 9-point matrix times a field."""
     height, width = x.shape
     for r in range(height):
+        here, row = x[r], out[r]
+        own, right = stencil[0, r], stencil[1, r]
         for c in range(width):
-            s = stencil[0, r, c] * x[r, c]
-            if c + 1 < width:
-                s += stencil[1, r, c] * x[r, c + 1]
-            if c > 0:
-                s += stencil[1, r, c - 1] * x[r, c - 1]
-            if r + 1 < height:
-                s += stencil[3, r, c] * x[r + 1, c]
-                if c + 1 < width:
-                    s += stencil[4, r, c] * x[r + 1, c + 1]
-                if c > 0:
-                    s += stencil[2, r, c] * x[r + 1, c - 1]
-            if r > 0:
-                s += stencil[3, r - 1, c] * x[r - 1, c]
-                if c > 0:
-                    s += stencil[4, r - 1, c - 1] * x[r - 1, c - 1]
-                if c + 1 < width:
-                    s += stencil[2, r - 1, c + 1] * x[r - 1, c + 1]
-            out[r, c] = s
+            row[c] = own[c] * here[c]
+        for c in range(width - 1):
+            row[c] += right[c] * here[c + 1]
+        for c in range(1, width):
+            row[c] += right[c - 1] * here[c - 1]
+        if r + 1 < height:
+            low, down_left, down, down_right = x[r + 1], stencil[2, r], stencil[3, r], stencil[4, r]
+            for c in range(width):
+                row[c] += down[c] * low[c]
+            for c in range(width - 1):
+                row[c] += down_right[c] * low[c + 1]
+            for c in range(1, width):
+                row[c] += down_left[c] * low[c - 1]
+        if r > 0:
+            up, up_right, above, up_left = (
+                x[r - 1],
+                stencil[2, r - 1],
+                stencil[3, r - 1],
+                stencil[4, r - 1],
+            )
+            for c in range(width):
+                row[c] += above[c] * up[c]
+            for c in range(1, width):
+                row[c] += up_left[c - 1] * up[c - 1]
+            for c in range(width - 1):
+                row[c] += up_right[c + 1] * up[c + 1]
 
 
 @dataclass(eq=False)

@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 MAX_SIGMA_PX = 1.5
 BAND_ROWS = 48
 # Of large pictures, bands of about so many rows in all tell the blur.
-UPDATE_ROWS = 384
+UPDATE_ROWS = 128
 
 
 def _laplacian(images: NDArray[np.float32]) -> NDArray[np.float32]:

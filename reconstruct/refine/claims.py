@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconstruct.refine.pixel import SHADOW_BIT
-from reconstruct.refine.problem import Problem, System
+from reconstruct.refine.problem import Loss, Problem, System
+from reconstruct.refine.solve import State
 from reconstruct.surface import Flag
 
 Array = NDArray[np.float64]
@@ -154,23 +155,26 @@ def guessed_mean_sigma_mm(problem: Problem, flags: NDArray[np.uint8]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Claims:
-    """What one evaluation of a fitted surface lets be claimed of it.
+    """What a fitted surface shows of itself.
 
     Attributes
     ----------
+    sums : (9, H, W) each pixel's gradient and matrix, of `System`
     level : (H, W) variance of a residual of unit information; see `scatter`
     flags : (H, W) see `quality`
     guessed_mm : see `guessed_mean_sigma_mm`
     """
 
+    sums: NDArray[np.float32]
     level: Array
     flags: NDArray[np.uint8]
     guessed_mm: float
 
     @staticmethod
-    def of(problem: Problem, system: System) -> Claims:
-        """By a pixel and its nearest neighbours, at the surface that was evaluated."""
+    def of(problem: Problem, state: State, loss: Loss) -> Claims:
+        """By a pixel and its nearest neighbours."""
+        system = problem.evaluate(state.u, state.material, loss, with_material=False)
         weight = problem.weight.astype(np.float64)
         level = scatter(system, weight)
         flags = quality(problem, _worse_slope_sigma(system, level, weight))
-        return Claims(level, flags, guessed_mean_sigma_mm(problem, flags))
+        return Claims(system.sums, level, flags, guessed_mean_sigma_mm(problem, flags))

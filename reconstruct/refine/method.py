@@ -31,7 +31,7 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
     if options.uncertainty:
         try:
             with run.stage("uncertainty", 0.9):
-                sure = estimate(problem, state, FINAL, run.mean)
+                sure = estimate(problem, state, FINAL, run.mean, run.claims)
         except Stopped:  # the surface is whole, its uncertainty unknown
             run.notes["stopped"] = True
     height = problem.height_mm(state.u).astype(np.float32)

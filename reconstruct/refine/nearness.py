@@ -26,15 +26,15 @@ DAMPING, ITERATIONS, STEPS = 1e-5, 30, 4
 
 
 def by_nearness(
-    problem: Problem, state: State, loss: Loss, given: MeanHeight
+    problem: Problem, state: State, loss: Loss, given: MeanHeight, claims: Claims
 ) -> tuple[State, MeanHeight]:
     """The state at the height that its told places fit best at; as it was where all is told.
 
     Parameters
     ----------
     given : a prior, widened by what guessed places may hold of it
+    claims : of the state
     """
-    claims = Claims.of(problem, problem.evaluate(state.u, state.material, loss, False))
     guessed_mm = claims.guessed_mm
     if guessed_mm <= given.sigma_mm:
         return state, given

@@ -261,12 +261,12 @@ class Problem:
         )
 
     @contextmanager
-    def holding(self, u: Array, material: Material, loss: Loss, share: float) -> Iterator[None]:
+    def holding(self, u: Array, sums: NDArray[np.float32], share: float) -> Iterator[None]:
         """Hold the slopes of a surface with a share of the weight that pictures give on average.
 
-        What they show well hardly feels it; what they do not show stays where it is.
+        What they show well hardly feels it; what they do not show stays where it is. `sums` are
+        those of `System`.
         """
-        sums = self.evaluate(u, material, loss, with_material=False).sums
         mean = 0.5 * (sums[6] + sums[8])[self.weight > 0].mean()
         self.hold = np.stack([*slopes(u, self.jacobians), share * mean * self.weight])
         try:

@@ -23,7 +23,7 @@ from reconstruct.errors import Stopped
 from reconstruct.integrate import at_mean_height
 from reconstruct.methods import Options
 from reconstruct.refine import basin
-from reconstruct.refine.claims import MeanHeight, dark_share
+from reconstruct.refine.claims import Claims, MeanHeight, dark_share
 from reconstruct.refine.data import binned, encode
 from reconstruct.refine.dirt import update_local
 from reconstruct.refine.finish import reconsidered, with_lay, with_own_places
@@ -50,8 +50,8 @@ HUBER = Loss("huber", 0.02)
 FINAL = Loss("geman", 0.05)
 # Coded pictures at once at most, and what else a pixel takes, bytes.
 COPIES, PIXEL_BYTES = 3, 250
-# Rays a pixel in the search for a start, and in each turn of the last level.
-RAYS_FIRST, RAYS = 32, 64
+# Rays a pixel, and in each turn of finer levels where steps follow light between places.
+RAYS, RAYS_FOLLOWED = 32, 64
 # A wrong distribution or lay leaves the typical pixel five times what noise leaves, and more.
 TYPICAL, TYPICAL_SIDE = 2.0, 128
 # A pixel is misfit where its loss is so many times the noise's; patches of misfits of less than
@@ -102,6 +102,7 @@ class Refinement:
             None  # codes as captured, once a lens changed them
         )
         self.best: tuple[Problem, State] | None = None  # what a stop leaves
+        self.claims: Claims | None = None  # of the last state, where they are known
         self.areas: Areas | None = None  # while pixels are areas from the start on
         need_gb = np.prod(stack.shape) * (COPIES * 2 * len(stack) + PIXEL_BYTES) / 1e9
         if need_gb > options.memory_gb:
@@ -238,6 +239,10 @@ class Refinement:
     def firmness(self) -> float:
         return FIRMNESS if self.follows else 1.0
 
+    @property
+    def rays(self) -> int:
+        return RAYS_FOLLOWED if self.follows else RAYS
+
     def begun_again(self, problem: Problem, state: State) -> State:
         """With misfits led out of their basin."""
         if not self.config.restarts:
@@ -273,7 +278,7 @@ class Refinement:
         return best
 
     def transport(
-        self, problem: Problem, state: State, samples: int = RAYS_FIRST, seed: int = 0,
+        self, problem: Problem, state: State, samples: int = RAYS, seed: int = 0,
         kept: float = 0.0, by_slopes: bool | None = None,
         besides: NDArray[np.float32] | None = None,
     ) -> None:  # fmt: skip
@@ -418,13 +423,13 @@ class Refinement:
         """A level that comes after another: steps, with what light reaches the surface between."""
         height = self.options.height_mm
         update_shadows(problem, state.u)
-        rounds = 6 if problem.weight.size <= SETTLED_PIXELS else 2
-        state = gauss_newton(problem, state, HUBER, height, rounds)
-        if problem.shape == self.pictures.shape:  # the last level goes on from here
+        last = problem.shape == self.pictures.shape  # it goes on from here
+        state = gauss_newton(problem, state, HUBER, height, 2 if last else 6)
+        if last:
             return state
         if self.config.lay and not self.material_tells(problem, state):
             state = with_lay(problem, state, HUBER, height)
-        self.transport(problem, state, RAYS)
+        self.transport(problem, state, self.rays)
         return gauss_newton(problem, state, HUBER, height, 4)
 
     def last_level(self, problem: Problem, state: State) -> State:
@@ -434,7 +439,7 @@ class Refinement:
             if not self.material_tells(problem, state):
                 if self.config.lay:
                     state = with_lay(problem, state, HUBER, height)
-                self.transport(problem, state, RAYS)
+                self.transport(problem, state, self.rays)
                 state = reconsidered(problem, state, HUBER)
             state = self.own_material(problem, state)
             state = self.alternated(problem, state)
@@ -448,19 +453,22 @@ class Refinement:
         if state.lens_blur_px > 0:
             self.notes["lens_blur_px"] = state.lens_blur_px
         with self.stage("nearness", 0.78):
-            state, self.mean = by_nearness(problem, state, FINAL, self.mean)
+            near, claims = state, Claims.of(problem, state, FINAL)
+            state, self.mean = by_nearness(problem, state, FINAL, self.mean, claims)
             if np.isfinite(self.mean.told_sigma_mm):
                 self.notes["nearness"] = asdict(self.mean)
         height = self.mean.mm
-        if self.unexplained(problem, state):
+        if self.unexplained(problem, state) and problem.weight.size <= SETTLED_PIXELS:
             with self.stage("settling", 0.8) as gained:
-                before, state = state.cost, settled(problem, state, FINAL, height)
+                sums = (claims if state is near else Claims.of(problem, state, FINAL)).sums
+                before, state = state.cost, settled(problem, state, FINAL, height, sums)
                 gained(before, state.cost)
         if self.options.self_calibrate:
             with self.stage("self-calibration", 0.85):
                 state, self.notes["self_calibration"] = with_lights(
                     problem, state, FINAL, self.lights, height
                 )
+        self.claims = claims if state is near else None
         return state
 
     def own_material(self, problem: Problem, state: State) -> State:
@@ -492,7 +500,7 @@ class Refinement:
             if self.follows:
                 besides = update_reflectance(problem, state.u, state.material, FINAL, turn)
             kept = min(turn / (turn + 1), KEPT)
-            self.transport(problem, state, RAYS, seed=turn, kept=kept, besides=besides)
+            self.transport(problem, state, self.rays, seed=turn, kept=kept, besides=besides)
             if refresh is not None:
                 refresh(state)
             state = gauss_newton(

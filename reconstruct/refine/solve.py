@@ -248,11 +248,11 @@ def gauss_newton(
     return replace(state, u=u, material=material, cost=cost)
 
 
-def settled(problem: Problem, state: State, loss: Loss, height_mm: float) -> State:
-    """On to the end of the descent, where the pictures are not too large for it."""
-    if problem.weight.size > SETTLED_PIXELS:
-        return state
-    with problem.holding(state.u, state.material, loss, HELD):
+def settled(
+    problem: Problem, state: State, loss: Loss, height_mm: float, sums: NDArray[np.float32]
+) -> State:
+    """On to the end of the descent; `sums` are those of the state's `System`."""
+    with problem.holding(state.u, sums, HELD):
         state = gauss_newton(
             problem, state, loss, height_mm, SETTLED_ROUNDS, stop=SETTLED_GAIN, pcg_iterations=200
         )

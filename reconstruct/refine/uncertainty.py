@@ -62,6 +62,9 @@ PICTURES, SCATTER, PIXEL = 1.3, 0.7, 0.8
 USUAL_BLUR_PX = 0.5
 # Relative error of the traced light from place to place: of all of it, and from patch to patch.
 INDIRECT_COMMON, INDIRECT_PATCHES, INDIRECT_PATCH_PX = 0.1, 0.2, 8.0
+# Light from beyond the picture is looked at where that from within it brings more than this share
+# of the variance that the pictures bring.
+NEGLIGIBLE = 0.01
 PCG_ITERATIONS = 80
 # Where the light from beyond is wrong by much, a robust loss has turned away from the pictures and
 # says nothing of where they would lead.
@@ -209,17 +212,17 @@ def coarser(problem: Problem, state: State, factor: int) -> tuple[Problem, State
     return coarse, replace(state, u=u)
 
 
-def estimate(problem: Problem, state: State, loss: Loss, mean: MeanHeight) -> Uncertainty:
+def estimate(
+    problem: Problem, state: State, loss: Loss, mean: MeanHeight, claims: Claims | None = None
+) -> Uncertainty:
     """One-sigma maps at a solution; the problem is left as it was.
 
     Errors that reach far are the same on coarser pixels, where large pictures have them drawn. What
     a single pixel's noise does to its own normal is added there from the pixel's own matrix.
     """
     factor = max(1, -(-max(problem.shape) // DRAWN_PX))
-    system = problem.evaluate(state.u, state.material, loss, with_material=False)
-    sums = system.sums
-    claims = Claims.of(problem, system)
-    level = claims.level
+    claims = claims or Claims.of(problem, state, loss)
+    sums, level = claims.sums, claims.level
     signs = balanced_signs(len(problem.pictures), HALVES, np.random.default_rng(1))
     halves = signed_gradients(problem, state.u, state.material, loss, signs, factor)
     pixel = pixel_gradient(problem, state, sums)
@@ -330,7 +333,8 @@ def _drawn_estimate(problem: Problem, state: State, loss: Loss, told: Told) -> U
             steps.append(answer())
         problem.traced = traced
         gather("inter-reflection", [spread.of(step) for step in steps])
-        if goes_on(problem):
+        share = heights["inter-reflection"].mean() / heights["pictures"].mean()
+        if goes_on(problem) and share > NEGLIGIBLE:
             beyond = beyond_steps(problem, state, rng)
             gather("beyond the picture", [spread.of(step) for step in beyond])
     bend = 0.0

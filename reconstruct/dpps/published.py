@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from reconstruct.errors import ReconstructError
 
 LIGHTS = 96
-SIDE_PX = 128
 AUTHORS_STEM = "pretrained_net.conv_f.weight"
 OUR_STEM = "conv_f.weight"
 

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
 from reconstruct.shapes.base import HeightGrid, Shape
-
-
-def median_slope_deg(z_mm: NDArray[Any], step_mm: float) -> float:
-    """Median slope of heights on a grid."""
-    dy, dx = np.gradient(z_mm, step_mm)
-    return float(np.degrees(np.arctan(np.median(np.hypot(dx, dy)))))
 
 
 def _grid(size_mm: float, cells: int) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:

@@ -499,13 +499,14 @@ class Refinement:
             before, besides = state.cost, None
             if self.follows:
                 besides = update_reflectance(problem, state.u, state.material, FINAL, turn)
-            kept = min(turn / (turn + 1), KEPT)
-            self.transport(problem, state, self.rays, seed=turn, kept=kept, besides=besides)
+            if self.follows or refresh is None or turn > 0:  # else it was brought up to date before
+                kept = min(turn / (turn + 1), KEPT)
+                self.transport(problem, state, self.rays, seed=turn, kept=kept, besides=besides)
             if refresh is not None:
                 refresh(state)
             state = gauss_newton(
-                problem, state, loss, self.options.height_mm, 4, stop=1e-3, pcg_iterations=60,
-                firmness=self.firmness,
+                problem, state, loss, self.options.height_mm, 4,
+                stop=1e-3 if self.follows else 3e-3, pcg_iterations=60, firmness=self.firmness,
             )  # fmt: skip
             self.best = problem, state
             self.options.progress("last level", 0.5 + 0.3 * (turn + 1) / TURNS)

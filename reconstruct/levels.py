@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.shadow_kernels import View, edge_gains, explained, reaches
-from reconstruct.small_descent import descended, minimum
+from reconstruct.small_descent import descended, minimum, within
 
 Map = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -32,6 +32,7 @@ LEAST_EXPLAINED = 0.35  # of a light's misfit near the edge, for the light to te
 _BAND_MM = 2.5  # on either side of a shadow's edge that tells where the edge is
 _SECTORS = 8  # of azimuth, left out in turn for the scatter of a rise
 _CHAMFER_SIGMA_MM = 1.0
+RISE, LATERAL, SOFTNESS, CHAMFER = range(4)  # of an edge that is fitted
 # How much more than a sharp edge a chamfer must explain to be sure, or else how far towards it the
 # rise is taken and its sigma, as shares of what the two differ by (simulated parts, decision 0131).
 UNSURE_GAIN, SURE_GAIN = 0.006, 0.016
@@ -203,20 +204,24 @@ class Edges:
         return out
 
 
-def _edge_shape(cost: Callable[[Array], float], x: Array, step: Array) -> tuple[Array, float]:
+def _edge_shape(
+    cost: Callable[[Array], float], x: Array, step: Array, free: list[int]
+) -> tuple[Array, float]:
     """The best edge, and how far its rise depends on the edge's shape, mm (one sigma).
 
     A sharp edge and one with a chamfer explain nearly the same shadows at rises that differ. Where
     the chamfer explains clearly more it is there; where it does not, the truth lies between.
+    `free`: places in x of what is fitted beside the chamfer.
     """
-    sharp = descended(cost, np.array([x[0], x[1], x[2], 0.0]), step, 3)
+    sharp = descended(cost, np.array([x[0], x[1], x[2], 0.0]), step, free)
+    more = [*free, CHAMFER]
     broken = [
-        descended(cost, np.array([sharp[0] + 0.5 * c, sharp[1], sharp[2], c]), step, 4)
+        descended(cost, np.array([sharp[0] + 0.5 * c, sharp[1], sharp[2], c]), step, more)
         for c in (0.3, 0.9)
     ]
     best = min(broken, key=cost)
-    more = (cost(sharp) - cost(best)) / max(abs(cost(sharp)), 1e-9)
-    sure = float(np.clip((more - UNSURE_GAIN) / (SURE_GAIN - UNSURE_GAIN), 0.0, 1.0))
+    gain = (cost(sharp) - cost(best)) / max(abs(cost(sharp)), 1e-9)
+    sure = float(np.clip((gain - UNSURE_GAIN) / (SURE_GAIN - UNSURE_GAIN), 0.0, 1.0))
     share = 1.0 if cost(best) < cost(sharp) else 0.0
     share *= UNSURE_SHARE + (1.0 - UNSURE_SHARE) * sure
     apart = abs(float(best[0] - sharp[0]))
@@ -231,7 +236,7 @@ def measure_rise(
     Parameters
     ----------
     rises : to begin with; softness_mm : width (one sigma) of the shadow's edge
-    lateral_sigma_mm : how far the casting edge may lie beside the region's border
+    lateral_sigma_mm : how far the casting edge may lie beside the region's border; 0: not at all
 
     Notes
     -----
@@ -249,19 +254,21 @@ def measure_rise(
 
     def cost_of(edges: Edges, keep: Array) -> Callable[[Array], float]:
         def cost(x: Array) -> float:
-            prior = (x[1] / lateral_sigma_mm) ** 2 + ((x[2] - np.log(softness_mm)) / 0.4) ** 2
+            prior = (x[1] / max(lateral_sigma_mm, 1e-9)) ** 2
+            prior += ((x[2] - np.log(softness_mm)) / 0.4) ** 2
             prior += (x[3] / _CHAMFER_SIGMA_MM) ** 2
             return float(prior - (edges.gains(x, count) * keep).sum())
 
         return cost
 
     every, shape_sigma = np.ones(count), 0.0
+    free = [RISE, SOFTNESS] if lateral_sigma_mm == 0.0 else [RISE, LATERAL, SOFTNESS]
     for most in (20_000, 60_000):
         edges = fit.edges(float(x[0]), softness_mm, most)
         if edges is None:
             return None
         cost = cost_of(edges, every)
-        x, shape_sigma = _edge_shape(cost, x, step)
+        x, shape_sigma = _edge_shape(cost, x, step, free)
         if not 0.05 < x[0] < 1.3 * rises[-1] + 0.2:
             return None
     assert edges is not None
@@ -271,11 +278,12 @@ def measure_rise(
         return None
     azimuth = np.arctan2(fit.position[:, 1], fit.position[:, 0])
     sector = np.floor((azimuth + np.pi) / (2 * np.pi) * _SECTORS).astype(int) % _SECTORS
-    found = []
+    found, places = [], [*free, CHAMFER]
     for left_out in range(_SECTORS):
         keep = (sector != left_out).astype(float)
         if (tells * (1 - keep)).sum() > 1.0:
-            found.append(minimum(cost_of(edges, keep), x, step, rounds=2)[0])
+            left, _ = within(cost_of(edges, keep), x, places)
+            found.append(minimum(left, x[places], step[places], rounds=2)[0])
     sigma = 0.5 * float(x[0])
     if len(found) >= 2:
         n = len(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,14 +48,30 @@ def minimum(cost: Callable[[Array], float], start: Array, step: Array, rounds: i
     return x
 
 
-def descended(cost: Callable[[Array], float], start: Array, step: Array, free: int) -> Array:
-    """Downhill over the first `free` parameters, the others held."""
+def within(
+    cost: Callable[[Array], float], start: Array, free: Sequence[int]
+) -> tuple[Callable[[Array], float], Callable[[Array], Array]]:
+    """The cost of the `free` parameters alone, the others held, and all parameters with those."""
+    places = list(free)
+
+    def whole(y: Array) -> Array:
+        x = start.copy()
+        x[places] = y
+        return x
+
+    return lambda y: cost(whole(y)), whole
+
+
+def descended(
+    cost: Callable[[Array], float], start: Array, step: Array, free: Sequence[int]
+) -> Array:
+    """Downhill over the parameters `free`, the others held."""
     from scipy.optimize import minimize  # half a second to load, and most parts have no levels
 
-    def shortened(y: Array) -> float:
-        return cost(np.concatenate([y, start[free:]]))
-
-    simplex = np.vstack([start[:free], start[:free] + np.diag(3.0 * step[:free])])
-    options = {"initial_simplex": simplex, "maxfev": 160, "xatol": 2e-3, "fatol": 1.0}
-    found = minimize(shortened, start[:free], method="Nelder-Mead", options=options)
-    return np.concatenate([found.x, start[free:]])
+    places = list(free)
+    shortened, whole = within(cost, start, places)
+    begun = start[places]
+    simplex = np.vstack([begun, begun + np.diag(3.0 * step[places])])
+    enough = max(1.0, 1e-5 * abs(shortened(begun)))
+    options = {"initial_simplex": simplex, "maxfev": 160, "xatol": 2e-3, "fatol": enough}
+    return whole(minimize(shortened, begun, method="Nelder-Mead", options=options).x)

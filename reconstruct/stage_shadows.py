@@ -24,7 +24,6 @@ LEAST_MM, MOST_MM = 0.15, 40.0  # rises that are tried
 STAGE_GAP_PX = 4.0  # light from a wall spoils what lies closer to it
 SHADE_MISFIT = 0.08  # of the radiance expected without shadow, relative
 LATERAL_PX = 0.8  # how far (one sigma) an edge may lie beside the border of its region
-HELD_PX = 0.003  # of an edge that is measured: a lateral offset, a chamfer and a rise look alike
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +128,9 @@ def rise_over(
     tried, softness = rises_to_try(camera, most_mm), softness_mm(camera)
     top, border = fields
     if top is not None:
+        # A lateral offset, a chamfer and a rise look alike: of a measured edge the first is none.
         fit = ShadowFit(camera, lights, top, receiver, level_mm, upper_seen=True)
-        seen = measure_rise(fit, tried, softness, HELD_PX * pixel)
+        seen = measure_rise(fit, tried, softness, 0.0)
         if seen is not None:
             return seen
     fit = ShadowFit(camera, lights, border, receiver, level_mm)

@@ -44,8 +44,10 @@ def captured(name: str) -> tuple[Surface, NDArray[np.floating]]:
     )
     flat = vignetting_field(capture.camera, plate.vignetting, len(capture.lights))
     options = Options(height_mm=capture.mean_height_mm, flat=flat)
-    surface = reconstruct("refine", capture.stack, capture.camera, plate.lights, options)
-    return surface, capture.height_mm
+    lights = plate.lights
+    if not (CAPTURES / name / "exposure.json").exists():  # the plate's was another exposure
+        lights = replace(lights, intensity=None)
+    return reconstruct("refine", capture.stack, capture.camera, lights, options), capture.height_mm
 
 
 def pictures(scene: RenderedScene) -> Stack:

@@ -25,4 +25,7 @@ def captured(name: str) -> tuple[Captured, Lights, NDArray[np.float32] | None]:
         CAPTURES / "white", replace(capture.lights, power=powers), capture.camera, reflectance=0.8
     )
     flat = vignetting_field(capture.camera, plate.vignetting, len(capture.lights))
-    return capture, plate.lights, flat
+    lights = plate.lights
+    if not (CAPTURES / name / "exposure.json").exists():  # the plate's was another exposure
+        lights = replace(lights, intensity=None)
+    return capture, lights, flat

@@ -32,7 +32,7 @@ from reconstruct.refine.lens import Lens
 from reconstruct.refine.nearness import by_nearness
 from reconstruct.refine.problem import NOISE_FLOOR, Loss, Problem
 from reconstruct.refine.pyramid import binned_weight, binning_factors, late_factor, upsampled
-from reconstruct.refine.reflectance import update_reflectance
+from reconstruct.refine.reflectance import SOME, update_reflectance
 from reconstruct.refine.selfcalibrate import with_lights
 from reconstruct.refine.solve import SETTLED_PIXELS, State, fit_material, gauss_newton, settled
 from reconstruct.refine.starts import first_materials, first_surface, learned_surface
@@ -499,6 +499,8 @@ class Refinement:
             before, besides = state.cost, None
             if self.follows:
                 besides = update_reflectance(problem, state.u, state.material, FINAL, turn)
+            elif refresh is None:
+                update_reflectance(problem, state.u, state.material, FINAL, turn, SOME)
             if self.follows or refresh is None or turn > 0:  # else it was brought up to date before
                 kept = min(turn / (turn + 1), KEPT)
                 self.transport(problem, state, self.rays, seed=turn, kept=kept, besides=besides)

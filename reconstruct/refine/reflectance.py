@@ -17,14 +17,18 @@ Array = NDArray[np.float64]
 # Least and largest factor on a metal's reflectance that is believed, where the lights' intensity is
 # known and where not, and the largest change of it at once.
 KNOWN_MIRRORING, MIRRORING, REFLECTANCE_STEP = (0.8, 1.25), (0.46, 1.5), 0.25
+# It is told by what gets so many times its own light from other places: first, and at the end where
+# own light is explained; and by so large a share of the pixel-lights at least.
+MOST, SOME, ENOUGH = 1.0, 0.1, 0.01
 # Rays of the trace that tells it, and where their seeds begin: not those of any other.
 RAYS, OTHER_RAYS = 64, 2000
 
 
 def update_reflectance(
-    problem: Problem, u: Array, material: Material, loss: Loss, seed: int | None = None
-) -> NDArray[np.float32] | None:
-    """One step of the factor, over the pixel-lights that have most of theirs from other places.
+    problem: Problem, u: Array, material: Material, loss: Loss, seed: int | None = None,
+    least: float = MOST,
+) -> NDArray[np.float32] | None:  # fmt: skip
+    """One step of the factor, over pixel-lights with `least` times their own light from elsewhere.
 
     The traced light has speckle, and a factor on what is itself uncertain comes out too small
     (errors in variables: Fuller 1987, §1.1.1). With a `seed`, a second trace along other rays is
@@ -35,16 +39,16 @@ def update_reflectance(
     -------
     (H, W, N) that second trace, of the new factor: the next one need not be as fine beside it
     """
-    other = problem.indirect
-    if other.shape[:2] != problem.shape:
+    other, whole = problem.indirect, problem.indirect.shape[:2] == problem.shape
+    if not whole and (seed is None or not mirrors(problem, u, material, least)):
         return None
     if seed is not None:
         other, _ = indirect_light(problem, u, material, RAYS, OTHER_RAYS + seed, by_pixel=True)
     pictures, epsilon = problem.pictures, np.float32(problem.pictures.epsilon)
     own = problem.own_light(u, material)
-    used = (problem.weight > 0)[..., None] & ~pictures.clipped & (other > own)
+    used = (problem.weight > 0)[..., None] & ~pictures.clipped & (other > least * own)
     traced, before = None if seed is None else other, problem.mirroring
-    if used.sum() <= 0.01 * problem.count:
+    if used.sum() <= ENOUGH * problem.count:
         return traced
     own, other = own[used], other[used]
     model = np.maximum(problem.render_rows(u, material, 0, problem.shape[0])[used], 1e-6)
@@ -62,3 +66,14 @@ def update_reflectance(
     if traced is not None:
         traced *= np.float32(problem.mirroring / before)
     return traced
+
+
+def mirrors(problem: Problem, u: Array, material: Material, least: float) -> bool:
+    """Whether enough of the traced cells get `least` times their own light from other places."""
+    height, width, _ = problem.indirect.shape
+    step = int(problem.indirect_step)
+    places = (slice(step // 2, None, step),) * 2
+    own = problem.own_light(u, material)[places][:height, :width]
+    inside = (problem.weight > 0)[places][:height, :width]
+    told = (problem.indirect[: own.shape[0], : own.shape[1]] > least * own)[inside]
+    return bool(told.any() and told.mean() > ENOUGH)

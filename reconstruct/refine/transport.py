@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +22,7 @@ from reconstruct.optics.mirrored import Cost, by_mirrored_slopes
 from reconstruct.optics.shadows import Relief
 from reconstruct.optics.tracing import trace
 from reconstruct.refine import kernel
-from reconstruct.refine.beyond import BEYOND_SHADOWS, BEYOND_TRACED, continued
+from reconstruct.refine.beyond import BEYOND_SHADOWS, BEYOND_TRACED, Continued, continued
 from reconstruct.refine.data import averaged, blurred
 from reconstruct.refine.problem import TYPICAL_REFLECTANCE, Loss, Material, Problem
 from reconstruct.refine.pyramid import subdivided
@@ -60,20 +61,39 @@ def table_lights(problem: Problem) -> Lights:
     return replace(problem.lights, power=problem.table[6].astype(np.float64), intensity=1.0)
 
 
-def optics_material(problem: Problem, material: Material) -> tuple[OpticsMaterial, float]:
-    """The material for the tracer, and the factor its light is to be scaled by."""
+def optics_material(
+    problem: Problem, material: Material, local: Any = (0.0, 0.0, 0.0)
+) -> tuple[OpticsMaterial, float]:
+    """The material for the tracer, with what places have of their own (`own_places`).
+
+    Comes with the factor that its light is to be scaled by.
+    """
     known = problem.lights.intensity is not None
     reflectance = material.ks if known else TYPICAL_REFLECTANCE
     reflectance = float(np.clip(reflectance * problem.mirroring, 0.2, 0.98))
     n, k = index_of_reflectance(reflectance)
-    across = material.alpha_y if material.anisotropic else None
-    lobe = Lobe(material.alpha_x, across, n, k, 1.0, material.model)  # type: ignore[arg-type]
     scale = material.ks / reflectance
+    ln_ks, kd, ln_alpha = local
+    along, across = (np.exp(ln_alpha) * alpha for alpha in (material.alpha_x, material.alpha_y))
+    lobe = Lobe(
+        along, across if material.anisotropic else None, n, k, np.exp(ln_ks),
+        material.model,  # type: ignore[arg-type]
+    )  # fmt: skip
     kind, angle, x, y = material.brush
     straight = np.array([np.cos(angle), np.sin(angle), 0.0])
     tangents: Tangents = circular_lay((x, y)) if kind == 1 else straight
-    diffuse = float(np.clip(material.kd / max(scale, 1e-9), 0.0, 0.95))
+    diffuse = np.clip((material.kd + kd) / max(scale, 1e-9), 0.0, 0.95)
     return OpticsMaterial((lobe,), diffuse, tangents), scale
+
+
+def own_places(problem: Problem, around: Continued) -> Any:
+    """(3, h, w) `Problem.local` at a continued surface's places, or three times 0."""
+    if problem.local.shape[1] == 1:
+        return 0.0, 0.0, 0.0
+    border = around.border
+    height, width = (size - 2 * border for size in around.points.shape[:2])
+    maps = [cv2.resize(m, (width, height), interpolation=cv2.INTER_AREA) for m in problem.local]
+    return np.pad(maps, ((0, 0), (border, border), (border, border)), mode="edge").astype(float)
 
 
 def update_indirect(
@@ -141,7 +161,8 @@ def indirect_light(
     if (by_pixel or by_slopes) and problem.weight.size <= FOLLOWED_PIXELS:
         shared, factor = finer * factor, 1
     around = continued(*subdivided(problem, u, finer), factor, BEYOND_TRACED, drawn)
-    lights, (traced, scale) = table_lights(problem), optics_material(problem, material)
+    lights, local = table_lights(problem), own_places(problem, around)
+    traced, scale = optics_material(problem, material, local)
     scene = scene_of(
         around.points, around.normals, around.camera, lights, traced,
         grid=max(around.camera.shape), rays=Rays(samples, seed=seed),
@@ -203,7 +224,8 @@ def update_mirrored(
     used = (problem.weight > 0)[..., None] & ((residual < 0) | ~pictures.clipped)
     trust = 1 / (1 + np.square(problem.doubt * problem.indirect / root))
     around = continued(*subdivided(problem, u, finer), 1, BEYOND_TRACED)
-    lights, (traced, scale) = table_lights(problem), optics_material(problem, material)
+    lights, local = table_lights(problem), own_places(problem, around)
+    traced, scale = optics_material(problem, material, local)
     by_light = 0.5 * scale / root  # of the root of the model, by light in the tracer's units
     weight = used * trust * loss.weight(residual)
     b = around.border

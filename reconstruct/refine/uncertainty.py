@@ -60,8 +60,9 @@ PATCHES = {0.0: 6.5, 1.5: 0.8, 6.0: 0.16, 24.0: 0.03}
 PICTURES, SCATTER, PIXEL = 1.3, 0.7, 0.8
 # Blur in px where the fit has found none: of the pixels' own lens.
 USUAL_BLUR_PX = 0.5
-# Relative error of the traced light from place to place: of all of it, and from patch to patch.
-INDIRECT_COMMON, INDIRECT_PATCHES, INDIRECT_PATCH_PX = 0.1, 0.2, 8.0
+# Relative error of the traced light from place to place, as captured pictures showed it: of all of
+# it, and from patch to patch.
+INDIRECT_COMMON, INDIRECT_PATCHES, INDIRECT_PATCH_PX = 0.03, 0.15, 8.0
 # Light from beyond the picture is looked at where that from within it brings more than this share
 # of the variance that the pictures bring.
 NEGLIGIBLE = 0.01

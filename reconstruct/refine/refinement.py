@@ -487,7 +487,7 @@ class Refinement:
 
     def alternated(
         self, problem: Problem, state: State, refresh: Callable[[State], None] | None = None,
-        doubted: bool = False, loss: Loss = FINAL, turns: int = TURNS,
+        doubted: bool = False, loss: Loss = FINAL,
     ) -> State:  # fmt: skip
         """The outer loop: what light reaches the surface, then steps, while that gains.
 
@@ -495,7 +495,7 @@ class Refinement:
         """
         large = problem.weight.size > SETTLED_PIXELS
         # Without the lens one turn tells whether it is needed; light that steps follow takes more.
-        for turn in range(turns if refresh is not None or self.follows else 1):
+        for turn in range(TURNS if refresh is not None or self.follows else 1):
             before, besides = state.cost, None
             if self.follows:
                 besides = update_reflectance(problem, state.u, state.material, FINAL, turn)
@@ -569,8 +569,7 @@ class Refinement:
                 turns += 1
 
             now = self.alternated(problem, replace(state, cost=cost), refresh, loss=HUBER)
-            more = TURNS if self.follows else 1  # light and blur have settled
-            now = self.alternated(problem, now, refresh, turns=more)
+            now = self.alternated(problem, now, refresh)
             if lens.sigma_px < MIN_SIGMA_PX or now.cost > self.config.response_gain * state.cost:
                 light.restore(problem)
                 self.best = problem, state

@@ -40,7 +40,7 @@ def update_reflectance(
     (H, W, N) that second trace, of the new factor: the next one need not be as fine beside it
     """
     other, whole = problem.indirect, problem.indirect.shape[:2] == problem.shape
-    if not whole and (seed is None or not mirrors(problem, u, material, least)):
+    if not whole and (least == MOST or not mirrors(problem, u, material, least)):
         return None
     if seed is not None:
         other, _ = indirect_light(problem, u, material, RAYS, OTHER_RAYS + seed, by_pixel=True)

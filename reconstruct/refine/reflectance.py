@@ -40,6 +40,7 @@ def update_reflectance(
     (H, W, N) that second trace, of the new factor: the next one need not be as fine beside it
     """
     other, whole = problem.indirect, problem.indirect.shape[:2] == problem.shape
+    # Of coarser cells only some are asked for: what gets most of its light so is traced by pixel.
     if not whole and (least == MOST or not mirrors(problem, u, material, least)):
         return None
     if seed is not None:

@@ -13,17 +13,14 @@ errors hold the plane of the stage; its RMSE is told with and without. Prints Ma
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calib.camera import Camera
-from calib.light_files import read_lights, read_powers
-from calib.photometric import calibrate_plate
-from reconstruct.dpps.captured import read_captured
-from reconstruct.flat_field import vignetting_field
+from calib.light_files import read_lights
+from reconstruct.dpps.captured import read_with_plate
 from reconstruct.methods import Options, reconstruct
 from reconstruct.stack import Stack
 from reconstruct.surface import Surface
@@ -37,17 +34,10 @@ WELL_E, READ_E, BORDER_PX = 12_000.0, 3.0, 8
 
 def captured(name: str) -> tuple[Surface, NDArray[np.floating]]:
     """A capture's surface, and its true heights."""
-    capture = read_captured(CAPTURES / name)
-    powers = read_powers(CAPTURES / name / "power.csv", len(capture.lights))
-    plate = calibrate_plate(
-        CAPTURES / "white", replace(capture.lights, power=powers), capture.camera, reflectance=0.8
-    )
-    flat = vignetting_field(capture.camera, plate.vignetting, len(capture.lights))
+    capture, flat = read_with_plate(CAPTURES / name, CAPTURES / "white")
     options = Options(height_mm=capture.mean_height_mm, flat=flat)
-    lights = plate.lights
-    if not (CAPTURES / name / "exposure.json").exists():  # the plate's was another exposure
-        lights = replace(lights, intensity=None)
-    return reconstruct("refine", capture.stack, capture.camera, lights, options), capture.height_mm
+    surface = reconstruct("refine", capture.stack, capture.camera, capture.lights, options)
+    return surface, capture.height_mm
 
 
 def pictures(scene: RenderedScene) -> Stack:

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.camera import Camera
-from calib.light_files import read_lights
+from calib.light_files import read_lights, read_powers
 from calib.lights import Lights
 from capture.exchange.images import code_scale, read_grey
 from capture.exchange.layouts import find
 from reconstruct.dpps.predict import predict_with
+from reconstruct.flat_field import with_plate
 from reconstruct.stack import Stack
 from reconstruct.surface import Surface
 
@@ -29,6 +30,7 @@ class Captured:
     Attributes
     ----------
     height_mm : (H, W); normals : (H, W, 3), world frame; mask : (H, W) where both are known
+    radiometric : brightness can be compared with that of other captures
     """
 
     name: str
@@ -38,6 +40,7 @@ class Captured:
     height_mm: NDArray[np.float64]
     normals: NDArray[np.float64]
     mask: NDArray[np.bool_]
+    radiometric: bool = True
 
     @property
     def mean_height_mm(self) -> float:
@@ -94,7 +97,21 @@ def read_captured(folder: Path) -> Captured:
         position[..., 2].astype(np.float64),
         normals.astype(np.float64),
         mask,
+        source.exposure is not None,
     )
+
+
+def read_with_plate(folder: Path, plate: Path) -> tuple[Captured, NDArray[np.float32] | None]:
+    """The same with true powers, axes and intensity by a white plate, and the lens's flat field.
+
+    Intensity only where the capture's exposure is known: the plate's was another one.
+    """
+    capture = read_captured(folder)
+    powers = read_powers(folder / "power.csv", len(capture.lights))
+    lights, flat, _ = with_plate(replace(capture.lights, power=powers), capture.camera, plate)
+    if not capture.radiometric:
+        lights = replace(lights, intensity=None)
+    return replace(capture, lights=lights), flat
 
 
 def captured_in(folder: Path) -> list[Captured]:

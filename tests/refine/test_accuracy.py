@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from path_traced import CAPTURES, captured
 from simulated_parts import easy, errors, part, pictures
 
+from reconstruct.dpps.captured import read_with_plate
 from reconstruct.errors import Stopped
 from reconstruct.methods import Options, reconstruct
 from reconstruct.surface import Surface
 from rig.simulate import RenderedScene
+
+CAPTURES = Path(__file__).resolve().parents[2].parent / "shared" / "captures"
 
 
 def refined(scene: RenderedScene, **options: object) -> Surface:
@@ -109,9 +113,9 @@ CAPTURED = [
 @pytest.mark.skipif(not CAPTURES.is_dir(), reason="no captures beside the repository")
 @pytest.mark.parametrize(("name", "bound_mm"), CAPTURED)
 def test_path_traced_captures(name: str, bound_mm: float) -> None:
-    capture, lights, flat = captured(name)
+    capture, flat = read_with_plate(CAPTURES / name, CAPTURES / "white")
     options = Options(height_mm=capture.mean_height_mm, start="dpps", uncertainty=False, flat=flat)
-    surface = reconstruct("refine", capture.stack, capture.camera, lights, options)
+    surface = reconstruct("refine", capture.stack, capture.camera, capture.lights, options)
     inner = np.s_[8:-8, 8:-8]
     error = (surface.height_mm - capture.height_mm)[inner]
     print(name, np.nanstd(error))

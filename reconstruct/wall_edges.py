@@ -29,6 +29,7 @@ Array = NDArray[np.float64]
 DARK_PX, LIT_PX = 2.5, 4.0
 STEP_PX = 0.5
 DARK_END_PX, LIT_END_PX, TREND_PX = 0.5, 1.0, 2.0  # of a line's ends, where light is read
+MOST_LOOKS, STILL_PX = 6, 0.05  # along each line, until its middle lies where light ends
 BEHIND = 0.7  # tangent of the light's angle, across the wall
 DARK = 0.2  # of the light above, at the foot of a wall that casts a shadow
 SIGNAL = 8.0  # noise that the light above must exceed
@@ -119,9 +120,13 @@ def _lit_ends(stack: Stack, lines: _Lines, offset: Array, falling: bool) -> tupl
 def wall_ends(stack: Stack, lines: _Lines) -> tuple[Array, Mask]:
     """(n,) px along lines across a wall where the upper ground ends, and where that is told."""
     offset, told = np.zeros(len(lines.places)), np.ones(len(lines.places), bool)
-    for falling in (False, True):  # first roughly, then about where it ends
-        more, told = _lit_ends(stack, lines, offset, falling)
-        offset = offset + np.where(told, np.clip(more, -DARK_PX, LIT_PX), 0.0)
+    for look in range(MOST_LOOKS):  # first roughly, then about where it ends
+        more, told = _lit_ends(stack, lines, offset, falling=look > 0)
+        more = np.where(told, np.clip(more, -DARK_PX, LIT_PX), 0.0)
+        offset = offset + more
+        # Across a chamfer of several pixels a line must be moved more than once.
+        if look > 0 and (not told.any() or np.median(np.abs(more[told])) < STILL_PX):
+            break
     return offset, told
 
 

@@ -128,6 +128,22 @@ def test_top_of_a_wall_ends_where_the_part_has_it() -> None:
     assert np.quantile(np.abs(found - exact)[rim], 0.9) < 0.2
 
 
+def test_top_is_found_behind_a_chamfer_of_many_pixels() -> None:
+    """The border that is given is that of the part, a wall and a chamfer below its top."""
+    chamfer_mm = 3.5
+    edge = Feature("box", (0.0, 0.0), (24.0, 18.0), 9.0, 0.1, chamfer_mm)
+    part = StagedScene(rig(), stacked("block", [edge], {}), CHROMIUM, disc_points=3)
+    stack, camera = pictures(part), rig().camera
+    given = signed_distance(part.mask)
+    found = top_field(stack, camera, rig().lights, given, part.mask, ~part.mask, 0.0)
+    assert found is not None
+    x, y, _ = np.moveaxis(camera.points_at_height(9.0), -1, 0)
+    inside = replace(edge, half_mm=(24.0 - chamfer_mm, 18.0 - chamfer_mm)).inside_mm(x, y)
+    side = (np.abs(found) < 0.75) & (np.abs(given) < 12)
+    away = found - inside / camera.pixel_mm(9.0)
+    assert abs(np.median(away[side])) < 0.3
+
+
 def test_step_to_a_speck_moves_the_speck() -> None:
     """Unless the stage tells where they both lie."""
     rise = Rise(0.3, 0.08, 0.0, 0.0, 1.0, 5)

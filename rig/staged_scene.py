@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from calib.camera import Camera
 from reconstruct.optics.interreflection import indirect, upsampled
 from reconstruct.optics.lights import spread_disc
 from reconstruct.optics.material import Lobe, Material
@@ -41,9 +42,8 @@ class _Cells:
 
     Attributes
     ----------
-    points_mm, normals : of the middle of each cell
-    lit_mm : where the ray through the middle of each cell meets the part or the stage, a little
-        above: what light falls on
+    points_mm, normals : where the ray through each cell meets the part or the stage
+    lit_mm : the same, a little above: what light falls on
     part : whether they are of the part
     """
 
@@ -72,6 +72,19 @@ def _met(shape: Shape, origin: NDArray[Any], rays: NDArray[Any], top_mm: float) 
     if edge.any():
         z[edge] = _marched(shape, origin, rays[edge], top)
     return np.asarray(origin + (origin[2] - z)[..., None] * rays)
+
+
+def _through_cells(camera: Camera, divide: int) -> NDArray[Any]:
+    """(H, W, 3) rays through one place in each cell, z component -1.
+
+    Through their middles an edge that runs along the rows would move by whole cells. The places of
+    a pixel have no row and no column in common, so that it moves by cells over `divide`.
+    """
+    rows, columns = np.indices(camera.shape)
+    right = (rows % divide + 0.5) / divide - 0.5
+    down = 0.5 - (columns % divide + 0.5) / divide
+    rays = camera.rays(np.stack([columns + right, rows + down], axis=-1))
+    return np.asarray(rays / -rays[..., 2:])
 
 
 def _at(
@@ -146,7 +159,7 @@ class StagedScene(RenderedScene):
         self._features: list[dict[str, Any]] = []
         camera = supersampled(rig.camera, self._divide)
         origin, rays = rig.camera.centre_mm, corner_rays(camera)
-        through = 0.25 * (rays[:-1, :-1] + rays[1:, :-1] + rays[:-1, 1:] + rays[1:, 1:])
+        through = _through_cells(camera, self._divide)
         if part is None:
             points = lit = np.asarray(origin + origin[2] * through)
             on_part = np.zeros(camera.shape, bool)

@@ -10,6 +10,7 @@ import numpy as np
 from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.errors import Stopped
+from reconstruct.integrate import pixel_heights
 from reconstruct.methods import Options
 from reconstruct.refine.refinement import FINAL, Refinement
 from reconstruct.refine.residuals import worst_residuals
@@ -34,7 +35,7 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
                 sure = estimate(problem, state, FINAL, run.mean, run.claims)
         except Stopped:  # the surface is whole, its uncertainty unknown
             run.notes["stopped"] = True
-    height = problem.height_mm(state.u).astype(np.float32)
+    height = pixel_heights(problem.height_mm(state.u), mask).astype(np.float32)
     normals = problem.normals(state.u).astype(np.float32)
     if sure is not None:
         flags = sure.flags

@@ -26,7 +26,7 @@ from reconstruct.outline import find_outline, shows_no_stage
 from reconstruct.piece_levels import Level, find_levels
 from reconstruct.pieces import Pieces, change, edges_by_change, find_pieces
 from reconstruct.stack import Stack
-from reconstruct.stage_shadows import OnStage, part_height
+from reconstruct.stage_shadows import OnStage, height_sigma_mm, part_height
 from reconstruct.surface import Flag, Surface
 
 Map = NDArray[np.float32]
@@ -299,7 +299,7 @@ def reconstruct_on_stage(
     }
     if first is not None:
         summary["height_told"] = {
-            "mm": first.mm, "sigma_mm": first.sigma_mm, "chamfer_mm": first.chamfer_mm,
+            "mm": first.mm, "sigma_mm": height_sigma_mm(first), "chamfer_mm": first.chamfer_mm,
             "lights": first.lights,
         }  # fmt: skip
     return replace(surface, summary=summary)

@@ -19,6 +19,7 @@ from reconstruct.pieces import NEIGHBOUR_PX, Pieces
 from reconstruct.short_shadows import short_rise
 from reconstruct.stage_shadows import (
     OnStage,
+    height_sigma_mm,
     open_stage,
     outer_top,
     receiver_of,
@@ -45,8 +46,7 @@ ROUNDS = 2  # of the pieces that stand on the stage, each without the others' sh
 SHADOW_MARGIN_MM = 1.2  # about another piece's shadow
 # Of every rise, what the scatter over lights does not show: mm, and share of the rise; least where
 # the edge that casts the shadow was measured (simulated parts, decision 0131).
-STAGE_FLOOR, PART_FLOOR, HOLE_FLOOR = (0.035, 0.003), (0.02, 0.01), (0.15, 0.03)
-SEEN_FLOOR, SEEN_ON_PART = (0.003, 0.0015), (0.004, 0.003)
+PART_FLOOR, SEEN_ON_PART, HOLE_FLOOR = (0.02, 0.01), (0.004, 0.003), (0.15, 0.03)
 LOW_FLOOR = (0.005, 0.015)  # of low steps, by the light that their shadows take away
 HOLE = -1  # the stage as it is seen through holes
 LEAST_HOLE_LIGHTS = 12  # that must tell a rise there
@@ -267,9 +267,9 @@ def find_levels(
     steps: list[Step] = []
 
     def step(rise: Rise, upper: int, lower: int, low: bool = False) -> Step:
-        least, share = {0: STAGE_FLOOR, HOLE: HOLE_FLOOR}.get(lower, PART_FLOOR)
-        if rise.edge_seen and lower != HOLE:
-            least, share = SEEN_FLOOR if lower == 0 else SEEN_ON_PART
+        least, share = HOLE_FLOOR if lower == HOLE else PART_FLOOR
+        if rise.edge_seen and lower > 0:
+            least, share = SEEN_ON_PART
         if low:
             least, share = LOW_FLOOR
         elif lower > 0 and shadows.width_mm(lower) < SLOT_WIDTH * rise.mm:
@@ -277,8 +277,10 @@ def find_levels(
         # What is told is the rise where the two meet.
         above, above_sigma = shadows.near_wall(upper, lower)
         below, below_sigma = shadows.near_wall(lower, upper) if lower > 0 else (0.0, 0.0)
-        parts = rise.sigma_mm, least + share * rise.mm, above_sigma, below_sigma
-        sigma = float(np.linalg.norm(parts))
+        own = np.hypot(rise.sigma_mm, least + share * rise.mm)
+        if lower == 0:
+            own = height_sigma_mm(rise)
+        sigma = float(np.linalg.norm([own, above_sigma, below_sigma]))
         return Step(upper, max(lower, 0), rise.mm - above + below, sigma, rise)
 
     standing = sorted(touching[0])

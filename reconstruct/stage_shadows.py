@@ -23,6 +23,9 @@ Array = NDArray[np.float64]
 LEAST_MM, MOST_MM = 0.15, 40.0  # rises that are tried
 STAGE_GAP_PX = 4.0  # light from a wall spoils what lies closer to it
 SHADE_MISFIT = 0.08  # of the radiance expected without shadow, relative
+# Of a rise over the stage, what its scatter over lights does not show: mm, and share of the rise;
+# least where the edge that casts the shadow was measured (simulated parts, decision 0131).
+STAGE_FLOOR, SEEN_FLOOR = (0.035, 0.003), (0.003, 0.0015)
 LATERAL_PX = 0.8  # how far (one sigma) an edge may lie beside the border of its region
 
 
@@ -104,6 +107,12 @@ def part_height(found: OnStage) -> Rise | None:
         return None
     fields = outer_top(found), signed_distance(found.outline.mask)
     return rise_over(found, fields, receiver, 0.0, MOST_MM)
+
+
+def height_sigma_mm(height: Rise) -> float:
+    """One sigma of a height above the stage, with what its scatter over lights does not show."""
+    least, share = SEEN_FLOOR if height.edge_seen else STAGE_FLOOR
+    return float(np.hypot(height.sigma_mm, least + share * height.mm))
 
 
 def outer_top(found: OnStage) -> Map | None:

@@ -5,10 +5,8 @@ as gradients that it may have had besides.
 
 - **What lights contradict each other in** (`refine.halves`): noise, lights' own errors, and what
   the model gets wrong as a light shows it. It reaches as far as that light shines.
-- **What neighbours contradict each other in.** At the solution the per-pixel gradients scatter
-  about zero. Random gradients of that scatter, partly independent from pixel to pixel and partly
-  shared over patches of several sizes, are solved for (a parametric bootstrap, Efron 1979, with
-  dependent noise, Shao 2010).
+- **What neighbours contradict each other in** (`refine.turned`): errors of the model as they show
+  from place to place. Slopes that no surface has are left; those that one has went into the height.
 - **What a pixel averages** (`pixel_gradient`): it sees the mean of its normals, and the lens mixes
   it with its neighbours; the mean of their slopes is another.
 - **Light between places of the part, and from beyond the picture** (`refine.beyond`).
@@ -17,7 +15,7 @@ as gradients that it may have had besides.
   it answers for it, so it is told apart and is not in the maps. What pixels that no light tells
   leave of it open (`refine.claims`) is.
 
-`PICTURES`, `SCATTER` and `PIXEL` weigh the first causes; they were set together, by
+`LIGHTS`, `NEIGHBOURS` and `PIXEL` weigh the first causes; they were set together, by
 likelihood, on simulated parts with and without misfit of their material, and are tested on others.
 """
 
@@ -45,19 +43,17 @@ from reconstruct.refine.problem import Loss, Problem, System, light_table
 from reconstruct.refine.pyramid import binned_weight
 from reconstruct.refine.solve import Linearised, State, linearise
 from reconstruct.refine.transport import update_indirect, update_shadows
+from reconstruct.refine.turned import turned_gradients
 from reconstruct.repeats import Repeats
 
 Array = NDArray[np.float64]
-DRAWS, TRACE_DRAWS, BEYOND_DRAWS, HALVES, REPEATS = 6, 4, 3, 12, 8
+DRAWS, TRACE_DRAWS, BEYOND_DRAWS, HALVES, REPEATS = 8, 4, 3, 12, 8
 # Rays a pixel of the traces that tell what beyond leaves unsure: all along the same.
 BEYOND_RAYS = 6
 # Longer side up to which errors are drawn at full size; of larger pictures on coarser pixels.
 DRAWN_PX = 128
-# Standard deviations in pixels of the patches over which errors are shared (0 is independent),
-# and the variances that each brings.
-PATCHES = {0.0: 6.5, 1.5: 0.8, 6.0: 0.16, 24.0: 0.03}
 # Weights of the causes; see above.
-PICTURES, SCATTER, PIXEL = 1.3, 0.7, 0.8
+LIGHTS, NEIGHBOURS, PIXEL = 0.7, 2.8, 0.25
 # Blur in px where the fit has found none: of the pixels' own lens.
 USUAL_BLUR_PX = 0.5
 # Relative error of the traced light from place to place, as captured pictures showed it: of all of
@@ -102,8 +98,6 @@ class Uncertainty:
 def _field(rng: np.random.Generator, shape: tuple[int, int], sigma_px: float) -> Array:
     """Unit-variance Gaussian field, shared over patches of `sigma_px`."""
     white = rng.standard_normal(shape)
-    if sigma_px <= 0:
-        return white
     if 6 * sigma_px > min(shape):
         sigma_px = min(shape) / 6
     soft = cv2.GaussianBlur(white, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT_101)
@@ -136,15 +130,11 @@ class Spread:
 
 
 def _noise_step(
-    lin: Linearised, factors: Array, level: Array, rng: np.random.Generator,
-    patches: dict[float, float],
+    lin: Linearised, factors: Array, level: float, rng: np.random.Generator
 ) -> Array:  # fmt: skip
-    """The step that random gradients lead to; `patches`: variance by size, px."""
-    shape = level.shape
-    noise = np.zeros((*shape, 3))
-    for patch, variance in patches.items():
-        noise += np.sqrt(variance) * np.stack([_field(rng, shape, patch) for _ in range(3)], -1)
-    gradient = np.einsum("...ij,...j->...i", factors, noise) * np.sqrt(level)[..., None]
+    """The step that gradients of independent pixels lead to; `level`: variance of a residual."""
+    noise = rng.standard_normal(factors.shape[:-1])
+    gradient = np.einsum("...ij,...j->...i", factors, noise) * np.sqrt(level)
     sums = np.ascontiguousarray(np.moveaxis(gradient, -1, 0), np.float32)
     return lin.solve(-lin.problem.gradient(sums), iterations=PCG_ITERATIONS)
 
@@ -228,11 +218,9 @@ def estimate(
     halves = signed_gradients(problem, state.u, state.material, loss, signs, factor)
     pixel = pixel_gradient(problem, state, sums)
     small, there = (problem, state) if factor == 1 else coarser(problem, state, factor)
-    size = small.shape[::-1]
-    # Averaged pixels leave misfits of their own at edges: the level is that of the fit itself.
+    # Averaged pixels leave misfits of their own at edges: what is left is that of the fit itself.
     told = Told(
-        level if factor == 1 else cv2.resize(level, size, interpolation=cv2.INTER_AREA),
-        halves, _means(pixel, factor), mean.mm, mean.sigma_mm,
+        _means(sums, factor), halves, _means(pixel, factor), mean.mm, mean.sigma_mm,
         min(claims.guessed_mm, mean.told_sigma_mm),
     )  # fmt: skip
     found = _drawn_estimate(small, there, loss, told)
@@ -255,11 +243,11 @@ def estimate(
     )
 
 
-def _means(image: Array, factor: int) -> Array:
-    """(3, H / factor, W / factor) means over blocks."""
+def _means(image: NDArray[np.floating], factor: int) -> Array:
+    """(n, H / factor, W / factor) means over blocks."""
     height, width = (size // factor for size in image.shape[1:])
     image = image[:, : height * factor, : width * factor]
-    return np.asarray(image.reshape(3, height, factor, width, factor).mean(axis=(2, 4)))
+    return np.asarray(image.reshape(-1, height, factor, width, factor).mean(axis=(2, 4)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,13 +256,13 @@ class Told:
 
     Attributes
     ----------
-    level : (h, w) variance of a residual of unit information
+    sums : (9, h, w) gradients and matrices, of `System`
     halves : (R, 3, h, w) gradients with the lights' shares signed; pixel : (3, h, w) that of pixels
     height_mm, height_sigma_mm : mean height and its sigma
     guessed_mm : what the mean height of the told places is unsure by
     """
 
-    level: Array
+    sums: Array
     halves: NDArray[np.float32]
     pixel: Array
     height_mm: float
@@ -285,7 +273,7 @@ class Told:
 def _drawn_estimate(problem: Problem, state: State, loss: Loss, told: Told) -> Uncertainty:
     """One-sigma maps by draws at the problem's own size."""
     rng = np.random.default_rng(0)
-    weight, level = problem.weight.astype(np.float64), told.level
+    weight = problem.weight.astype(np.float64)
     system = problem.evaluate(state.u, state.material, loss, False)
     lin = linearise(problem, system)
     m = matrices(system)
@@ -310,9 +298,9 @@ def _drawn_estimate(problem: Problem, state: State, loss: Loss, told: Told) -> U
         moved = problem.evaluate(state.u, state.material, loss, False)
         return lin.solve(before - problem.gradient(moved.sums), iterations=PCG_ITERATIONS)
 
-    drawn = [_noise_step(lin, factors, level, rng, PATCHES) for _ in range(DRAWS)]
-    gather("pictures", [spread.of(step) for step in drawn], SCATTER)
-    gather("pictures", [solved(gradient) for gradient in told.halves], PICTURES)
+    drawn = turned_gradients(told.sums, weight, DRAWS, rng)
+    gather("neighbours", [solved(gradient) for gradient in drawn], NEIGHBOURS)
+    gather("pictures", [solved(gradient) for gradient in told.halves], LIGHTS)
     gather("pixel", [solved(told.pixel)], PIXEL)
     for lights, times in wrong_lights(problem.lights, rng):
         table, steps = problem.table, []
@@ -326,15 +314,17 @@ def _drawn_estimate(problem: Problem, state: State, loss: Loss, told: Told) -> U
         gather("camera", changes, np.sqrt(len(changes)))
     if problem.traced.shape[0] > 1:
         traced, steps = problem.traced, []
-        for _ in range(TRACE_DRAWS):
-            patches = _field(rng, traced.shape[:2], INDIRECT_PATCH_PX)
-            factor = 1 + INDIRECT_COMMON * rng.standard_normal() + INDIRECT_PATCHES * patches
+        patches = [_field(rng, traced.shape[:2], INDIRECT_PATCH_PX) for _ in range(TRACE_DRAWS)]
+        wrong = [1 + INDIRECT_PATCHES * patch[..., None] for patch in patches]
+        for factor in (*wrong, np.array(1 + INDIRECT_COMMON)):
             problem.traced = traced.copy()  # the light and its derivatives, not their slopes
-            problem.traced[..., : 3 * len(problem.pictures)] *= factor[..., None]
+            problem.traced[..., : 3 * len(problem.pictures)] *= factor
             steps.append(answer())
         problem.traced = traced
-        gather("inter-reflection", [spread.of(step) for step in steps])
-        share = heights["inter-reflection"].mean() / heights["pictures"].mean()
+        gather("inter-reflection", [spread.of(step) for step in steps[:-1]])
+        gather("inter-reflection", [spread.of(steps[-1])])
+        both = heights["pictures"].mean() + heights["neighbours"].mean()
+        share = heights["inter-reflection"].mean() / both
         if goes_on(problem) and share > NEGLIGIBLE:
             beyond = beyond_steps(problem, state, rng)
             gather("beyond the picture", [spread.of(step) for step in beyond])
@@ -355,8 +345,7 @@ def _drawn_estimate(problem: Problem, state: State, loss: Loss, told: Told) -> U
     turned = smooth(np.sum(list(turns.values()), axis=0), weight, SMOOTH_PX)
     inside = weight > 0
     # The last to be drawn, so that how many they are moves no other draw.
-    photons = np.full(level.shape, problem.pictures.noise**2)
-    again = [_noise_step(lin, factors, photons, rng, {0.0: 1.0}) for _ in range(REPEATS)]
+    again = [_noise_step(lin, factors, problem.pictures.noise**2, rng) for _ in range(REPEATS)]
     repeated = [np.where(inside, spread.change_mm(step), np.nan) for step in again]
     return Uncertainty(
         np.sqrt(variance).astype(np.float32),

@@ -83,17 +83,16 @@ def _causes(surface: Surface) -> list[tuple[str, float]]:
     shares = surface.summary.get("variance_mm2")
     if not isinstance(shares, dict):
         return []
-    causes = []
-    for name, variance in shares.items():
-        if not isinstance(variance, int | float) or not variance >= 0:
-            continue
-        if name != "pictures":
-            causes.append((str(name), 1000 * math.sqrt(variance)))
-            continue
-        share = _share_of_noise(surface.summary, variance)
-        causes.append(("noise", 1000 * math.sqrt(variance * share)))
-        causes.append(("model", 1000 * math.sqrt(variance * (1 - share))))
-    return causes
+    told = {
+        str(name): float(variance)
+        for name, variance in shares.items()
+        if isinstance(variance, int | float) and variance >= 0
+    }
+    fit = [told.pop(name) for name in ("pictures", "neighbours") if name in told]
+    if fit:
+        share = _share_of_noise(surface.summary, sum(fit))
+        told = {"noise": sum(fit) * share, "model": sum(fit) * (1 - share), **told}
+    return [(name, 1000 * math.sqrt(variance)) for name, variance in told.items()]
 
 
 def _share_of_noise(summary: dict[str, Any], variance: float) -> float:

@@ -50,7 +50,7 @@ def test_two_thirds_of_errors_lie_within_one_sigma() -> None:
         normals.append(np.mean(angle < surface.normal_sigma_deg[mask]))
         print(name, height.std(), np.round(within, 2), normals[-1])
     one, two, three = np.mean(heights, axis=0)
-    assert 0.60 <= one <= 0.80
+    assert 0.60 <= one <= 0.75
     assert two >= 0.90
     assert three >= 0.98
     assert 0.60 <= np.mean(normals) <= 0.75
@@ -82,7 +82,7 @@ def test_a_camera_that_is_unsure_of_the_stage_tilts_the_surface(calibrated_with_
 
 @pytest.mark.slow
 def test_what_lights_contradict_each_other_in_grows_with_the_misfit_of_the_material() -> None:
-    """Two lobes on a part that is fitted with one; no noise is added."""
+    """Two lobes on a part that is fitted with one."""
     scene = part("field-3", 64)
     share = np.full(scene.shape, 0.5, np.float32)
     metal = OpticalMaterial.metal("Cr", 0.09).mixed(OpticalMaterial.metal("Cr", 0.32), share)
@@ -147,7 +147,7 @@ def test_fewer_photons_make_it_less_sure() -> None:
     sigma = [np.nanmedian(surface.sigma_mm) for surface in surfaces]
     bend = [surface.summary["mean_height_bend_mm"] for surface in surfaces]
     noise = [surface.summary["variance_mm2"]["pictures"] for surface in surfaces]
-    assert noise[1] > 9 * noise[0]
+    assert noise[1] > 6 * noise[0]
     assert sigma[1] > 1.3 * sigma[0]
     assert sigma[2] == pytest.approx(sigma[0], rel=1e-3)
     assert 3 < bend[2] / bend[0] < 7

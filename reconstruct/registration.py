@@ -39,6 +39,7 @@ GATES_MM = (6.0, 3.0, 1.5, 0.8)  # partners lie no farther apart
 SAME_TILT_DEG = 2.0  # outlines are compared between views that are tilted alike
 OUTLINE_PX = 0.5  # one sigma of an outline
 CELL_MM = 6.0  # errors of a surface are alike over such a distance
+TURNS_SHOW = 0.1  # share of an open motion that must be turns, for these to be taken back
 OPEN = 2e-4  # share of a motion's square that must show along the normals
 LEAST_OVERLAP = 0.05
 
@@ -332,15 +333,19 @@ def _pairs(
 
 
 def _solve(
-    pairs: list[_Pairs], count: int, centre: Array, size_mm: float
+    pairs: list[_Pairs], turned: Array, centre: Array, size_mm: float
 ) -> tuple[Array, Array, int]:
-    """Small motions (count, 6) of all views but the first, their covariance, and how many are open.
+    """Small motions (n, 6) of n views besides the first, their covariance, and how many are open.
+
+    `turned` (n, 3) are the turns that took them from where they began to where they are: motions
+    that are open take these back.
 
     The covariance adds up misfits by cells of the surface (a sandwich): within a cell the errors
     of a surface are alike, so that a thousand points in it know no more than one.
     """
-    unknowns = 6 * (count - 1)
-    scale = np.tile([size_mm] * 3 + [1.0] * 3, count - 1)
+    count = len(turned)
+    unknowns = 6 * count
+    scale = np.tile([size_mm] * 3 + [1.0] * 3, count)
     normal, right = np.zeros((unknowns, unknowns)), np.zeros(unknowns)
     scores, total = [], 0.0
     for pair in pairs:
@@ -361,9 +366,12 @@ def _solve(
         np.add.at(summed, which.ravel(), each)
         scores.append(summed)
     values, vectors = np.linalg.eigh(normal)
-    kept = values > OPEN * total / max(count - 1, 1)
+    kept = values > OPEN * total / count
     inverse = (vectors * np.where(kept, 1.0 / np.maximum(values, 1e-30), 0.0)) @ vectors.T
     move = -inverse @ right
+    left_open = vectors[:, ~kept]
+    of_turns = left_open.reshape(count, 6, -1)[:, :3].reshape(3 * count, -1)
+    move -= left_open @ np.linalg.lstsq(of_turns, size_mm * turned.ravel(), TURNS_SHOW)[0]
     scattered = np.concatenate(scores)
     covariance = inverse @ (scattered.T @ scattered) @ inverse
     # What is open is as unsure as the start was: a millimetre over the part.
@@ -391,11 +399,14 @@ def register(
     """
     trees = [cKDTree(view.points_mm) for view in views]
     poses = [(np.eye(3), np.zeros(3))]
+    begun = [np.eye(3)]
     for k in range(1, len(views)):
         known = starts[k] if starts is not None else None
         if known is None:
             poses.append(_start(views[k], views[0], trees[0]))
+            begun.append(poses[k][0])
         else:
+            begun.append(known[0])
             use = _thinned(views[k], COARSE)
             gates = (2 * GATES_MM[0], *GATES_MM[:3])
             poses.append(_icp(views[k], views[0], trees[0], *known, use, gates, 3)[:2])
@@ -408,7 +419,9 @@ def register(
             pairs = _pairs(views, trees, poses, gate)
             if not pairs:
                 raise ReconstructError("the views have no surface in common: are they of one part?")
-            moves, covariance, opened = _solve(pairs, len(views), centre, size)
+            turned = [R @ first.T for (R, _), first in zip(poses[1:], begun[1:], strict=True)]
+            away = Rotation.from_matrix(turned).as_rotvec()
+            moves, covariance, opened = _solve(pairs, away, centre, size)
             for k, x in enumerate(moves, 1):
                 dR, dt = _exponential(x, centre)
                 poses[k] = (dR @ poses[k][0], dR @ poses[k][1] + dt)

@@ -14,8 +14,12 @@ from reconstruct.refine.solve import State
 from reconstruct.surface import Flag
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 # Slopes less sure than this, from a pixel's nearest neighbourhood alone, are a guess.
 UNLIT_SLOPE_SIGMA = 0.1
+# So many times less sure than typical, slopes carry a level on, and go along with a level beside
+# them; typical is this at least.
+JOINING, GOING_ALONG, TYPICAL_SLOPE_SIGMA = 4.0, 12.0, 0.00075
 # Fewer lights than this, or than this share of them, leave a pixel in the shadow.
 FEW_LIGHTS, FEW_SHARE = 8, 0.25
 # By how much guessed slopes are off, all of a place in the same direction.
@@ -78,27 +82,55 @@ def _worse_slope_sigma(system: System, level: Array, weight: Array) -> Array:
     return np.asarray(np.sqrt(level / np.maximum(least, 1e-12)))
 
 
-def islands(told: NDArray[np.bool_], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(H, W) places whose height only guessed slopes join to the largest told place of their piece.
+def _main(told: Mask, inside: Mask) -> Mask:
+    """(H, W) the main connected region of told places of each connected piece of the part.
 
-    Their slopes are told, their level is not: it is summed up over slopes that no light tells.
-
-    Parameters
-    ----------
-    told : (H, W) places whose slopes the pictures tell
-    inside : (H, W) the part; its connected pieces are looked at one by one
+    It is the one that fills most of the piece, the piece's middle above all: places count by their
+    distance from the piece's border, so that a part is kept rather than what surrounds it.
     """
+    within = cv2.copyMakeBorder(inside.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    depth_px = cv2.distanceTransform(within, cv2.DIST_L2, 5)[1:-1, 1:-1]
     pieces = cv2.connectedComponents(inside.astype(np.uint8), connectivity=8)[1]
-    count, label, stats, _ = cv2.connectedComponentsWithStats(told.astype(np.uint8), connectivity=8)
+    count, label = cv2.connectedComponents(told.astype(np.uint8), connectivity=8)
+    filled = np.bincount(label.ravel(), depth_px.ravel(), count)
     piece_of = np.zeros(count, np.int64)
     piece_of[label[told]] = pieces[told]
     main: dict[int, int] = {}
     for k in range(1, count):
         best = main.get(int(piece_of[k]))
-        if best is None or stats[k, cv2.CC_STAT_AREA] > stats[best, cv2.CC_STAT_AREA]:
+        if best is None or filled[k] > filled[best]:
             main[int(piece_of[k])] = k
-    kept: NDArray[np.bool_] = np.isin(label, list(main.values()))
-    return told & ~kept
+    kept: Mask = np.isin(label, list(main.values()))
+    return told & kept
+
+
+def islands(told: Mask, joining: Mask, going_along: Mask, inside: Mask) -> Mask:
+    """(H, W) told places whose height only poor slopes join to the main region of their piece.
+
+    Their slopes are told, their level is not: it is summed up over slopes that are guessed or
+    hardly told. What is hardly told and lies between two regions goes along with the nearer one.
+
+    Parameters
+    ----------
+    told : (H, W) places whose slopes the pictures tell
+    joining : those that tell them well enough to carry a level on
+    going_along : those that tell them well enough to be claimed with a region beside them
+    inside : the part; its connected pieces are looked at one by one
+    """
+    joining = joining & told
+    main = _main(joining, inside)
+    others = joining & ~main
+    hardly = told & ~joining
+    patch = cv2.connectedComponents(hardly.astype(np.uint8), connectivity=8)[1]
+    beside = cv2.dilate(others.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    between = hardly & np.isin(patch, np.unique(patch[hardly & beside]))
+    if between.any():
+        away_px, others_px = (
+            cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 5)
+            for region in (main, others)
+        )
+        between &= ~going_along | (away_px >= others_px)
+    return told & ~_main(told & ~others & ~between, inside)
 
 
 def quality(problem: Problem, slope_sigma: Array) -> NDArray[np.uint8]:
@@ -120,7 +152,8 @@ def quality(problem: Problem, slope_sigma: Array) -> NDArray[np.uint8]:
         out[alike > 0.5 * count] |= np.uint8(Flag.UNLIT)
     flags[slope_sigma > UNLIT_SLOPE_SIGMA] |= np.uint8(Flag.UNLIT)
     inside = problem.weight > 0
-    flags[islands(inside & ((flags & int(Flag.UNLIT)) == 0), inside)] |= np.uint8(Flag.UNLIT)
+    told = inside & ((flags & int(Flag.UNLIT)) == 0)
+    flags[islands(told, told, told, inside)] |= np.uint8(Flag.UNLIT)
     flags[problem.weight == 0] = np.uint8(Flag.OUTSIDE)
     return flags
 
@@ -176,5 +209,14 @@ class Claims:
         system = problem.evaluate(state.u, state.material, loss, with_material=False)
         weight = problem.weight.astype(np.float64)
         level = scatter(system, weight)
-        flags = quality(problem, _worse_slope_sigma(system, level, weight))
-        return Claims(system.sums, level, flags, guessed_mean_sigma_mm(problem, flags))
+        slope_sigma = _worse_slope_sigma(system, level, weight)
+        flags = quality(problem, slope_sigma)
+        # Slopes that are hardly told are no guess: the mean height that is given holds for them.
+        guessed_mm = guessed_mean_sigma_mm(problem, flags)
+        inside = weight > 0
+        told = inside & ((flags & int(Flag.UNLIT)) == 0)
+        if told.any():
+            doubt = slope_sigma / max(float(np.median(slope_sigma[told])), TYPICAL_SLOPE_SIGMA)
+            off = islands(told, doubt <= JOINING, doubt <= GOING_ALONG, inside)
+            flags[off] |= np.uint8(Flag.UNLIT)
+        return Claims(system.sums, level, flags, guessed_mm)

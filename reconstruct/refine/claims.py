@@ -194,7 +194,7 @@ class Claims:
     ----------
     sums : (9, H, W) each pixel's gradient and matrix, of `System`
     level : (H, W) variance of a residual of unit information; see `scatter`
-    flags : (H, W) see `quality`
+    flags : (H, W) see `quality`; unlit, too, is what `islands` finds among hardly told slopes
     guessed_mm : see `guessed_mean_sigma_mm`
     """
 

@@ -19,7 +19,7 @@ Mask = NDArray[np.bool_]
 UNLIT_SLOPE_SIGMA = 0.1
 # So many times less sure than typical, slopes carry a level on, and go along with a level beside
 # them; typical is this at least.
-JOINING, GOING_ALONG, TYPICAL_SLOPE_SIGMA = 4.0, 12.0, 0.00075
+JOINING, GOING_ALONG, TYPICAL_SLOPE_SIGMA = 5.0, 12.0, 0.00075
 # Fewer lights than this, or than this share of them, leave a pixel in the shadow.
 FEW_LIGHTS, FEW_SHARE = 8, 0.25
 # By how much guessed slopes are off, all of a place in the same direction.

@@ -19,6 +19,9 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any load")
 
+# Told before any test moves it.
+LOCKS = Path(tempfile.gettempdir())
+
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
@@ -32,7 +35,7 @@ def one_process_at_a_time(name: str) -> Iterator[None]:
     """Hold a lock that all processes of this user share."""
     import fcntl
 
-    with (Path(tempfile.gettempdir()) / f"{name}-{os.getuid()}.lock").open("w") as lock:
+    with (LOCKS / f"{name}-{os.getuid()}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

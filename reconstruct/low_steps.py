@@ -21,7 +21,7 @@ from reconstruct.pieces import (
     grown_back,
     nearest_label,
 )
-from reconstruct.short_shadows import short_rise
+from reconstruct.short_shadows import LIKELY, short_rise
 from reconstruct.stage_shadows import OnStage
 
 LOW_CHANGE = 0.08  # relative change from pixel to pixel, mean over lights, beside CHANGE_OVER
@@ -55,12 +55,11 @@ def cut_along_low_steps(
 def _told(cut: Pieces, parts: list[int], found: OnStage, level_mm: float) -> bool:
     """Whether each part rises over another one, or another one over it."""
     told: set[int] = set()
+    seen = found.stack, found.camera, found.lights
     for upper in parts:
         field = signed_distance(cut.nearest == upper)
         for lower in parts:
-            if upper != lower and short_rise(
-                found.stack, found.camera, found.lights, field, cut, (upper, lower), level_mm
-            ):
+            if upper != lower and short_rise(*seen, field, cut, (upper, lower), level_mm, LIKELY):
                 told |= {upper, lower}
     return told == set(parts)
 

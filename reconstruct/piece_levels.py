@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from reconstruct.levels import Receiver, Rise, ShadowFit, signed_distance
 from reconstruct.pieces import NEIGHBOUR_PX, Pieces
-from reconstruct.short_shadows import short_rise
+from reconstruct.short_shadows import LIKELY, SURE, short_rise
 from reconstruct.stage_shadows import (
     OnStage,
     height_sigma_mm,
@@ -239,11 +239,14 @@ class _Shadows:
             self.fields[pair] = signed_distance(self.occluder(upper, lower, touching))
         return self.fields[pair]
 
-    def low_rise(self, upper: int, lower: int, level_mm: float, touching: set[int]) -> Rise | None:
+    def low_rise(
+        self, upper: int, lower: int, level_mm: float, touching: set[int], sure: float
+    ) -> Rise | None:
         """The rise of `upper`, at its level, over `lower`, if it is low and shadows tell it."""
         field = self.border_field(upper, lower, touching)
         pair = upper, lower
-        return short_rise(self.stack, self.camera, self.lights, field, self.pieces, pair, level_mm)
+        seen = self.stack, self.camera, self.lights
+        return short_rise(*seen, field, self.pieces, pair, level_mm, sure)
 
 
 def find_levels(
@@ -306,15 +309,16 @@ def find_levels(
             known[piece] = seen
             steps.append(step(seen, piece, HOLE))
 
-    def across(a: int, b: int, levels: Array) -> Step | None:
-        """The step between two pieces with a wall in common, from where they lie."""
+    def low_step(a: int, b: int, levels: Array, sure: float) -> Step | None:
         best: Step | None = None
         for upper, lower in ((a, b), (b, a)):
-            seen = shadows.low_rise(upper, lower, float(levels[upper]), touching[lower])
+            seen = shadows.low_rise(upper, lower, float(levels[upper]), touching[lower], sure)
             if seen is not None:
                 best = step(seen, upper, lower, low=True)
-        if best is not None:
-            return best
+        return best
+
+    def high_step(a: int, b: int, levels: Array) -> Step | None:
+        best: Step | None = None
         for upper, lower in ((a, b), (b, a)):
             most = known[upper].mm if upper in known else 1.5 * ground
             if lower in known and upper in known:
@@ -323,6 +327,14 @@ def find_levels(
             if seen is not None and (best is None or seen.gain > best.rise.gain):
                 best = step(seen, upper, lower)
         return best
+
+    def across(a: int, b: int, levels: Array) -> Step | None:
+        """The step between two pieces with a wall in common, from where they lie."""
+        return (
+            low_step(a, b, levels, SURE)
+            or high_step(a, b, levels)
+            or low_step(a, b, levels, LIKELY)
+        )
 
     numbers = range(1, pieces.count + 1)
     weak = {p: ground + shadows.middle[p] - height_mm for p in numbers}

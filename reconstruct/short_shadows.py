@@ -35,7 +35,9 @@ SIGNAL = 5.0  # noise that light at both ends must exceed
 ALIKE = 2.0  # times by which light at both ends may differ
 LEAST_LINES, LEAST_LIGHTS, LEAST_SAMPLES, GROUPS = 6, 4, 40, 8
 LEAST_TANGENTS = 0.8  # spread of the lights' tangents
-SURE = 6.0  # standard errors of a rise
+# Standard errors of a rise that stands by itself, and of one where a border is seen as well and
+# no edge of shadow tells how high it is.
+SURE, LIKELY = 6.0, 3.0
 
 
 class _Lines(NamedTuple):
@@ -89,7 +91,7 @@ def _lines(
 
 def short_rise(
     stack: Stack, camera: Camera, lights: Lights, field: Map, pieces: Pieces,
-    pair: tuple[int, int], level_mm: float,
+    pair: tuple[int, int], level_mm: float, sure: float = SURE,
 ) -> Rise | None:  # fmt: skip
     """The rise of a low step between two pieces; None where too little tells it.
 
@@ -97,12 +99,14 @@ def short_rise(
     ----------
     field : (H, W) signed distance to the border of the upper ground in px, positive inside
     pair : upper and lower piece; level_mm : height of the upper one
+    sure : standard errors that it must have
     """
     for floor_px in FLOORS_PX:
         lines = _lines(camera, field, pieces, *pair, level_mm, floor_px)
         if len(lines.y) >= LEAST_LINES:
             most = (floor_px - END_PX - BLUR_PX) * float(np.median(lines.pitch_mm)) / STEP_PX
-            return _rise(stack, lights, lines, level_mm, most)
+            found = _rise(stack, lights, lines, level_mm, most)
+            return found if found is not None and found.mm > sure * found.sigma_mm else None
     return None
 
 
@@ -153,8 +157,6 @@ def _rise(
         n = max(len(found), 1)
         spread.append(np.sqrt((n - 1) / n * np.square(np.array(found) - np.mean(found)).sum()))
     sigma = float(max(spread))
-    if rise < SURE * sigma:
-        return None
     return Rise(float(rise), sigma, 0.0, 0.0, float(len(tangent)), count)
 
 

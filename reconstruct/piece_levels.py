@@ -19,11 +19,11 @@ from reconstruct.pieces import NEIGHBOUR_PX, Pieces
 from reconstruct.short_shadows import LIKELY, SURE, short_rise
 from reconstruct.stage_shadows import (
     OnStage,
-    height_sigma_mm,
     open_stage,
     outer_top,
     receiver_of,
     rise_over,
+    stage_floor,
     stage_receiver,
 )
 from reconstruct.steps import Step, consistent, resting
@@ -270,9 +270,12 @@ def find_levels(
     steps: list[Step] = []
 
     def step(rise: Rise, upper: int, lower: int, low: bool = False) -> Step:
-        least, share = HOLE_FLOOR if lower == HOLE else PART_FLOOR
-        if rise.edge_seen and lower > 0:
-            least, share = SEEN_ON_PART
+        if lower == 0:
+            least, share = stage_floor(rise)
+        elif lower == HOLE:
+            least, share = HOLE_FLOOR
+        else:
+            least, share = SEEN_ON_PART if rise.edge_seen else PART_FLOOR
         if low:
             least, share = LOW_FLOOR
         elif lower > 0 and shadows.width_mm(lower) < SLOT_WIDTH * rise.mm:
@@ -280,10 +283,8 @@ def find_levels(
         # What is told is the rise where the two meet.
         above, above_sigma = shadows.near_wall(upper, lower)
         below, below_sigma = shadows.near_wall(lower, upper) if lower > 0 else (0.0, 0.0)
-        own = np.hypot(rise.sigma_mm, least + share * rise.mm)
-        if lower == 0:
-            own = height_sigma_mm(rise)
-        sigma = float(np.linalg.norm([own, above_sigma, below_sigma]))
+        parts = rise.sigma_mm, least + share * rise.mm, above_sigma, below_sigma
+        sigma = float(np.linalg.norm(parts))
         return Step(upper, max(lower, 0), rise.mm - above + below, sigma, rise)
 
     standing = sorted(touching[0])

@@ -109,9 +109,14 @@ def part_height(found: OnStage) -> Rise | None:
     return rise_over(found, fields, receiver, 0.0, MOST_MM)
 
 
+def stage_floor(height: Rise) -> tuple[float, float]:
+    """What its scatter over lights does not show of a height above the stage: mm, and share."""
+    return SEEN_FLOOR if height.edge_seen else STAGE_FLOOR
+
+
 def height_sigma_mm(height: Rise) -> float:
-    """One sigma of a height above the stage, with what its scatter over lights does not show."""
-    least, share = SEEN_FLOOR if height.edge_seen else STAGE_FLOOR
+    """One sigma of a height above the stage."""
+    least, share = stage_floor(height)
     return float(np.hypot(height.sigma_mm, least + share * height.mm))
 
 

@@ -94,6 +94,10 @@ class Rise:
     lights: int
     edge_seen: bool = False
 
+    @property
+    def standard_errors(self) -> float:
+        return self.mm / max(self.sigma_mm, 1e-12)
+
 
 class ShadowFit:
     """The misfit of one occluder's shadows on one receiver as a function of its rise."""

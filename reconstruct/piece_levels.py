@@ -239,14 +239,12 @@ class _Shadows:
             self.fields[pair] = signed_distance(self.occluder(upper, lower, touching))
         return self.fields[pair]
 
-    def low_rise(
-        self, upper: int, lower: int, level_mm: float, touching: set[int], sure: float
-    ) -> Rise | None:
+    def low_rise(self, upper: int, lower: int, level_mm: float, touching: set[int]) -> Rise | None:
         """The rise of `upper`, at its level, over `lower`, if it is low and shadows tell it."""
         field = self.border_field(upper, lower, touching)
         pair = upper, lower
         seen = self.stack, self.camera, self.lights
-        return short_rise(*seen, field, self.pieces, pair, level_mm, sure)
+        return short_rise(*seen, field, self.pieces, pair, level_mm, LIKELY)
 
 
 def find_levels(
@@ -310,13 +308,13 @@ def find_levels(
             known[piece] = seen
             steps.append(step(seen, piece, HOLE))
 
-    def low_step(a: int, b: int, levels: Array, sure: float) -> Step | None:
-        best: Step | None = None
-        for upper, lower in ((a, b), (b, a)):
-            seen = shadows.low_rise(upper, lower, float(levels[upper]), touching[lower], sure)
-            if seen is not None:
-                best = step(seen, upper, lower, low=True)
-        return best
+    def low_step(a: int, b: int, levels: Array) -> Step | None:
+        told = [
+            step(seen, upper, lower, low=True)
+            for upper, lower in ((a, b), (b, a))
+            if (seen := shadows.low_rise(upper, lower, float(levels[upper]), touching[lower]))
+        ]
+        return max(told, key=lambda found: found.rise.standard_errors, default=None)
 
     def high_step(a: int, b: int, levels: Array) -> Step | None:
         best: Step | None = None
@@ -331,11 +329,10 @@ def find_levels(
 
     def across(a: int, b: int, levels: Array) -> Step | None:
         """The step between two pieces with a wall in common, from where they lie."""
-        return (
-            low_step(a, b, levels, SURE)
-            or high_step(a, b, levels)
-            or low_step(a, b, levels, LIKELY)
-        )
+        low = low_step(a, b, levels)
+        if low is not None and low.rise.standard_errors > SURE:
+            return low
+        return high_step(a, b, levels) or low
 
     numbers = range(1, pieces.count + 1)
     weak = {p: ground + shadows.middle[p] - height_mm for p in numbers}

@@ -106,7 +106,7 @@ def short_rise(
         if len(lines.y) >= LEAST_LINES:
             most = (floor_px - END_PX - BLUR_PX) * float(np.median(lines.pitch_mm)) / STEP_PX
             found = _rise(stack, lights, lines, level_mm, most)
-            return found if found is not None and found.mm > sure * found.sigma_mm else None
+            return found if found is not None and found.standard_errors > sure else None
     return None
 
 

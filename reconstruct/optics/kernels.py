@@ -205,13 +205,6 @@ def _shade_row(out, y, places, lamps, finish):
                 out[i, y, x] += _light_pixel(s, x, lamp, index, BECKMANN, False)
 
 
-@njit(cache=True, nogil=True)
-def shade_serial(out, places, lamps, finish):
-    """`shade` on the calling thread alone: for use inside workers and threads."""
-    for y in range(places.points.shape[1]):
-        _shade_row(out, y, places, lamps, finish)
-
-
 @njit(cache=True, parallel=True)
 def shade(out, places, lamps, finish):
     """Add the unshadowed radiance of N `Lamps` on an (H, W) grid of `Places` to ``out`` (N, H, W).

@@ -1,8 +1,7 @@
 """Microfacet reflectance as scalar float32 functions for numba kernels.
 
 Every function takes and returns float32 scalars and is free of branches that would keep LLVM from
-vectorising a loop over pixels. `reconstruct.optics.brdf` has the same formulas in torch; the tests
-hold both equal.
+vectorising a loop over pixels.
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,misc,import-untyped"

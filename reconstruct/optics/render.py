@@ -2,8 +2,7 @@
 
     L_k = intensity · power_k · cos(ψ)^lobe_k / d² · f_r(n, l, v) · max(0, n·l) · visibility
 
-This is the fast backend (numba, float32). `reconstruct.optics.differentiable` holds the same model
-in torch.
+In numba, float32.
 """
 
 from __future__ import annotations
@@ -69,7 +68,6 @@ def render(
     disc_radius_mm: float = 0.0,
     disc_count: int = 7,
     blur_px: float = 0.0,
-    parallel: bool = True,
 ) -> Map:
     """Radiance of every light at every pixel.
 
@@ -80,7 +78,6 @@ def render(
     disc_radius_mm, disc_count : LEDs as discs of `disc_count` points (soft shadows, wide
         highlights); 0 for point lights
     blur_px : sigma of the lens; on fine relief leaving it out costs several per cent
-    parallel : use all threads; False inside workers
 
     Returns
     -------
@@ -93,7 +90,6 @@ def render(
         _planes(points_mm), _planes(normals), tangents, camera.centre_mm.astype(_f32)
     )
     shape = places.points.shape[1:]
-    shade = kernels.shade if parallel else kernels.shade_serial
     # The Lambertian part rides along with the first lobe; alone, it needs one of weight zero.
     lobes = material.lobes or (Lobe(weight=0.0),)
 
@@ -102,9 +98,9 @@ def render(
         lamps = _lamps(part)
         for number, lobe in enumerate(lobes):
             diffuse = material.diffuse if number == 0 else 0.0
-            shade(image, places, lamps, _finish(lobe, diffuse, shape))
+            kernels.shade(image, places, lamps, _finish(lobe, diffuse, shape))
         if shadows:
-            image *= visibility(points_mm, camera, part.position_mm, parallel=parallel)
+            image *= visibility(points_mm, camera, part.position_mm)
         return image
 
     if disc_radius_mm > 0.0:

@@ -11,7 +11,6 @@ from calib.lights import Lights
 from reconstruct.dpps import bounces, scene, sensor
 from reconstruct.dpps.drawing import Ask
 from reconstruct.dpps.rigs import MIXED, random_lights
-from reconstruct.optics.brdf import distribution, smith_g1
 from reconstruct.optics.interreflection import Rays, indirect
 from reconstruct.optics.material import Lobe, Material, index_of_reflectance
 
@@ -59,12 +58,16 @@ def test_a_plane_looks_as_microfacet_theory_says(beckmann: bool, lobe: float) ->
     light = to_light / distance
     view = torch.nn.functional.normalize(torch.from_numpy(CENTRE) - p, dim=-1)
     half = torch.nn.functional.normalize(light + view, dim=-1)
-    kind, alpha = "beckmann" if beckmann else "ggx", 0.3
-    n = n.expand_as(half)
-    d = distribution(kind, n, half, alpha)
+    alpha2 = 0.3**2
     nl, nv = (n * light).sum(-1).clamp(min=0), (n * view).sum(-1)
+    cos2 = (n * half).sum(-1) ** 2
+    tan2 = (1 - cos2) / cos2
+    shape = torch.exp(-tan2 / alpha2) if beckmann else (1 + tan2 / alpha2) ** -2
+    d = shape / (np.pi * alpha2 * cos2**2)
     fresnel = 0.7 + 0.3 * (1 - (view * half).sum(-1)) ** 5
-    g = smith_g1("ggx", n, light, alpha) * smith_g1("ggx", n, view.expand_as(n), alpha)
+    g = 1.0
+    for cosine in (nl, nv):
+        g = g * 2 * cosine / (cosine + (cosine**2 + alpha2 * (1 - cosine**2)).sqrt())
     reflected = fresnel * d * g / (4 * nv) + 0.1 * nl / np.pi
     axis = torch.nn.functional.normalize(-lights, dim=-1)
     fall = (-(light * axis).sum(-1)).clamp(min=0) ** lobe

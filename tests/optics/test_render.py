@@ -59,16 +59,6 @@ def test_a_matt_plane_has_its_analytic_radiance(lobe: float) -> None:
     np.testing.assert_allclose(got, expected, rtol=2e-5)
 
 
-def test_serial_and_parallel_kernels_agree() -> None:
-    view, lights = camera(), dome()
-    seen = sample(shape("metaballs", 4), view)
-    pair = [
-        render(seen.points_mm, seen.normals, view, lights, MATERIALS["turned"], parallel=parallel)
-        for parallel in (True, False)
-    ]
-    np.testing.assert_allclose(*pair, rtol=1e-4, atol=1e-6 * pair[0].max())
-
-
 def test_pixels_without_surface_stay_dark_and_cast_no_shadow() -> None:
     view, lights = camera(), dome()
     points = view.points_at_height(0.0)

@@ -3,9 +3,8 @@
 With P = e^u (x, y, 1) in the camera frame the normal is along (p, q, −(1 + x p + y q)), where
 p = ∂u/∂x and q = ∂u/∂y: the slopes of log-depth follow from the normal alone (Durou et al. 2020,
 sec. 2.2), and log-depth follows from them up to one constant, the mean height. Weighted least
-squares on pixel corners, robust against discontinuities by re-weighting (Quéau et al. 2018,
-sec. 4), solved by conjugate gradients with a cosine-transform preconditioner; where every pixel
-weighs the same that preconditioner is the solution.
+squares on pixel corners, solved by conjugate gradients with a cosine-transform preconditioner;
+where every pixel weighs the same that preconditioner is the solution.
 """
 
 from __future__ import annotations
@@ -14,8 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.camera import Camera
-from reconstruct.linear import CosinePreconditioner, assemble, conjugate_gradients, corner_gradient
-from reconstruct.linear import multiply as stencil_multiply
+from reconstruct.linear import (
+    CosinePreconditioner,
+    assemble,
+    conjugate_gradients,
+    corner_gradient,
+    multiply,
+)
 
 Array = NDArray[np.float64]
 
@@ -34,17 +38,7 @@ def slopes_of(normals: NDArray, xy: NDArray, rotation: Array) -> tuple[Array, Ar
     return n[..., 0] / facing, n[..., 1] / facing
 
 
-def integrate_slopes(
-    p: Array,
-    q: Array,
-    weight: NDArray,
-    jacobians: NDArray[np.float32],
-    robust_rounds: int = 0,
-    start: Array | None = None,
-    workers: int = 1,
-    tolerance: float = 1e-5,
-    iterations: int = 200,
-) -> Array:
+def integrate_slopes(p: Array, q: Array, weight: NDArray, jacobians: NDArray[np.float32]) -> Array:
     """Log-depth at pixel corners (H+1, W+1), mean 0, whose slopes fit (p, q) best.
 
     Parameters
@@ -52,41 +46,31 @@ def integrate_slopes(
     p, q : (H, W) slopes per normalised image coordinate
     weight : (H, W) weights ≥ 0; 0 leaves a pixel free, to be bridged smoothly
     jacobians : (4, H, W) or (4, 1, 1), from `image_coordinates`
-    robust_rounds : rounds of re-weighting by the misfit, so that steps stay steps
     """
     height, width = p.shape
     base = np.asarray(weight, np.float64)
-    typical = float(base.mean()) or 1.0
-    base = base / typical
-    current = base
-    u = np.zeros((height + 1, width + 1)) if start is None else np.array(start, np.float64)
+    base = base / (float(base.mean()) or 1.0)
+    sums = np.zeros((9, height, width), np.float32)
+    sums[1], sums[2] = base * p, base * q
+    sums[6] = sums[8] = base
+    right = np.zeros((height + 1, width + 1))
+    corner_gradient(sums[:3], jacobians, right)
+    stencil = np.empty((5, height + 1, width + 1))
     pixel = float(np.abs(jacobians[0]).mean())
-    for turn in range(robust_rounds + 1):
-        sums = np.zeros((9, height, width), np.float32)
-        sums[1], sums[2] = current * p, current * q
-        sums[6] = sums[8] = current
-        right = np.zeros_like(u)
-        corner_gradient(sums[:3], jacobians, right)
-        stencil = np.empty((5, height + 1, width + 1))
-        smooth = 1e-4 * pixel * pixel
-        assemble(sums, jacobians, 0.0, smooth, smooth, 1e-6, stencil)
-        k_cc = float((jacobians[0] ** 2 + jacobians[2] ** 2).mean())
-        k_rr = float((jacobians[1] ** 2 + jacobians[3] ** 2).mean())
-        precondition = CosinePreconditioner.of(
-            stencil, (k_cc, k_rr), smooth, smooth, 0.0, k_cc + k_rr, workers
-        )
+    smooth = 1e-4 * pixel * pixel
+    assemble(sums, jacobians, 0.0, smooth, smooth, 1e-6, stencil)
+    k_cc = float((jacobians[0] ** 2 + jacobians[2] ** 2).mean())
+    k_rr = float((jacobians[1] ** 2 + jacobians[3] ** 2).mean())
+    precondition = CosinePreconditioner.of(
+        stencil, (k_cc, k_rr), smooth, smooth, 0.0, k_cc + k_rr, workers=1
+    )
 
-        def apply(x: Array, stencil: Array = stencil) -> Array:
-            out = np.empty_like(x)
-            stencil_multiply(stencil, x, out)
-            return out
+    def apply(x: Array) -> Array:
+        out = np.empty_like(x)
+        multiply(stencil, x, out)
+        return out
 
-        step, _ = conjugate_gradients(apply, right - apply(u), precondition, tolerance, iterations)
-        u = u + step
-        if turn < robust_rounds:
-            misfit = np.hypot(*(a - b for a, b in zip(slopes(u, jacobians), (p, q), strict=True)))
-            scale = 2.0 * float(np.median(misfit[base > 0])) + 1e-9
-            current = base / (1.0 + np.square(misfit / scale))
+    u, _ = conjugate_gradients(apply, right, precondition, 1e-5, 200)
     return np.asarray(u - u.mean())
 
 
@@ -189,8 +173,6 @@ def integrate_normals(
     height_mm: float,
     mask: NDArray[np.bool_] | None = None,
     weight: NDArray | None = None,
-    robust_rounds: int = 0,
-    workers: int = 1,
 ) -> Array:
     """Log-depth at pixel corners (H+1, W+1) from world normals and the mean height.
 
@@ -208,5 +190,5 @@ def integrate_normals(
         trust = trust * weight
     if mask is not None:
         trust = trust * mask
-    u = integrate_slopes(p, q, trust, jacobians, robust_rounds, workers=workers)
+    u = integrate_slopes(p, q, trust, jacobians)
     return at_mean_height(u + np.log(camera.centre_mm[2]), height_mm, camera, xy, mask)

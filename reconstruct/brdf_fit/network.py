@@ -6,8 +6,6 @@ result is reciprocal (and mirror-symmetric). The output is an exponential, so it
 The cosines are not divided out: masking at grazing angles is learned.
 """
 
-# mypy: disable-error-code="untyped-decorator,no-untyped-def,no-untyped-call"
-
 from __future__ import annotations
 
 import json
@@ -16,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, prange
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -30,7 +27,10 @@ WIDTH = 24
 
 
 def features(ra_um: Tensor, alpha: Tensor, sin2_h: Tensor, cos_d: Tensor, cos2_p: Tensor) -> Tensor:
-    """(N, 7) inputs from Ra, α, sin² θ_h, cos θ_d, cos² φ_d."""
+    """(…, 7) inputs from Ra, α, sin² θ_h, cos θ_d, cos² φ_d."""
+    ra_um, alpha, sin2_h, cos_d, cos2_p = torch.broadcast_tensors(
+        ra_um, alpha, sin2_h, cos_d, cos2_p
+    )
     tan2 = sin2_h / (1 - sin2_h).clamp(min=1e-6)
     x = tan2 / (alpha * alpha)
     wide = torch.log1p(x)
@@ -59,7 +59,7 @@ class BrdfNetwork(nn.Module):
         self.last = nn.Linear(WIDTH + FEATURES, 1)
 
     def log_value(self, x: Tensor) -> Tensor:
-        """Log reflectance (1/sr) from features (N, 7)."""
+        """Log reflectance (1/sr) from features (…, 7)."""
         y = nn.functional.softsign(self.first(x))
         y = nn.functional.softsign(self.second(y))
         out: Tensor = self.last(torch.cat([y, x], -1))[..., 0]
@@ -69,30 +69,11 @@ class BrdfNetwork(nn.Module):
     def evaluate(
         self, ra_um: Any, alpha: Any, theta_h: Any, theta_d: Any, phi_d: Any
     ) -> NDArray[np.float32]:
-        """Reflectance (1/sr) at broadcast arguments, angles in radians; the fast path."""
-        arrays = np.broadcast_arrays(
-            *(np.asarray(v, dtype=np.float32) for v in (ra_um, alpha, theta_h, theta_d, phi_d))
-        )
-        shape = arrays[0].shape
-        ra, a, th, td, pd = (np.ascontiguousarray(v).ravel() for v in arrays)
-        sin2 = np.sin(th) ** 2
-        out = self.kernel()(ra, a, sin2, np.cos(td), np.cos(pd) ** 2)
-        return np.asarray(out).reshape(shape)
-
-    def kernel(self) -> Any:
-        """A function of float32 arrays Ra, α, sin² θ_h, cos θ_d, cos² φ_d of equal length."""
-        tensors = (self.first, self.second, self.last)
-        weights = tuple(
-            np.ascontiguousarray(t.detach().numpy(), dtype=np.float32)
-            for layer in tensors
-            for t in (layer.weight, layer.bias)
-        )
-
-        def run(*arguments: NDArray[np.float32]) -> NDArray[np.float32]:
-            value: NDArray[np.float32] = _evaluate(*arguments, weights)
-            return value
-
-        return run
+        """Reflectance (1/sr) at broadcast arguments, angles in radians."""
+        arguments = (ra_um, alpha, np.sin(theta_h) ** 2, np.cos(theta_d), np.cos(phi_d) ** 2)
+        x = features(*(torch.as_tensor(v, dtype=torch.float32) for v in arguments))
+        value: NDArray[np.float32] = self.log_value(x).exp().numpy()
+        return value
 
     # files -------------------------------------------------------------------------------------
     def write(self, path: Path, facts: dict[str, Any]) -> None:
@@ -114,58 +95,3 @@ class BrdfNetwork(nn.Module):
         except RuntimeError as error:
             raise ReconstructError(f"{path} does not fit the reflectance network") from error
         return network.eval(), described(metadata, "facts", path)
-
-
-@njit(fastmath=True, error_model="numpy", parallel=True, cache=True)
-def _evaluate(ra, alpha, sin2, cos_d, cos2_p, weights):
-    """The network in blocks of lanes; the formulas of `features` and `BrdfNetwork.log_value`."""
-    w1, b1, w2, b2, w3, b3 = weights
-    count = len(ra)
-    out = np.empty(count, dtype=np.float32)
-    one, tenth = np.float32(1.0), np.float32(0.1)
-    width, inputs = w1.shape
-    for block in prange((count + 255) // 256):
-        start = block * 256
-        size = min(256, count - start)
-        x = np.empty((inputs, 256), dtype=np.float32)
-        y = np.empty((width, 256), dtype=np.float32)
-        z = np.empty(256, dtype=np.float32)
-        total = np.empty(256, dtype=np.float32)
-        for i in range(size):
-            s, a, c = sin2[start + i], alpha[start + i], cos_d[start + i]
-            t = s / (max(one - s, np.float32(1e-6)) * a * a)
-            x[0, i] = np.log(one + t)
-            x[1, i] = t / (one + tenth * t)
-            x[2, i] = np.log(a) + np.float32(2.0)
-            x[3, i] = np.log(ra[start + i]) + np.float32(0.5)
-            x[4, i] = one - c
-            x[5, i] = s
-            x[6, i] = cos2_p[start + i] * np.sqrt(s) * (one - c * c)
-        for j in range(width):
-            for i in range(size):
-                y[j, i] = b1[j]
-            for k in range(inputs):
-                w = w1[j, k]
-                for i in range(size):
-                    y[j, i] += w * x[k, i]
-            for i in range(size):
-                y[j, i] = y[j, i] / (one + abs(y[j, i]))
-        for i in range(size):
-            total[i] = b3[0]
-        for j in range(width):
-            for i in range(size):
-                z[i] = b2[j]
-            for k in range(0, width, 4):
-                wa, wb, wc, wd = w2[j, k], w2[j, k + 1], w2[j, k + 2], w2[j, k + 3]
-                for i in range(size):
-                    z[i] += wa * y[k, i] + wb * y[k + 1, i] + wc * y[k + 2, i] + wd * y[k + 3, i]
-            w = w3[0, j]
-            for i in range(size):
-                total[i] += w * (z[i] / (one + abs(z[i])))
-        for k in range(inputs):
-            w = w3[0, width + k]
-            for i in range(size):
-                total[i] += w * x[k, i]
-        for i in range(size):
-            out[start + i] = np.exp(total[i])
-    return out

@@ -52,13 +52,6 @@ def phase_variance(ra_um: Any, gamma_sum: Any, wavelength_um: float = WAVELENGTH
     return np.asarray((2 * np.pi * sigma * np.asarray(gamma_sum) / wavelength_um) ** 2)
 
 
-def specular_share(
-    ra_um: float, cosine: float = 1.0, wavelength_um: float = WAVELENGTH_UM
-) -> float:
-    """Share of the reflected light that stays in the mirror direction at this incidence."""
-    return float(np.exp(-phase_variance(ra_um, 2 * cosine, wavelength_um)))
-
-
 def _scatter(g: Array, x: Array) -> Array:
     """exp(-g) Σ_m g^m / (m! m) exp(-x / m), elementwise."""
     out = np.empty_like(g)

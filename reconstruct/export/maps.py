@@ -74,15 +74,3 @@ def write_normals_exr(path: Path, normals: NDArray[Any]) -> None:
     channels = {name: np.ascontiguousarray(values[..., k]) for k, name in enumerate("RGB")}
     with OpenEXR.File(header, channels) as file:
         file.write(str(path))
-
-
-def read_normals_exr(path: Path) -> NDArray[np.float32]:
-    """Read (H, W, 3) float32 from an EXR; raises `ReconstructError`."""
-    import OpenEXR
-
-    try:
-        with OpenEXR.File(str(path), separate_channels=True) as file:
-            channels = file.channels()
-            return np.stack([channels[name].pixels for name in "RGB"], axis=-1).astype(np.float32)
-    except (RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise ReconstructError(f"{path} cannot be read as EXR: {error}") from error

@@ -143,7 +143,7 @@ def _write_ply(path: Path, mesh: Mesh) -> None:
 
 @told_as(ReconstructError)
 def read_mesh(path: Path, unit_mm: float | None = None) -> Mesh:
-    """Read a mesh; triangles with a corner that is no number are left out.
+    """Read a mesh, without normals; triangles with a corner that is no number are left out.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def read_mesh(path: Path, unit_mm: float | None = None) -> Mesh:
         scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, process=False)
         nodes = list(scene.graph.nodes_geometry)
         turn = np.eye(4)
-        if len(nodes) == 1:  # as it is: moving or joining meshes loses their normals
+        if len(nodes) == 1:  # as it is: joining leaves out points without triangles
             turn, name = scene.graph.get(nodes[0])
             shape = scene.geometry[name]
         else:
@@ -174,7 +174,6 @@ def read_mesh(path: Path, unit_mm: float | None = None) -> Mesh:
         faces = np.asarray(np.empty((0, 3)) if corners is None else corners, dtype=np.int64)
         vertices = np.asarray(shape.vertices, dtype=np.float64).reshape(-1, 3)
         faces = faces.reshape(-1, 3)
-        own = _ply_columns(shape) if kind == "ply" else {}
         turn = np.asarray(turn, dtype=np.float64).reshape(4, 4)
     except Exception as error:  # trimesh raises whatever its readers meet
         said = " ".join(str(error).split())[:200] or type(error).__name__
@@ -189,29 +188,16 @@ def read_mesh(path: Path, unit_mm: float | None = None) -> Mesh:
     with np.errstate(all="ignore"):
         vertices = vertices @ turn[:3, :3].T + turn[:3, 3]
         good = np.all(np.abs(vertices) <= FARTHEST, axis=1)
-    if {"nx", "ny", "nz"} <= set(own):
-        normals = np.column_stack([own["nx"], own["ny"], own["nz"]]).astype(np.float64)
-    elif good.all():
-        normals = np.asarray(shape.vertex_normals, dtype=np.float64)
-    else:
-        normals = np.zeros_like(vertices)
-    with np.errstate(all="ignore"):
-        normals = np.where(np.abs(normals) <= 1e6, normals, 0.0) @ turn[:3, :3].T
-    quality = own["quality"].astype(np.float32) if "quality" in own else None
     kept = good[faces].all(axis=1)
     if not kept.any():
         raise ReconstructError(f"{path} holds no triangle whose corners are all numbers")
-    scale = unit_mm or 1.0
-    if kind in ("glb", "gltf"):
-        scale = unit_mm or 1000.0
-        axes = np.linalg.inv(_MM_Z_UP_TO_M_Y_UP)[:3, :3].T / 1000.0
-        vertices, normals = vertices @ axes, normals @ axes
+    metres = kind in ("glb", "gltf")
+    if metres:
+        vertices = vertices @ (np.linalg.inv(_MM_Z_UP_TO_M_Y_UP)[:3, :3].T / 1000.0)
     if not good.all():
         number = np.cumsum(good) - 1
-        vertices, normals, faces = vertices[good], normals[good], number[faces[kept]]
-        quality = None if quality is None else quality[good]
-    length = np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
-    return Mesh(vertices * scale, faces, (normals / length).astype(np.float32), quality)
+        vertices, faces = vertices[good], number[faces[kept]]
+    return Mesh(vertices * (unit_mm or (1000.0 if metres else 1.0)), faces)
 
 
 def _refuse_empty_promises(data: bytes, path: Path) -> None:
@@ -227,14 +213,3 @@ def _refuse_empty_promises(data: bytes, path: Path) -> None:
     for accessor in accessors:
         count = accessor.get("count", 0) if isinstance(accessor, dict) else None
         whole(count, f"{path}: the count of an accessor", 0, len(data))
-
-
-def _ply_columns(shape: Any) -> dict[str, NDArray[Any]]:
-    """What a PLY says of its vertices; trimesh keeps it but makes normals of its own."""
-    data = shape.metadata.get("_ply_raw", {}).get("vertex", {}).get("data")
-    if isinstance(data, dict):
-        columns = {name: np.asarray(values).ravel() for name, values in data.items()}
-    else:
-        names = getattr(getattr(data, "dtype", None), "names", None) or ()
-        columns = {name: np.asarray(data[name]).ravel() for name in names}
-    return {name: values for name, values in columns.items() if len(values) == len(shape.vertices)}

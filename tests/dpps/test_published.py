@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from scipy.io import loadmat
 from torch.nn import functional as F
 
 from reconstruct.dpps import layout
@@ -146,30 +148,22 @@ def test_other_files_are_refused_and_never_run(net: PublishedNet, tmp_path) -> N
         read_published(path)
 
 
-def test_the_published_layout_comes_back(tmp_path) -> None:
+def test_the_published_layout_is_written(tmp_path) -> None:
     sample = draw(8, PUBLISHED_RIG, "test", keep_radiance=True)
-    line = layout.write_sample(tmp_path, sample, 3)
-    (tmp_path / "test_set.txt").write_text(line + "\n\n")
-    (names,) = layout.read_lines(tmp_path / "test_set.txt")
-    assert names[0] == "data_small1/ob3_1_1_r0/ob_3_1_1_no"
-    assert names[1:] == (
+    names = layout.write_sample(tmp_path, sample, 3).split(",")
+    assert names == [
+        "data_small1/ob3_1_1_r0/ob_3_1_1_no",
         "data_small1/ob3_1_1_r0/depth_obj3j1k1",
         "data_small1/ob3_1_1_r0/normal_obj3j1k1",
-    )
-    pictures, target = layout.read_sample(tmp_path, names)
-    wanted, truth = published_pair(sample)
-    np.testing.assert_allclose(pictures, wanted * sample.mask, atol=1e-6)
-    np.testing.assert_allclose(target[4], truth[4])
-    np.testing.assert_allclose(target[3], truth[3], atol=1e-6)
-    np.testing.assert_allclose(target[:3], truth[:3] * sample.mask, atol=1e-5)
-
-
-def test_damaged_layouts_are_named(tmp_path) -> None:
-    (tmp_path / "l.txt").write_text("a,b\n")
-    with pytest.raises(ReconstructError, match="line 1 has 2 prefixes"):
-        layout.read_lines(tmp_path / "l.txt")
-    with pytest.raises(ReconstructError, match=r"there is no file .*no1\.png"):
-        layout.read_sample(tmp_path, ("a/no", "b", "c"))
+    ]
+    pictures, truth = published_pair(sample)
+    written = [cv2.imread(str(tmp_path / f"{names[0]}{k}.png"), -1) for k in (1, 96)]
+    np.testing.assert_allclose(written, 255 * (pictures * sample.mask)[[0, 95]], atol=1e-3)
+    height = loadmat(tmp_path / f"{names[1]}.mat")["position_map"]
+    np.testing.assert_allclose(height, truth[3], atol=1e-6)
+    normals = 2 * loadmat(tmp_path / f"{names[2]}.mat")["normal_map"] - 1
+    np.testing.assert_allclose(normals[sample.mask], sample.normals[sample.mask], atol=1e-6)
+    assert (normals[~sample.mask] == -1).all()
 
 
 def test_the_fixed_rig_is_the_same_in_every_sample() -> None:

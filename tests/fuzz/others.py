@@ -16,7 +16,7 @@ from capture.exchange.images import read_grey
 from capture.journal import PART
 from capture.reading import Recording
 from intake.light_tables import read_intensities, read_relight, read_table
-from reconstruct.export.maps import read_normals_exr, write_normals_exr
+from reconstruct.export.maps import write_normals_exr
 from reconstruct.export.normal_map import write_gltf
 from reconstruct.metrology.reading import read_shape
 from rig.floor.accept.artefacts import read_artefacts
@@ -98,7 +98,7 @@ def others(folder: Path) -> list[Reader]:
 
 
 def exr(folder: Path) -> list[Reader]:
-    """Normals, read as such and as a picture; a grey picture."""
+    """Normals, read as a picture; a grey picture."""
     import OpenEXR
 
     write_normals_exr(folder / "n.exr", surface().normals)
@@ -108,7 +108,6 @@ def exr(folder: Path) -> list[Reader]:
         file.write(str(folder / "grey.exr"))
     grey = (folder / "grey.exr").read_bytes()
     return [
-        one("normals.exr", normals, read_normals_exr),
         one("colour.exr", normals, lambda path: read_grey(path, "green")),
         one("grey.exr", grey, lambda path: read_grey(path, "green")),
     ]

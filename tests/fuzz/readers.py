@@ -33,7 +33,7 @@ from capture.plan import Plan
 from intake.pictures import read_mask
 from reconstruct.brdf_fit import tables
 from reconstruct.brdf_fit.network import BrdfNetwork
-from reconstruct.dpps import dataset, layout
+from reconstruct.dpps import dataset
 from reconstruct.dpps.config import TrainConfig
 from reconstruct.dpps.encoding import ENCODING
 from reconstruct.dpps.network import AnyRigNet, Shape
@@ -183,7 +183,6 @@ def texts() -> list[Reader]:
         one("names.txt", "A12\n# no\nP7\n", lambda path: list(_names(path))),
         one("train.yaml", train, lambda path: TrainConfig.from_mapping(_mapping(path))),
         one("steel.csv", csv, tables.read),
-        one("list.txt", "a/b,c/d,e/f\n", layout.read_lines),
         one("camera.xml", xml, read_description),
         one("camera.xml.gz", gzip.compress(xml * 3, mtime=0), read_description),
         Reader(

@@ -24,7 +24,7 @@ from reconstruct.methods import Options
 from reconstruct.on_stage import find_on_stage, reconstruct_on_stage
 from reconstruct.optics.material import Material
 from reconstruct.shapes.catalogue import shape
-from reconstruct.shapes.staged import STAGED, staged_shape
+from reconstruct.shapes.staged import STAGED
 from reconstruct.stack import Stack
 from rig.simulate import RenderedScene, VirtualRig, dome, virtual_camera
 from rig.staged_scene import StagedScene
@@ -59,7 +59,7 @@ def scene_of(kind: str, seed: int) -> StagedScene:
             height = field.height(points[..., 0], points[..., 1])
             return np.exp(0.25 * (height - np.mean(height)) / max(float(np.std(height)), 1e-9))
 
-    return StagedScene(rig, staged_shape(kind, seed), made, disc_points=3, roughness=roughness)
+    return StagedScene(rig, STAGED[kind](seed), made, disc_points=3, roughness=roughness)
 
 
 def pictures(scene: RenderedScene, seed: int) -> Stack:

@@ -27,7 +27,7 @@ from reconstruct.optics.render import render
 from reconstruct.shapes.base import Shape
 from reconstruct.shapes.catalogue import SHAPES, shape
 from reconstruct.shapes.sampling import Sampled, sample
-from reconstruct.shapes.staged import STAGED, staged_shape
+from reconstruct.shapes.staged import STAGED
 from rig.workspace import EMPTY_STAGE
 
 Map = NDArray[np.float32]
@@ -334,7 +334,7 @@ def scene_of(
     if kind in STAGED:
         from rig.staged_scene import StagedScene
 
-        return StagedScene(rig, staged_shape(kind, number), Material.metal(**finish), **options)
+        return StagedScene(rig, STAGED[kind](number), Material.metal(**finish), **options)
     return part_scene(
         rig,
         shape(kind, number),

@@ -8,6 +8,8 @@ from scipy import fft
 
 from reconstruct.shapes.base import HeightGrid, Shape
 
+CELLS = 192  # nodes of the grid along a side
+
 
 def _grid(size_mm: float, cells: int) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     step = 1.35 * size_mm / (cells - 1)  # margin: a perspective camera sees past the field
@@ -21,8 +23,7 @@ def random_field(
     slope_deg: float = 15.0,
     correlation_mm: float | None = None,
     relief_mm: float | None = None,
-    roughness: float = 0.0,
-    cells: int = 192,
+    cells: int = CELLS,
 ) -> Shape:
     """A stationary random surface.
 
@@ -31,7 +32,6 @@ def random_field(
     slope_deg : median slope over the field, met exactly
     correlation_mm : 1/e correlation length; default a random one, 6 to 25 % of the field
     relief_mm : peak to valley to aim at; fixes the correlation length in its stead
-    roughness : 0 for a Gaussian spectrum; up to 1 mixes in a power-law tail (finer detail)
     cells : nodes of the grid along a side
     """
     rng = np.random.default_rng(seed)
@@ -48,10 +48,6 @@ def random_field(
     ky = 2 * np.pi * fft.fftfreq(cells, step)
     k2 = ky[:, None] ** 2 + kx**2
     amplitude = np.exp(-k2 * correlation_mm**2 / 8.0)
-    if roughness > 0.0:
-        tail = (1.0 + k2 * correlation_mm**2 / 4.0) ** -1.75
-        tail *= np.exp(-k2 * (2.5 * step) ** 2 / 2.0)  # nothing finer than the grid can carry
-        amplitude = amplitude + roughness * 0.3 * tail
     z = fft.irfft2(fft.rfft2(noise) * amplitude, s=noise.shape)
     dy, dx = np.gradient(z, step)
     z *= np.tan(np.radians(slope_deg)) / np.median(np.hypot(dx, dy))
@@ -61,32 +57,20 @@ def random_field(
         "size_mm": size_mm,
         "slope_deg": slope_deg,
         "correlation_mm": correlation_mm,
-        "roughness": roughness,
     }
     return Shape("field", HeightGrid(z, step, exact=False), parameters=parameters)
 
 
-def metaballs(
-    seed: int,
-    size_mm: float = 110.0,
-    slope_deg: float | None = None,
-    relief_mm: float | None = None,
-    balls: int | None = None,
-    sharpness: float = 4.0,
-    cells: int = 192,
-) -> Shape:
-    """Blobs melting into each other over a plane: the top of the level set of a sum of Gaussians.
+def metaballs(seed: int, size_mm: float = 110.0, relief_mm: float | None = None) -> Shape:
+    """4 to 24 blobs melting into each other over a plane: the top of a sum of Gaussians' level set.
 
     Parameters
     ----------
-    slope_deg : median slope over the field; scales the height
-    relief_mm : greatest height, if `slope_deg` is not given; default a third of the field
-    balls : how many; default random, 4 to 24
-    sharpness : how abruptly a blob meets the plane
+    relief_mm : greatest height; default a third of the field
     """
     rng = np.random.default_rng(seed)
-    count = int(rng.integers(4, 25)) if balls is None else balls
-    x, y, step = _grid(size_mm, cells)
+    count = int(rng.integers(4, 25))
+    x, y, step = _grid(size_mm, CELLS)
     centre = rng.uniform(-0.55, 0.55, (count, 2)) * size_mm
     radius = rng.uniform(0.07, 0.22, count) * size_mm * (8.0 / max(count, 8)) ** 0.25
     stretch = rng.uniform(0.6, 1.0, count)
@@ -97,15 +81,9 @@ def metaballs(
         v = (-(x - cx) * np.sin(a) + (y - cy) * np.cos(a)) / (s * r)
         total += np.exp(-(u * u + v * v))
     level = np.log(total + 1e-12) - np.log(0.25)
-    z = np.sqrt(np.logaddexp(0.0, sharpness * level) / sharpness + 1e-3)
+    z = np.sqrt(np.logaddexp(0.0, 4.0 * level) / 4.0 + 1e-3)
     z -= z.min()
-    if slope_deg is not None:
-        dy, dx = np.gradient(z, step)
-        slope = np.hypot(dx, dy)
-        # The plane between the blobs would pull the median down: scale by the blobs themselves.
-        z *= np.tan(np.radians(slope_deg)) / max(np.median(slope[z > 0.2 * z.max()]), 1e-9)
-    else:
-        z *= (size_mm / 3.0 if relief_mm is None else relief_mm) / z.max()
+    z *= (size_mm / 3.0 if relief_mm is None else relief_mm) / z.max()
     z -= z.mean()
-    parameters = {"seed": seed, "size_mm": size_mm, "slope_deg": slope_deg, "balls": count}
+    parameters = {"seed": seed, "size_mm": size_mm, "balls": count}
     return Shape("metaballs", HeightGrid(z, step, exact=False), parameters=parameters)

@@ -1,16 +1,12 @@
 """Parts from files: height maps and triangle meshes."""
 
-# mypy: disable-error-code="no-untyped-def,no-untyped-call,misc"
-
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from intake.arrays import read_npy, read_npz
 from intake.errors import told_as
@@ -18,6 +14,8 @@ from intake.pictures import read_picture
 from reconstruct.errors import ReconstructError
 from reconstruct.export.maps import read_tiff
 from reconstruct.export.mesh import read_mesh
+from reconstruct.metrology.grid import filled_in
+from reconstruct.metrology.reading import seen_from_above
 from reconstruct.shapes.base import HeightGrid, Shape
 
 MAP_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".npz")
@@ -59,9 +57,7 @@ def read_shape(
     return shape_of_heights(heights[::-1], pixel_mm, path.name)
 
 
-def shape_of_heights(
-    z_mm: NDArray[Any], step_mm: float, name: str = "heights", centre: tuple[float, float] = (0, 0)
-) -> Shape:
+def shape_of_heights(z_mm: NDArray[Any], step_mm: float, name: str = "heights") -> Shape:
     """A part of heights on a grid, rows along +y; NaN is outside the part."""
     z = np.asarray(z_mm, dtype=np.float64)
     if z.ndim != 2 or min(z.shape) < 4:
@@ -70,13 +66,12 @@ def shape_of_heights(
     if not good.any():
         raise ReconstructError(f"{name} holds no finite height")
     # Beyond the part its border's height goes on: no cliff that a spline would overshoot.
-    nearest = ndimage.distance_transform_edt(~good, return_distances=False, return_indices=True)
-    grid = HeightGrid(z[tuple(nearest)], step_mm, centre)
+    grid = HeightGrid(filled_in(z, good), step_mm)
     rows, columns = z.shape
 
     def inside(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
-        u = np.rint((np.asarray(x) - centre[0]) / step_mm + (columns - 1) / 2)
-        v = np.rint((np.asarray(y) - centre[1]) / step_mm + (rows - 1) / 2)
+        u = np.rint(np.asarray(x) / step_mm + (columns - 1) / 2)
+        v = np.rint(np.asarray(y) / step_mm + (rows - 1) / 2)
         on = (u >= 0) & (u < columns) & (v >= 0) & (v < rows)
         u, v = np.clip(u, 0, columns - 1).astype(int), np.clip(v, 0, rows - 1).astype(int)
         return np.asarray(on & good[v, u])
@@ -102,32 +97,6 @@ def _read_map(path: Path) -> NDArray[np.float64]:
     return np.asarray(data, dtype=np.float64)
 
 
-@njit(cache=True)
-def _raise_triangles(vertices, faces, x0, y0, step, z):
-    """Highest triangle over each node of a grid (z-buffer from above)."""
-    rows, columns = z.shape
-    for t in range(len(faces)):
-        ax, ay, az = vertices[faces[t, 0]]
-        bx, by, bz = vertices[faces[t, 1]]
-        cx, cy, cz = vertices[faces[t, 2]]
-        area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
-        if area == 0.0:
-            continue
-        c0 = max(0, int(np.ceil((min(ax, bx, cx) - x0) / step)))
-        c1 = min(columns - 1, int(np.floor((max(ax, bx, cx) - x0) / step)))
-        r0 = max(0, int(np.ceil((min(ay, by, cy) - y0) / step)))
-        r1 = min(rows - 1, int(np.floor((max(ay, by, cy) - y0) / step)))
-        for r in range(r0, r1 + 1):
-            for c in range(c0, c1 + 1):
-                x, y = x0 + c * step, y0 + r * step
-                u = ((x - ax) * (cy - ay) - (cx - ax) * (y - ay)) / area
-                v = ((bx - ax) * (y - ay) - (x - ax) * (by - ay)) / area
-                if u >= -1e-9 and v >= -1e-9 and u + v <= 1 + 1e-9:
-                    height = az + u * (bz - az) + v * (cz - az)
-                    if not z[r, c] >= height:
-                        z[r, c] = height
-
-
 def shape_of_mesh(path: Path, nodes: int = 768) -> Shape:
     """A part from a mesh in millimetres, seen from above."""
     mesh = read_mesh(path)
@@ -136,7 +105,5 @@ def shape_of_mesh(path: Path, nodes: int = 768) -> Shape:
     if not min(size[0], size[1]) > 0:
         raise ReconstructError(f"{path.name} has no extent in x and y")
     step = float(max(size[0], size[1]) / (nodes - 1))
-    columns, rows = (max(4, int(size[i] / step) + 1) for i in (0, 1))
-    z = np.full((rows, columns), np.nan)
-    _raise_triangles(mesh.vertices_mm, mesh.faces, float(low[0]), float(low[1]), step, z)
-    return shape_of_heights(z, step, path.name)
+    seen = seen_from_above(mesh.vertices_mm, mesh.faces, step)
+    return shape_of_heights(seen.z_mm, step, path.name)

@@ -51,7 +51,6 @@ def turned(
     sharpness: float = 0.5,
     cone_deg: float = 2.0,
     form_deg: float = 0.2,
-    hole_mm: float = 0.0,
 ) -> Shape:
     """A faced disc: concentric tool marks on a shallow cone.
 
@@ -60,7 +59,6 @@ def turned(
     pitch_mm : feed per revolution; slope_deg : steepest slope of a cosine groove of that pitch
     sharpness : 0 cosine grooves, 1 arcs of a round-nosed tool
     cone_deg, form_deg : slopes of the cone and of a random form error
-    hole_mm : radius of a hole in the middle, left out of the part
     """
     rng = np.random.default_rng(seed)
     cx, cy = rng.uniform(-0.05, 0.05, 2) * size_mm
@@ -77,13 +75,10 @@ def turned(
         z = depth * _cusps(turns, sharpness) + cone * (r - size_mm / 4)
         return np.asarray(z + form(x, y))
 
-    def inside(x: Field, y: Field) -> Field:
-        return np.asarray(np.hypot(x - cx, y - cy) > hole_mm)
-
     return Shape(
         "turned",
         height,
-        inside if hole_mm > 0 else None,
+        None,
         circular_lay((float(cx), float(cy))),
         {"seed": seed, "pitch_mm": pitch_mm, "slope_deg": slope_deg, "cone_deg": cone_deg},
     )
@@ -276,7 +271,6 @@ def coin(
     size_mm: float = 110.0,
     relief_mm: float = 0.9,
     slope_deg: float = 30.0,
-    rim: bool = True,
 ) -> Shape:
     """A struck disc: rim, ring of pearls and an emblem, on a flat field.
 
@@ -307,10 +301,8 @@ def coin(
         along = (angle - np.round(angle)) * 2 * np.pi * 0.84 * radius / pearls
         pearl = 1.0 - (along**2 + (r - 0.84 * radius) ** 2) / (0.04 * radius) ** 2
         z = z + 0.5 * relief_mm * smooth_step(np.clip(pearl, 0.0, 1.0) * 0.9 - 0.5)
-        if rim:
-            width = ramp_width(1.2 * relief_mm, slope_deg)
-            z = z + 1.2 * relief_mm * smooth_step((r - 0.92 * radius) / width)
-        return np.asarray(z)
+        width = ramp_width(1.2 * relief_mm, slope_deg)
+        return np.asarray(z + 1.2 * relief_mm * smooth_step((r - 0.92 * radius) / width))
 
     def inside(x: Field, y: Field) -> Field:
         return np.asarray(np.hypot(x, y) < radius)

@@ -7,7 +7,6 @@ edge.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reconstruct.errors import ReconstructError
 from reconstruct.shapes.base import Shape
 
 Field = NDArray[Any]
@@ -179,12 +177,3 @@ STAGED: dict[str, Callable[..., Shape]] = {
     "bracket": bracket,
     "stepgauge": stepgauge,
 }
-
-
-def staged_shape(name: str, seed: int = 0, size_mm: float = 110.0) -> Shape:
-    """A machined part on the stage by name; raises `ReconstructError` for another name."""
-    if name not in STAGED:
-        near = difflib.get_close_matches(name, STAGED, 1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise ReconstructError(f"no part named '{name}' (known: {', '.join(STAGED)}){hint}")
-    return STAGED[name](seed, size_mm)

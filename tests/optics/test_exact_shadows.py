@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reconstruct.shapes.features import cast_shadows
-from reconstruct.shapes.staged import STAGED, Feature, stacked, staged_shape
+from reconstruct.shapes.staged import STAGED, Feature, stacked
 
 LIGHT = np.array([[-200.0, 30.0, 150.0]])
 
@@ -60,7 +60,7 @@ def test_the_top_is_lit_and_the_stage_sees_what_lies_free() -> None:
 @pytest.mark.parametrize("kind", list(STAGED))
 def test_shadows_are_those_of_the_part_s_heights(kind: str) -> None:
     """Rays followed in steps of 5 µm through the part's height agree but for grazing ones."""
-    part = staged_shape(kind, 11)
+    part = STAGED[kind](11)
     random = np.random.default_rng(0)
     x, y = random.uniform(-35, 35, (2, 400))
     points = np.stack([x, y, part.height(x, y)], axis=-1)[None]

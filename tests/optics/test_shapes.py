@@ -116,13 +116,9 @@ def test_smooth_step_is_smooth_and_monotone() -> None:
     assert (np.diff(z) >= 0).all()
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters", "hint"),
-    [("turnd", {}, "turned"), ("turned", {"pitch": 2.0}, "pitch_mm")],
-)
-def test_unknown_names_are_refused_with_the_nearest(name, parameters, hint) -> None:
-    with pytest.raises(ReconstructError, match=hint):
-        shape(name, **parameters)
+def test_unknown_names_are_refused_with_the_nearest() -> None:
+    with pytest.raises(ReconstructError, match="turned"):
+        shape("turnd")
 
 
 def test_a_height_map_comes_back_from_a_file(tmp_path: Path) -> None:

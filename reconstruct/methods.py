@@ -7,7 +7,6 @@ so that naming a method costs nothing.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -88,24 +87,15 @@ Method = Callable[["Stack", "Camera", "Lights", Options], "Surface"]
 # name -> "module:function"
 METHODS: dict[str, str] = {
     "refine": "reconstruct.refine.method:refine",
-    "dpps": "reconstruct.dpps.method:dpps",
+    "dpps": "reconstruct.dpps.predict:dpps",
     "lambert": "reconstruct.classic:lambert",
     "halfvector": "reconstruct.classic:half_vector",
 }
 
 
 def available() -> tuple[str, ...]:
-    """Names of the methods whose modules are installed, those of plug-ins last."""
-    names = []
-    for name, where in METHODS.items():
-        module = where.partition(":")[0]
-        try:
-            found = importlib.util.find_spec(module)
-        except ModuleNotFoundError:
-            found = None
-        if found is not None:
-            names.append(name)
-    return (*names, *(name for name in plugins.offered(plugins.METHODS) if name not in METHODS))
+    """Names of the methods, those of plug-ins last."""
+    return (*METHODS, *(name for name in plugins.offered(plugins.METHODS) if name not in METHODS))
 
 
 def find(name: str) -> Method:

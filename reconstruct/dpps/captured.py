@@ -16,6 +16,7 @@ from capture.exchange.images import code_scale, read_grey
 from capture.exchange.layouts import find
 from reconstruct.dpps.predict import predict_with
 from reconstruct.flat_field import with_plate
+from reconstruct.methods import Options
 from reconstruct.stack import Stack
 from reconstruct.surface import Surface
 
@@ -60,9 +61,8 @@ class Captured:
 
     def predicted(self, model: Any) -> Surface:
         """The surface by a network alone."""
-        return predict_with(
-            model, {}, self.stack, self.camera, self.lights, self.mask, self.mean_height_mm
-        )
+        asked = Options(mask=self.mask, height_mm=self.mean_height_mm)
+        return predict_with(model, {}, self.stack, self.camera, self.lights, asked)
 
 
 def read_captured(folder: Path) -> Captured:

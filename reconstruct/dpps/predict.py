@@ -24,8 +24,16 @@ from reconstruct.surface import Flag, Surface
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from reconstruct.methods import Options
+
 Array = NDArray[np.float64]
 TILE, OVERLAP = 512, 64
+# Longer side of the first pass, the size that the network was trained at, and the weight λ of the
+# height head in the fusion there; it falls with the square of the size.
+COARSE_PX, SCREEN = 64, 0.003
+# Of the mirror images and turns the first pass averages all, the fine one as many as fit into so
+# many pixels, but two at least.
+FINE_PIXELS = 1 << 17
 # columns mirrored, rows mirrored, exchanged; the first two make a half turn
 SYMMETRIES = (
     (False, False, False), (True, True, False), (True, False, False), (False, True, False),
@@ -43,7 +51,7 @@ class Estimate:
     depth_error: Array
 
 
-def infer(model: Any, view: View, base: Array, symmetries: int = 1) -> Estimate:
+def infer(model: Any, view: View, base: Array, symmetries: int = len(SYMMETRIES)) -> Estimate:
     """Run the network over a base surface (log depth); tiles with overlap where it is large.
 
     `symmetries` of the eight mirror images and turns of the problem are averaged.
@@ -165,84 +173,41 @@ def _upsampled(log_depth: Array, shape: tuple[int, int]) -> Array:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Options:
-    """How the network is run.
-
-    Attributes
-    ----------
-    coarse_px : longer side of the first pass, near the size it was trained at
-    screen : weight λ of the height head in the fusion, at 64 px; falls with the square of size
-    coarse_symmetries : mirror images and turns averaged in the first pass, 1 to 8
-    fine_pixels : the same in the fine pass, as many as fit into so many pixels, but 2 at least
-    weights : another weights file than the shipped one
-    device : torch's name of where the network runs
-    """
-
-    coarse_px: int = 64
-    screen: float = 0.003
-    coarse_symmetries: int = 8
-    fine_pixels: int = 1 << 17
-    weights: Path | None = None
-    device: str = "cpu"
-
-
-def predict_view(
-    model: Any, view: View, base: Array, options: Options = Options()
-) -> tuple[Array, Estimate]:
+def predict_view(model: Any, view: View, base: Array) -> tuple[Array, Estimate]:
     """Fused log depth and the raw estimate of a view; see `estimate`."""
-    guess, screen = estimate(model, view, base, options)
+    guess, screen = estimate(model, view, base)
     return joined(view, guess, screen), guess
 
 
-def estimate(
-    model: Any, view: View, base: Array, options: Options = Options()
-) -> tuple[Estimate, float]:
+def estimate(model: Any, view: View, base: Array) -> tuple[Estimate, float]:
     """The raw estimate and the weight of its heights: a coarse pass on the base, then a fine one.
 
     The base is log depth (H, W). The fine pass sees the moments at the coarse pass's surface, so
     that half vectors are right where the part leaves the base plane. A view no larger than the
     coarse one gets both passes at its own size.
     """
-    coarse = view.shrunk(options.coarse_px)
+    coarse = view.shrunk(COARSE_PX)
     side = max(view.mask.shape)
     if coarse is view:
-        first = joined(view, infer(model, view, base, options.coarse_symmetries), options.screen)
-        again = filled(first, np.isfinite(first))
-        return infer(model, view, again, options.coarse_symmetries), options.screen
+        first = joined(view, infer(model, view, base), SCREEN)
+        return infer(model, view, filled(first, np.isfinite(first))), SCREEN
     size = (coarse.mask.shape[1], coarse.mask.shape[0])
     small = np.asarray(cv2.resize(base, size, interpolation=cv2.INTER_AREA), dtype=np.float64)
-    wide = infer(model, coarse, small, options.coarse_symmetries)
-    first = joined(coarse, wide, options.screen)
+    wide = infer(model, coarse, small)
+    first = joined(coarse, wide, SCREEN)
     if not np.isfinite(first).any():
         raise ReconstructError("the mask is too small for the network; use another method")
     rough = _upsampled(first, view.mask.shape)
-    symmetries = int(np.clip(options.fine_pixels // view.mask.size, 2, len(SYMMETRIES)))
+    symmetries = int(np.clip(FINE_PIXELS // view.mask.size, 2, len(SYMMETRIES)))
     guess = infer(model, view, rough, symmetries)
     # the fine pass cannot know how wrong the coarse shape under it is: errors add
     unsure = cv2.resize(wide.depth_error, view.mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
     guess.depth_error = np.hypot(guess.depth_error, unsure)
-    return guess, options.screen * (options.coarse_px / side) ** 2
+    return guess, SCREEN * (COARSE_PX / side) ** 2
 
 
-def predict(
-    stack: Stack,
-    camera: Camera,
-    lights: Lights,
-    mask: NDArray[np.bool_] | None = None,
-    mean_height_mm: float = 0.0,
-    flat: NDArray[np.float32] | None = None,
-    options: Options = Options(),
-) -> Surface:
-    """The surface by the network alone.
-
-    Parameters
-    ----------
-    stack, camera, lights : the capture and its calibration, in the same order of lights
-    mask : (H, W) where the part is; None is everywhere
-    mean_height_mm : height of the part over the stage, known from the stage and its thickness
-    flat : (gh, gw, N) smooth factors on the irradiance (see `reconstruct.stack.flat_band`)
-    options : how the network is run
+def dpps(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Surface:
+    """The method `dpps` of `reconstruct.methods`: the surface by the network alone.
 
     Raises
     ------
@@ -256,9 +221,7 @@ def predict(
     model, facts = _network(path, path.stat().st_mtime_ns if path.exists() else 0, options.device)
     loaded = time.perf_counter()
     with threads_for(stack.shape[0] * stack.shape[1] > TILE * TILE):
-        surface = predict_with(
-            model, facts, stack, camera, lights, mask, mean_height_mm, flat, options
-        )
+        surface = predict_with(model, facts, stack, camera, lights, options)
     surface.summary["seconds"] = {
         "load": loaded - start, "predict": time.perf_counter() - loaded
     }  # fmt: skip
@@ -281,13 +244,11 @@ def predict_with(
     stack: Stack,
     camera: Camera,
     lights: Lights,
-    mask: NDArray[np.bool_] | None = None,
-    mean_height_mm: float = 0.0,
-    flat: NDArray[np.float32] | None = None,
-    options: Options = Options(),
+    options: Options,
 ) -> Surface:
-    """As `predict`, by a network in memory with the facts that came with its weights."""
-    view, turn = view_of(stack, camera, lights, mask, flat)
+    """As `dpps`, by a network in memory with the facts that came with its weights."""
+    mean_height_mm = options.height_mm
+    view, turn = view_of(stack, camera, lights, options.mask, options.flat)
     if not view.mask.any():
         raise ReconstructError("the mask holds no pixel of the part")
     # work in the window of the part: the coarse pass then has the trained field of view
@@ -297,7 +258,7 @@ def predict_with(
     towards = camera.points_at_height(mean_height_mm)[window] - camera.centre_mm
     base = np.log(np.maximum(-(towards @ turn[2]), 1e-3))
     del towards
-    guess, screen = estimate(model, inner, base, options)
+    guess, screen = estimate(model, inner, base)
     flags = np.zeros(camera.shape, dtype=np.uint8)
     flags[~view.mask] = Flag.OUTSIDE
     flags[view.mask & (view.clipped.mean(-1) > 0.5)] |= np.uint8(Flag.CLIPPED)

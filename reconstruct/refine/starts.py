@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from calib.lights import Lights
 from reconstruct.classic import half_vector
 from reconstruct.integrate import integrate_normals, log_depth_at
-from reconstruct.methods import Options, available, find
+from reconstruct.methods import Options, find
 from reconstruct.refine.data import Pictures
 from reconstruct.refine.lay import sampled
 from reconstruct.refine.problem import Loss, Material, Problem
@@ -28,7 +28,7 @@ def first_surface(
 ) -> Array | None:
     """Log-depth at corners of a start: "halfvector", "flat" or "dpps".
 
-    `ids` are the lights' of the problem's pictures; None if there is no network here.
+    `ids` are the lights' of the problem's pictures; None if the network cannot run here.
     """
     if name == "flat":
         return log_depth_at(options.height_mm, problem.camera)
@@ -52,11 +52,9 @@ def learned_surface(
 ) -> Array | None:
     """The network's surface as log-depth at corners.
 
-    None where the options want no such start, or there is no network here.
+    None where the options want no such start, or the network cannot run here.
     """
     if options.start not in ("auto", "dpps"):
-        return None
-    if "dpps" not in available() and options.start != "dpps":
         return None
     stack, small = _as_given(problem, ids, options)
     try:

@@ -19,7 +19,7 @@ from reconstruct.dpps import fusion
 from reconstruct.dpps.drawing import Ask, scene_of
 from reconstruct.dpps.encoding import CHANNELS
 from reconstruct.dpps.network import AnyRigNet, Shape, loss_of, ready
-from reconstruct.dpps.predict import Options, infer, joined, predict, predict_view
+from reconstruct.dpps.predict import SCREEN, dpps, infer, joined, predict_view
 from reconstruct.dpps.samples import draw
 from reconstruct.dpps.view import view_of, view_of_sample
 from reconstruct.dpps.weights import SHIPPED, read_weights, write_weights
@@ -259,14 +259,15 @@ def test_dpps_finds_a_gentle_relief() -> None:
 def test_dpps_in_a_turned_world(capture) -> None:
     """The same capture described in a turned and moved world gives the same surface, turned."""
     stack, camera, lights, _ = capture
-    straight = predict(stack, camera, lights)
+    straight = dpps(stack, camera, lights, methods.Options())
     from scipy.spatial.transform import Rotation
 
     turn = Rotation.from_euler("z", 30, degrees=True).as_matrix()
     moved = replace(camera, R=camera.R @ turn.T)
-    turned = predict(
+    turned = dpps(
         stack, moved,
         replace(lights, position_mm=lights.position_mm @ turn.T, axis=lights.axis @ turn.T),
+        methods.Options(),
     )  # fmt: skip
     assert angle(turned.normals, straight.normals @ turn.T).max() < 0.2
     np.testing.assert_allclose(turned.height_mm, straight.height_mm, atol=0.02)
@@ -304,7 +305,8 @@ def test_a_masked_part_in_a_large_picture() -> None:
     stack, camera, lights, truth = a_capture(21)
     mask = np.zeros(stack.shape, bool)
     mask[20:50, 10:60] = True
-    surface = predict(stack, camera, lights, mask, float(truth[mask].mean()))
+    asked = methods.Options(mask=mask, height_mm=float(truth[mask].mean()))
+    surface = dpps(stack, camera, lights, asked)
     assert np.isfinite(surface.height_mm[mask]).all()
     assert np.isnan(surface.height_mm[~mask]).all()
     assert np.isnan(surface.normals[~mask]).all()
@@ -314,13 +316,13 @@ def test_a_masked_part_in_a_large_picture() -> None:
 def test_mismatched_inputs_are_refused(capture) -> None:
     stack, camera, lights, _ = capture
     with pytest.raises(ReconstructError, match="every picture needs its light"):
-        predict(stack, camera, lights.select(np.arange(5)))
+        dpps(stack, camera, lights.select(np.arange(5)), methods.Options())
     with pytest.raises(ReconstructError, match="calibration of this camera"):
-        predict(stack, camera.binned(2), lights)
+        dpps(stack, camera.binned(2), lights, methods.Options())
     with pytest.raises(ReconstructError, match="no pixel"):
-        predict(stack, camera, lights, np.zeros(stack.shape, bool))
+        dpps(stack, camera, lights, methods.Options(mask=np.zeros(stack.shape, bool)))
     with pytest.raises(ReconstructError, match="no weights at"):
-        predict(stack, camera, lights, options=Options(weights=SHIPPED.with_name("x")))
+        dpps(stack, camera, lights, methods.Options(weights=SHIPPED.with_name("x")))
 
 
 @pytest.mark.slow
@@ -333,7 +335,7 @@ def test_small_pictures_are_seen_twice() -> None:
         sample = draw(seed, ask, "test", keep_radiance=True)
         view = view_of_sample(sample)
         base = sample.base_log_depth.astype(np.float64)
-        first = joined(view, infer(model, view, base, 8), Options().screen)
+        first = joined(view, infer(model, view, base), SCREEN)
         second, _ = predict_view(model, view, base)
         for log_depth, errors in ((first, once), (second, twice)):
             cosine = (view.normals(log_depth) * sample.normals).sum(-1)
@@ -357,6 +359,6 @@ def test_dpps_takes_the_flat_field_into_account(capture) -> None:
     rng = np.random.default_rng(6)
     flat = rng.uniform(0.7, 1.0, (5, 5, len(stack))).astype(np.float32)
     darker = replace(stack, radiance=stack.radiance * flat_band(flat, stack.shape, slice(None)))
-    plain = predict(stack, camera, lights)
-    told = predict(darker, camera, lights, flat=flat)
+    plain = dpps(stack, camera, lights, methods.Options())
+    told = dpps(darker, camera, lights, methods.Options(flat=flat))
     np.testing.assert_allclose(told.height_mm, plain.height_mm, atol=5e-3)

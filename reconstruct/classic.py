@@ -33,7 +33,7 @@ _JIT = {"nogil": True, "fastmath": True, "cache": True, "error_model": "numpy"}
 
 
 @njit(**_JIT)
-def _half_vector(radiance, clipped, points, centre, lights, power, normals, weights):
+def _half_vector(radiance, points, centre, lights, power, normals, weights):
     """Mean of the half vectors under (radiance / irradiance)^power, and the trust in it."""
     n, height, width = radiance.shape
     for r in range(height):
@@ -69,7 +69,7 @@ def _half_vector(radiance, clipped, points, centre, lights, power, normals, weig
 
 
 @njit(**_JIT)
-def _lambert(radiance, clipped, points, centre, lights, dark, rounds, normals, weights):
+def _lambert(radiance, clipped, points, lights, dark, rounds, normals, weights):
     """Albedo times normal by re-weighted least squares; shadows and clipped pixels are out."""
     n, height, width = radiance.shape
     rows = np.empty((n, 3))
@@ -179,15 +179,9 @@ def _iterate(
     for _ in range(rounds):
         points = camera.points_at_height(height_of(u, camera, xy)).astype(np.float32)
         if kind == "lambert":
-            _lambert(
-                radiance, stack.clipped, points, camera.centre_mm, table, dark, 6,
-                normals, weights,
-            )  # fmt: skip
+            _lambert(radiance, stack.clipped, points, table, dark, 6, normals, weights)
         else:
-            _half_vector(
-                radiance, stack.clipped, points, camera.centre_mm, table, 1.5,
-                normals, weights,
-            )  # fmt: skip
+            _half_vector(radiance, points, camera.centre_mm, table, 1.5, normals, weights)
         u = integrate_normals(normals, camera, options.height_mm, mask, weights)
     u = at_mean_height(u, options.height_mm, camera, xy, mask)
     return _surface(kind, u, weights > 0, stack, camera, options, started, xy, jacobians)

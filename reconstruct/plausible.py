@@ -122,7 +122,7 @@ def judge(
     ReconstructError
         if the pictures are black or alike, or belong to other lights
     """
-    _refuse_black(stack, mask)
+    _refuse_black(stack)
     small = coarse(stack, camera, mask)
     copies = _refuse_copies(stack, small)
     if copies:
@@ -155,7 +155,7 @@ def _sample(stack: Stack) -> tuple[Array, Array]:
     )
 
 
-def _refuse_black(stack: Stack, mask: NDArray[np.bool_] | None) -> None:
+def _refuse_black(stack: Stack) -> None:
     radiance, clipped = _sample(stack)
     noise = np.sqrt(max(stack.noise_floor, 0.0))
     top = np.where(clipped, np.inf, radiance).max(axis=1)

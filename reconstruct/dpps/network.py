@@ -236,7 +236,6 @@ class Loss:
     total: Tensor
     normal_deg: Tensor
     delta: Tensor
-    derivative: Tensor
 
 
 def loss_of(prediction: Prediction, target: Tensor) -> Loss:
@@ -271,4 +270,4 @@ def loss_of(prediction: Prediction, target: Tensor) -> Loss:
     with torch.no_grad():
         angle = torch.rad2deg(2 * torch.asin((chord / 2).clamp(max=1)))
         rms = ((centred.square() * mask).sum((1, 2)) / count).sqrt().mean()
-    return Loss(total, mean(angle), rms, derivative.detach())
+    return Loss(total, mean(angle), rms)

@@ -134,7 +134,7 @@ def published_loss(output: tuple[Tensor, Tensor], target: Tensor) -> Any:
         bias = (error * mask).sum((1, 2)) / count
         centred = (error - bias[:, None, None]).square()
         rms = ((centred * mask).sum((1, 2)) / count).sqrt().mean()
-    return Loss(total, angle, rms, torch.zeros(()))
+    return Loss(total, angle, rms)
 
 
 def read_published(path: Path) -> PublishedNet:

@@ -68,9 +68,3 @@ def low_pass(z: NDArray[Any], cutoff_mm: float, step_mm: float) -> Array:
 def high_pass(z: NDArray[Any], cutoff_mm: float, step_mm: float) -> Array:
     """Roughness: what is shorter than the cut-off."""
     return np.asarray(np.asarray(z, dtype=np.float64) - low_pass(z, cutoff_mm, step_mm))
-
-
-def transmission(wavelength_mm: NDArray[Any] | float, cutoff_mm: float) -> NDArray[Any]:
-    """Amplitude of a wave after the low-pass: ``exp(−π (α λc / λ)²)`` (ISO 16610-21, eq. 2)."""
-    ratio = ALPHA * cutoff_mm / np.asarray(wavelength_mm, dtype=np.float64)
-    return np.asarray(np.exp(-np.pi * ratio**2))

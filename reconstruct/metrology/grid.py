@@ -108,7 +108,7 @@ def filled_in(values: Array, good: NDArray[np.bool_]) -> Array:
     return np.asarray(values[tuple(nearest)])
 
 
-def grid_of(surface: Surface, step_mm: float | None = None, rounds: int = 20) -> HeightGrid:
+def grid_of(surface: Surface, step_mm: float | None = None) -> HeightGrid:
     """Resample a surface to a regular grid in x and y.
 
     For a grid point (x, y) the pixel that sees it is found by fixed point: guess z, project
@@ -146,7 +146,7 @@ def grid_of(surface: Surface, step_mm: float | None = None, rounds: int = 20) ->
     filled = height if mask.all() else filled_in(height, mask)
     z = np.full(gx.shape, np.nanmean(height))
     place = np.empty((2, *gx.shape))
-    for _ in range(rounds):
+    for _ in range(20):
         pixel = surface.camera.project(np.stack([gx, gy, z], axis=-1))
         place[0], place[1] = pixel[..., 1], pixel[..., 0]
         new = ndimage.map_coordinates(filled, place, order=1, mode="nearest")

@@ -110,16 +110,16 @@ def profile_parameters(
 # steps -----------------------------------------------------------------------------------------
 
 
-def find_edges(profile: Profile, smooth_mm: float | None = None) -> tuple[float, ...]:
+def find_edges(profile: Profile) -> tuple[float, ...]:
     """Places (mm along the line) of all edges, in order; empty where there is none.
 
     An edge is a peak of the slope that stands out of the slopes of the whole line (six times their
     spread, from the median) and is at least a third as steep as the steepest.
     """
-    return tuple(place for place, _ in _edges(profile, smooth_mm))
+    return tuple(place for place, _ in _edges(profile))
 
 
-def edges_of_step(profile: Profile, smooth_mm: float | None = None) -> tuple[float, ...]:
+def edges_of_step(profile: Profile) -> tuple[float, ...]:
     """The one edge of a step or the two of a groove or ridge.
 
     Raises
@@ -127,7 +127,7 @@ def edges_of_step(profile: Profile, smooth_mm: float | None = None) -> tuple[flo
     ReconstructError
         if the line crosses none, more than two, or two that go the same way
     """
-    found = _edges(profile, smooth_mm)
+    found = _edges(profile)
     places = ", ".join(f"{place:.2f}" for place, _ in found)
     if not found:
         raise ReconstructError(
@@ -147,11 +147,11 @@ def edges_of_step(profile: Profile, smooth_mm: float | None = None) -> tuple[flo
     return tuple(place for place, _ in found)
 
 
-def _edges(profile: Profile, smooth_mm: float | None) -> list[tuple[float, float]]:
+def _edges(profile: Profile) -> list[tuple[float, float]]:
     """Place and slope of each edge."""
     good = np.isfinite(profile.z_mm)
     z = np.interp(profile.s_mm, profile.s_mm[good], profile.z_mm[good])
-    smooth_mm = smooth_mm or max(4 * profile.step_mm, profile.s_mm[-1] / 50)
+    smooth_mm = max(4 * profile.step_mm, profile.s_mm[-1] / 50)
     z = low_pass(z, smooth_mm, profile.step_mm)
     slope = np.gradient(z, profile.step_mm)
     # Beyond the surface's ends the line was filled up, and the filter has run in.

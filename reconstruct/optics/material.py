@@ -37,35 +37,26 @@ def metals() -> list[str]:
     return sorted(_metal_table())
 
 
-def complex_index(
-    metal: str, wavelength_um: float | None = None, source: str | None = None
-) -> tuple[float, float]:
-    """(n, k) of a metal (CC0 tables of refractiveindex.info).
+def complex_index(metal: str, wavelength_um: float | None = None) -> tuple[float, float]:
+    """(n, k) of a metal (CC0 tables of refractiveindex.info), by the newest measurement listed.
 
     Parameters
     ----------
     metal : symbol, for example ``Cu``
     wavelength_um : linear between the tabulated 0.45, 0.53, 0.63 and 0.85 µm; None averages the
         visible three, as white light does
-    source : author of the measurement; None takes the last listed, the newest
 
     Raises
     ------
     ReconstructError
-        Unknown metal or source, or a wavelength outside the table.
+        Unknown metal, or a wavelength outside the table.
     """
     table = _metal_table()
     if metal not in table:
         known = ", ".join(metals())
         raise ReconstructError(f"no optical constants for metal '{metal}' (known: {known})")
-    sources = list(dict.fromkeys(row["source"] for row in table[metal]))
-    if source is None:
-        source = sources[-1]
-    if source not in sources:
-        raise ReconstructError(
-            f"no optical constants of {metal} by '{source}' (known: {', '.join(sources)})"
-        )
-    rows = sorted((r["um"], r["n"], r["k"]) for r in table[metal] if r["source"] == source)
+    newest = list(dict.fromkeys(row["source"] for row in table[metal]))[-1]
+    rows = sorted((r["um"], r["n"], r["k"]) for r in table[metal] if r["source"] == newest)
     um, n, k = np.array(rows).T
     wanted = np.array(WHITE_UM if wavelength_um is None else (wavelength_um,))
     if wanted.min() < um[0] or wanted.max() > um[-1]:
@@ -76,17 +67,14 @@ def complex_index(
     return float(np.interp(wanted, um, n).mean()), float(np.interp(wanted, um, k).mean())
 
 
-def index_of_reflectance(reflectance: float, edge_tint: float = 0.5) -> tuple[float, float]:
-    """An (n, k) with the given reflectance at normal incidence (Gulbrandsen 2014, eqs. 1 and 2).
+def index_of_reflectance(reflectance: float) -> tuple[float, float]:
+    """An (n, k) with a reflectance (0..1) at normal incidence, and the middle of all edge tints.
 
-    Parameters
-    ----------
-    reflectance : 0..1, at normal incidence
-    edge_tint : 0..1, chooses among the metals of that reflectance how fast it rises to the edge
+    Gulbrandsen 2014, eqs. 1 and 2.
     """
     r = float(np.clip(reflectance, 1e-4, 0.999))
     lowest, highest = (1 - r) / (1 + r), (1 + np.sqrt(r)) / (1 - np.sqrt(r))
-    n = edge_tint * lowest + (1 - edge_tint) * highest
+    n = 0.5 * (lowest + highest)
     k2 = (r * (n + 1) ** 2 - (n - 1) ** 2) / (1 - r)
     return float(n), float(np.sqrt(max(k2, 0.0)))
 

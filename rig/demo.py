@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import numpy as np
 
 from calib.camera import Camera
 from calib.light_files import read_lights
-from capture.plan import Plan
 from capture.world import withdraw
 from reconstruct.export.results import read_results
 from reconstruct.metrology.accuracy import Truth, evaluate
@@ -32,7 +31,7 @@ from rig.exits import GOOD, UsageError
 from rig.figures import accuracy_table, levels_table, table
 from rig.measure_part import Job, Verdict, measure_part
 from rig.session import open_rig
-from rig.simulate import dome, scene_of, virtual_camera
+from rig.simulate import TOGETHER, RenderedScene, dome, scene_of, virtual_camera
 from rig.workspace import Workspace
 
 BALL_MM = 25.4  # diameter
@@ -69,10 +68,20 @@ class Demo:
         """Calibrate, measure, compare with the truth; returns the exit code."""
         started = time.monotonic()
         workspace, config = self._begin()
+        plan = config.default_plan()
+        # A real scene need not be drawn: it is while the rig is calibrated.
+        artist = ThreadPoolExecutor(1)
+        scene = artist.submit(self._scene, config)
+        groups = [plan.leds[k : k + TOGETHER] for k in range(0, len(plan.leds), TOGETHER)]
+        drawn = [artist.submit(lambda leds: scene.result().draw(leds), leds) for leds in groups]
         try:
             self._step("calibrate", lambda: self._calibrate(workspace))
-            verdict = self._step("measure", lambda: self._measure(workspace, config))
+            wait(drawn)
+            verdict = self._step(
+                "measure", lambda: self._measure(workspace, config, scene.result())
+            )
         finally:
+            artist.shutdown(cancel_futures=True)
             withdraw("rig")
         self._compare(workspace, config, verdict)
         self._close(workspace, verdict, time.monotonic() - started)
@@ -129,17 +138,17 @@ class Demo:
             )
         )
 
-    def _measure(self, workspace: Workspace, config: Config) -> Verdict:
+    def _scene(self, config: Config) -> RenderedScene:
+        leds, shape = config.board.leds, config.virtual.shape
+        return scene_of(self.part, led_count=leds, shape_px=shape, seed=self.seed)
+
+    def _measure(self, workspace: Workspace, config: Config, scene: RenderedScene) -> Verdict:
         """The part as an operator would measure it."""
         self.say(f"\n3  Measure the part '{self.part}': {config.board.leds} pictures, one surface")
-        leds, shape = config.board.leds, config.virtual.shape
-        scene = scene_of(self.part, led_count=leds, shape_px=shape, seed=self.seed)
         truth = workspace.folder / "truth.npz"
         scene.write_truth(truth)
-        plan = config.default_plan()
-        render(scene, plan)
         with open_rig(config, scene=scene, seed=self.seed) as rig:
-            job = Job(plan=plan, truth=truth)
+            job = Job(plan=config.default_plan(), truth=truth)
             verdict = measure_part(rig, workspace, self.part, job, computing=computing_shown)
         steps = ", ".join(f"{step} {value:.0f} s" for step, value in verdict.seconds.items())
         self.say(f"{verdict.figures['measured_percent']:.1f} % of the part measured ({steps})")
@@ -185,9 +194,3 @@ Try next:
   rig doctor --workspace {where}
 Your own rig: docs/build-a-rig.md, then 'rig init' and the examples."""
         )
-
-
-def render(scene: Any, plan: Plan) -> None:
-    """Draw the pictures before the clock runs, on two threads: a real scene need not be drawn."""
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(scene.irradiance, plan.leds))

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import zlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ LED_RADIANCE = 6250.0
 ELECTRONS_PER_US = 0.4  # of radiance 1: a chromium highlight fills 12,000 e- in about 10 ms
 LENS_BLUR_PX = 0.6
 CACHE_BYTES = 768e6
+TOGETHER = 6  # pictures that are drawn at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,14 +171,17 @@ class RenderedScene:
         self._disc_points = disc_points
         self._blur_px = blur_px
         self._ambient_e = ambient_e
-        self._indirect: Map | None = None
         self._pictures: OrderedDict[int, Map] = OrderedDict()
 
     def radiance(self, led: int) -> Map:
         """(H, W) radiance by LED `led` (from 1), before the lens."""
-        index = np.array([led - 1])
+        return np.asarray(self._radiances([led])[0])
+
+    def _radiances(self, leds: Sequence[int]) -> Map:
+        """(n, H, W) radiance by LEDs, before the lens."""
+        index = np.array(leds) - 1
         radius = self.rig.led_radius_mm if self._disc_points > 1 else 0.0
-        image = render(
+        images = render(
             self.points_mm,
             self.normals,
             self.rig.camera,
@@ -184,13 +190,26 @@ class RenderedScene:
             disc_radius_mm=radius,
             disc_count=self._disc_points,
         )
+        return self._with_bounces(images, index)
+
+    def _with_bounces(self, images: Map, index: NDArray[np.int64]) -> Map:
         if self._bounce:
-            if self._indirect is None:
-                self._indirect = indirect(
-                    self.points_mm, self.normals, self.rig.camera, self.rig.lights, self.material
-                )
-            image += upsampled(self._indirect[led - 1 : led], self.shape)
-        return np.asarray(image[0])
+            images += upsampled(self._indirect[index], self.shape)
+        return images
+
+    @cached_property
+    def _indirect(self) -> Map:
+        return indirect(
+            self.points_mm, self.normals, self.rig.camera, self.rig.lights, self.material
+        )
+
+    def draw(self, leds: Sequence[int]) -> None:
+        """Draw pictures that will be asked for: several together cost less than one by one."""
+        missing = [led for led in leds if led not in self._pictures]
+        for k in range(0, len(missing), TOGETHER):
+            group = missing[k : k + TOGETHER]
+            for led, image in zip(group, self._radiances(group), strict=True):
+                self._keep(led, image)
 
     def irradiance(self, led: int) -> Map:
         """(H, W) photo-electrons per µs that LED `led` (from 1) at level 1 makes."""
@@ -199,7 +218,10 @@ class RenderedScene:
             return self._pictures[led]
         if not 1 <= led <= self.led_count:
             return np.zeros(self.shape, np.float32)
-        image = self._seen(self.radiance(led) * np.float32(self.electrons_per_us))
+        return self._keep(led, self.radiance(led))
+
+    def _keep(self, led: int, radiance: Map) -> Map:
+        image = self._seen(radiance * np.float32(self.electrons_per_us))
         self._pictures[led] = image
         while len(self._pictures) * image.nbytes > CACHE_BYTES:
             self._pictures.popitem(last=False)

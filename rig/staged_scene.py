@@ -7,7 +7,7 @@ between its top and the stage.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.camera import Camera
-from reconstruct.optics.interreflection import indirect, upsampled
+from calib.lights import Lights
 from reconstruct.optics.lights import spread_disc
 from reconstruct.optics.material import Lobe, Material
 from reconstruct.optics.render import render
@@ -191,29 +191,32 @@ class StagedScene(RenderedScene):
     def _averaged(self, values: NDArray[Any]) -> Map:
         """Mean over the cells of each pixel."""
         n = self._divide
+        if values.ndim == 2:  # the same sums as below, in a third of the time
+            rows = [sum(values[i::n, j::n] for j in range(n)) for i in range(n)]
+            return np.asarray(sum(rows) / np.float32(n * n), dtype=np.float32)
         height, width = values.shape[0] // n, values.shape[1] // n
         blocks = values.reshape(height, n, width, n, *values.shape[2:])
         return np.asarray(blocks.mean(axis=(1, 3)), dtype=np.float32)
 
-    def radiance(self, led: int) -> Map:
-        """(H, W) radiance by LED `led` (from 1), before the lens."""
-        lights, cells = self.rig.lights.select(np.array([led - 1])), self._cells
+    def _radiances(self, leds: Sequence[int]) -> Map:
+        lights, index = self.rig.lights, np.array(leds) - 1
         if self._disc_points > 1:
-            lights = spread_disc(self.rig.lights, led - 1, self.rig.led_radius_mm,
-                                 self._disc_points)  # fmt: skip
-        image = render(
+            discs = (spread_disc(lights, k, self.rig.led_radius_mm, self._disc_points)
+                     for k in index)  # fmt: skip
+            images = [self._direct(disc).sum(axis=0) for disc in discs]
+        else:
+            images = list(self._direct(lights.select(index)))
+        return self._with_bounces(np.stack([self._averaged(image) for image in images]), index)
+
+    def _direct(self, lights: Lights) -> Map:
+        """(N, H, W) radiance of the cells, without what the part mirrors."""
+        cells = self._cells
+        images = render(
             cells.points_mm, cells.normals, self._camera, lights, self._fine, shadows=False
         )
         if self._features:
-            image *= cast_shadows(self._features, cells.lit_mm, lights.position_mm)
-        out = self._averaged(image.sum(axis=0))
-        if self._bounce:
-            if self._indirect is None:
-                self._indirect = indirect(
-                    self.points_mm, self.normals, self.rig.camera, self.rig.lights, self.material
-                )
-            out += upsampled(self._indirect[led - 1 : led], self.shape)[0]
-        return out
+            images *= cast_shadows(self._features, cells.lit_mm, lights.position_mm)
+        return images
 
     def write_truth(self, path: Path) -> None:
         """``truth.npz``: position (H, W, 3) mm, normal (H, W, 3), mask (H, W) of the part."""

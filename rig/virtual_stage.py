@@ -103,7 +103,6 @@ class VirtualStage:
             return self.scene, self.what
         self._say(f"Rendering part {name} under {self._leds} LEDs …")
         scene = scene_of(name, led_count=self._leds, shape_px=self._shape, seed=self._seed)
-        for led in range(1, self._leds + 1):
-            scene.irradiance(led)
+        scene.draw(range(1, self._leds + 1))
         scene.write_truth(self._truth)
         return scene, f"part {name}"

@@ -205,7 +205,7 @@ def _shade_row(out, y, places, lamps, finish):
                 out[i, y, x] += _light_pixel(s, x, lamp, index, BECKMANN, False)
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True, nogil=True)
 def shade(out, places, lamps, finish):
     """Add the unshadowed radiance of N `Lamps` on an (H, W) grid of `Places` to ``out`` (N, H, W).
 
@@ -370,7 +370,7 @@ def cast_serial(w, wt, tiles, image, forward, softness, out):
         _cast_one(w, wt, tiles, image[i], forward[i], softness, out[i], scratch)
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True, nogil=True)
 def cast(w, wt, tiles, image, forward, softness, out):
     """Visibility (1 lit, 0 in cast shadow) of N lights from every pixel.
 

@@ -396,7 +396,7 @@ def tops_of(w):
     return tops, highest
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@njit(cache=True, parallel=True, nogil=True, error_model="numpy")
 def trace(out, cells, border, scene):
     """Indirect radiance of cells of cells × cells places, added to `out` (H, W, N) as their mean.
 

@@ -25,16 +25,21 @@ _BOX, _DISC = 0.0, 1.0
 
 
 def feature_table(features: list[dict[str, Any]]) -> NDArray[np.float64]:
-    """(F, 9) kind, centre, half sides, level, cosine and sine of the angle, chamfer."""
+    """(F, 11) kind, centre, half sides, level, cosine and sine of the angle, chamfer, reach.
+
+    The reach is how far the region goes along x and y.
+    """
     rows = []
     for feature in features:
         kind = _DISC if feature["kind"] == "disc" else _BOX
-        angle = feature.get("angle", 0.0)
+        a, b = feature["half_mm"]
+        c, s = (f(feature.get("angle", 0.0)) for f in (math.cos, math.sin))
+        reach = (a * abs(c) + b * abs(s), a * abs(s) + b * abs(c)) if kind == _BOX else (a, a)
         rows.append([
-            kind, *feature["centre_mm"], *feature["half_mm"], feature["level_mm"],
-            math.cos(angle), math.sin(angle), feature.get("chamfer_mm", 0.0),
+            kind, *feature["centre_mm"], a, b, feature["level_mm"], c, s,
+            feature.get("chamfer_mm", 0.0), *reach,
         ])  # fmt: skip
-    return np.array(rows, dtype=np.float64).reshape(-1, 9)
+    return np.array(rows, dtype=np.float64).reshape(-1, 11)
 
 
 @njit(**_JIT)
@@ -71,6 +76,42 @@ def _ground(table, x, y):
 
 
 @njit(**_JIT)
+def _passed_mm(feature, px, py, dx, dy):
+    """From where, and up to where, a ray in the plane runs over a region, seen from its centre."""
+    if feature[0] == _DISC:
+        along = px * dx + py * dy
+        square = along * along - px * px - py * py + feature[3] * feature[3]
+        half = math.sqrt(max(square, 0.0))
+        return -along - half, -along + half
+    first, last = -1e9, 1e9
+    for axis in range(2):
+        c, s = (feature[6], feature[7]) if axis == 0 else (-feature[7], feature[6])
+        at, going, half = px * c + py * s, dx * c + dy * s, feature[3 + axis]
+        if going == 0.0:
+            going = 1e-12
+        a, b = (-half - at) / going, (half - at) / going
+        first, last = max(first, min(a, b)), min(last, max(a, b))
+    return first, last
+
+
+@njit(**_JIT)
+def _in_the_way_mm(table, x, y, z, dx, dy, slope):
+    """How far along a ray features that it runs over are higher than it; below 0: nowhere."""
+    end = -1.0
+    for k in range(len(table)):
+        if table[k, 5] > z:
+            above = (table[k, 5] - z) / slope  # where the ray has risen over it
+            px, py, across, along = x - table[k, 1], y - table[k, 2], above * dx, above * dy
+            if abs(2.0 * px + across) <= 2.0 * table[k, 9] + abs(across) and abs(
+                2.0 * py + along
+            ) <= 2.0 * table[k, 10] + abs(along):
+                first, last = _passed_mm(table[k], px, py, dx, dy)
+                if first < last and first < above:
+                    end = max(end, min(last, above))
+    return end
+
+
+@njit(**_JIT)
 def _lit(table, x, y, z, light, top):
     """Whether a ray from a point to a light stays above the part."""
     rise = light[2] - z
@@ -82,7 +123,9 @@ def _lit(table, x, y, z, light, top):
         return True
     slope = rise / length
     dx, dy = dx / length, dy / length
-    most = min((top - z) / slope, length)
+    most = min(_in_the_way_mm(table, x, y, z, dx, dy, slope) + LEAST_STEP_MM, length)
+    if most < 0.0:
+        return True
     at = 0.0
     while at < most:
         ground, level = _ground(table, x + at * dx, y + at * dy)
@@ -92,7 +135,7 @@ def _lit(table, x, y, z, light, top):
     return True
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True, nogil=True)
 def _cast(table, points, lights, top, out):
     for i in prange(len(points)):
         for j in range(points.shape[1]):

@@ -54,17 +54,21 @@ def stacked(name: str, features: list[Feature], parameters: dict[str, Any]) -> S
     """A part of features laid on one another in their order; the first ones stand on the stage."""
 
     def height(x: Field, y: Field) -> Field:
-        z = np.zeros(np.broadcast_shapes(np.shape(x), np.shape(y)))
+        x, y = np.broadcast_arrays(x, y)
+        z = np.zeros(x.shape)
         for feature in features:
-            d = feature.inside_mm(x, y)
             c = feature.chamfer_mm
-            before = z
-            level = np.full_like(z, feature.level_mm)
+            far = float(np.hypot(*feature.half_mm)) + c
+            near = (np.abs(x - feature.centre_mm[0]) <= far) & (
+                np.abs(y - feature.centre_mm[1]) <= far
+            )
+            d, before = feature.inside_mm(x[near], y[near]), z[near]
+            level = np.full_like(before, feature.level_mm)
             if c > 0:  # rising: its own edge is broken; cutting: the rim about it is
                 level = np.where(feature.level_mm > before, level - np.clip(c - d, 0.0, c), level)
                 rim = np.where(feature.level_mm < before, np.clip(c + d, 0.0, c), 0.0)
                 before = np.where(d < 0, np.maximum(before - rim, 0.0), before)
-            z = np.where(d >= 0, level, before)
+            z[near] = np.where(d >= 0, level, before)
         return np.asarray(z)
 
     def inside(x: Field, y: Field) -> Field:

@@ -29,7 +29,7 @@ from capture.faults import NONE, Faults
 LOG_LENGTH = 10_000  # lightings kept: more than a picture can look back on
 DISORDER_US = 1_000_000  # no event is told later than this after the instant it was meant for
 SLICE_US = 1000.0  # a wait looks this often at what other threads did
-OWED_AT_MOST_S = 0.005  # a late awakening is made up for by shorter sleeps, up to this
+BEHIND_AT_MOST_S = 0.1  # real time that the host spent is made up for, up to this
 
 Action = Callable[[int], None]  # told the instant, µs, at which it happens
 
@@ -63,15 +63,16 @@ class Device(Protocol):
 
 
 class PatientClock:
-    """Time that passes, at the pace of real time, only while somebody waits for the rig.
+    """Time that passes only while somebody waits for the rig, no faster than real time.
 
     A host that is busy, slow or stopped stops the clock: it misses no picture and trips no
-    watchdog, and a recording comes out alike on any computer under any load.
+    watchdog, and a recording comes out alike on any computer under any load. What the host did
+    meanwhile shortens its wait, as the exposure of a camera goes on while a picture is written.
     """
 
     def __init__(self) -> None:
         self._now_us = 0
-        self._owed_s = 0.0
+        self._start_s = time.monotonic()  # when it would have begun, had it never stopped
         self._lock = threading.Lock()
 
     def now_us(self) -> int:
@@ -82,12 +83,11 @@ class PatientClock:
             return
         with self._lock:
             until_us = self._now_us + max(1, round(duration_us))
-            owed_s = self._owed_s
-        start_s = time.monotonic()
-        time.sleep(max(0.0, duration_us * 1e-6 - owed_s))
-        late_s = time.monotonic() - start_s - duration_us * 1e-6
+            least_s = time.monotonic() - BEHIND_AT_MOST_S - self._now_us * 1e-6
+            self._start_s = max(self._start_s, least_s)
+            until_s = self._start_s + until_us * 1e-6
+        time.sleep(max(0.0, until_s - time.monotonic()))
         with self._lock:
-            self._owed_s = min(max(self._owed_s + late_s, 0.0), OWED_AT_MOST_S)
             self._now_us = max(self._now_us, until_us)
 
 

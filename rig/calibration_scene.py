@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 SIZE = 512  # px, as `rig.simulate.virtual_rig` has it
 FULL_SCALE_PER_MS = 400.0  # photo-electrons per pixel and ms that the brightest things give
-SPOT_PX = 1.2
+SPOT_PX, SPOT_REACH_PX = 1.2, 16  # beyond that a spot adds less than rounding
 LENS_PX = 0.5  # blur of a board's picture
 FINEST_ART = 6  # times 48 pixels for a square of the board's art
 REFLECTANCE = 0.8  # of the white plate
@@ -68,7 +68,7 @@ class CalibrationScene:
         self.room_light = False
         self.ball_mm: Array | None = None
         points = self.camera.points_at_height(0.0)
-        self._points = points.astype(np.float32)
+        self._points = np.ascontiguousarray(np.moveaxis(points, -1, 0), dtype=np.float32)
         offset = points - self.camera.centre_mm
         self._rays = offset / np.linalg.norm(offset, axis=-1, keepdims=True)
         self._disc = self._covered()
@@ -93,10 +93,11 @@ class CalibrationScene:
     def irradiance(self, led: int) -> NDArray[np.float32]:
         """(H, W) photo-electrons per µs."""
         k = led - 1
-        s = self.lights.position_mm[k].astype(np.float32) - self._points
-        squared = np.sum(s * s, axis=-1)
-        along = -(s @ self.lights.axis[k].astype(np.float32)) / np.sqrt(squared)
-        paper = self.lights.power[k] * along * s[..., 2] / squared**1.5 * 280**2
+        lamp, axis = (v[k].astype(np.float32) for v in (self.lights.position_mm, self.lights.axis))
+        x, y, z = lamp[:, None, None] - self._points
+        squared = x * x + y * y + z * z
+        along = -(x * axis[0] + y * axis[1] + z * axis[2]) / np.sqrt(squared)
+        paper = self.lights.power[k] * along * z / squared**1.5 * 280**2
         image = PLATE * np.maximum(paper, 0)
         if self.ball_mm is None:
             return np.asarray(image, dtype=np.float32)
@@ -104,11 +105,17 @@ class CalibrationScene:
         pixel, _, _ = highlights(
             self.camera, self.lights.position_mm[k : k + 1], self.ball_mm[None], self.radius_mm
         )
-        columns, rows = np.meshgrid(np.arange(self.shape[1]), np.arange(self.shape[0]))
+        reach = np.array([-SPOT_REACH_PX, SPOT_REACH_PX + 1])
+        window = (
+            slice(*np.clip(np.rint(at) + reach, 0, size).astype(int))
+            for at, size in zip(pixel[0, ::-1], self.shape, strict=True)
+        )
+        about = tuple(window)
+        rows, columns = np.ogrid[about]
         distance2 = (columns - pixel[0, 0]) ** 2 + (rows - pixel[0, 1]) ** 2
         peak = 0.8 * FULL_SCALE_PER_MS / 1000 * self.lights.power[k]
-        spot = peak * np.exp(-0.5 * distance2 / SPOT_PX**2)
-        return np.asarray(image + spot, dtype=np.float32)
+        image[about] += peak * np.exp(-0.5 * distance2 / SPOT_PX**2)
+        return np.asarray(image, dtype=np.float32)
 
     def ambient(self) -> NDArray[np.float32]:
         """(H, W) photo-electrons per µs: paper in room light, dark where the ball lies."""

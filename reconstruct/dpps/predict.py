@@ -211,7 +211,7 @@ def dpps(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Surf
 
     Raises
     ------
-    ReconstructError : pictures, camera and lights do not belong together, or no weights
+    ReconstructError : the mask holds no pixel, or there are no weights
     """
     from reconstruct.dpps.network import threads_for
     from reconstruct.dpps.weights import SHIPPED

@@ -21,7 +21,6 @@ from reconstruct.dpps.encoding import (
     slope_of_log_depth,
 )
 from reconstruct.dpps.fusion import normals_of, pixel_slopes
-from reconstruct.errors import ReconstructError
 from reconstruct.stack import Stack, flat_band
 
 if TYPE_CHECKING:
@@ -195,17 +194,6 @@ def view_of(
     The pictures are read in bands of rows; `flat` ((gh, gw, N), see `flat_band`) is divided out,
     so that light and picture agree.
     """
-    if stack.shape != camera.shape:
-        raise ReconstructError(
-            f"the pictures are {stack.shape[1]}×{stack.shape[0]} px and the camera "
-            f"{camera.width}×{camera.height}: use the calibration of this camera"
-        )
-    if len(stack) != len(lights):
-        raise ReconstructError(
-            f"{len(stack)} pictures and {len(lights)} lights: every picture needs its light"
-        )
-    if len(stack) < 3:
-        raise ReconstructError(f"{len(stack)} pictures are too few; the network needs 3 or more")
     turn = np.diag([1.0, -1.0, -1.0]) @ camera.R
     directions = camera.rays() @ turn.T
     rays = directions[..., :2] / -directions[..., 2:]

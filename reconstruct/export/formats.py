@@ -32,8 +32,8 @@ KINDS = {
     ".tif": "heights, mm, one per pixel",
 }
 
-
 MESHES = (".ply", ".stl", ".obj", ".glb")
+TOPOGRAPHY = {".x3p": write_x3p, ".sdf": write_sdf, ".gwy": write_gwy, ".sur": write_sur}
 
 
 def kinds() -> dict[str, str]:
@@ -74,14 +74,8 @@ def export_surface(
                 plugins.load(plugins.EXPORTERS, kind[1:])(surface, part)
         elif kind in MESHES:
             write_mesh(part, closed_mesh(surface) if walls else mesh_of(surface))
-        elif kind == ".x3p":
-            write_x3p(part, grid_of(surface, step_mm))
-        elif kind == ".sdf":
-            write_sdf(part, grid_of(surface, step_mm))
-        elif kind == ".gwy":
-            write_gwy(part, grid_of(surface, step_mm))
-        elif kind == ".sur":
-            write_sur(part, grid_of(surface, step_mm))
+        elif kind in TOPOGRAPHY:
+            TOPOGRAPHY[kind](part, grid_of(surface, step_mm))
         elif kind == ".gltf":
             write_gltf(part, surface)
         elif kind == ".exr":

@@ -16,7 +16,6 @@ from reconstruct.refine.problem import Loss, Problem, light_table
 from reconstruct.refine.solve import Linearised, State
 
 Array = NDArray[np.float64]
-PCG_ITERATIONS = 80
 DRAWS = 4
 
 
@@ -93,4 +92,4 @@ def camera_changes(
         by.table = light_table(by.lights, problem.pictures.reference)
         moved = by.evaluate(state.u, state.material, loss, False)
         right = before - by.gradient(moved.sums)
-        yield lin.solve(right, iterations=PCG_ITERATIONS), by
+        yield lin.solve(right), by

@@ -8,15 +8,12 @@ they know, and are solved place by place; the surface is then fitted again with 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from reconstruct.refine import kernel
-from reconstruct.refine.inputs import Robust
-from reconstruct.refine.problem import Loss, Material, Problem, finish_of
+from reconstruct.refine.problem import Loss, Material, Problem
 
 Array = NDArray[np.float64]
 # Window (px) over which places share their equations.
@@ -37,13 +34,12 @@ def local_equations(
     """Normal equations (9, H, W) of (ln ks, kd, ln α) and loss (H, W) of each pixel."""
     terms = np.empty((9, *problem.shape), np.float32)
     per_pixel = np.empty(problem.shape, np.float32)
-    level, finish, robust = problem.level(), finish_of(material), Robust(loss.code, loss.width)
+    given = problem.inputs(material, loss)
 
     def rows(band: tuple[int, int]) -> None:
-        kernel.local_rows(band, u, level, finish, robust, terms, per_pixel)
+        kernel.local_rows(band, u, *given, terms, per_pixel)
 
-    with ThreadPoolExecutor(problem.threads) as pool:
-        list(pool.map(rows, problem.bands()))
+    problem.mapped(rows, problem.bands())
     return terms, per_pixel
 
 

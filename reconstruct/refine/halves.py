@@ -10,7 +10,6 @@ a Hadamard matrix, so that few of them are as good as many drawn ones (McCarthy 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -18,7 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.linalg import hadamard
 
-from reconstruct.refine.inputs import Robust, prepare, scratch
+from reconstruct.refine.inputs import prepare, scratch
 from reconstruct.refine.pixel import (
     BY_P,
     BY_Q,
@@ -28,7 +27,7 @@ from reconstruct.refine.pixel import (
     STRIDE,
     pixel_rows,
 )
-from reconstruct.refine.problem import Loss, Material, Problem, finish_of
+from reconstruct.refine.problem import Loss, Material, Problem
 
 Array = NDArray[np.float64]
 # A pixel has two slopes and brings one unknown: half of what a light's own residual was bent by.
@@ -107,13 +106,12 @@ def signed_gradients(
     """
     height, width = (size // factor for size in problem.shape)
     out = np.zeros((len(signs), 3, height, width), np.float32)
-    level, finish, robust = problem.level(), finish_of(material), Robust(loss.code, loss.width)
+    given = problem.inputs(material, loss)
     edges = np.linspace(0, height, min(height, 4 * problem.threads) + 1).astype(int)
 
     def rows(band: tuple[int, int]) -> None:
-        signed_rows(band, u, level, finish, robust, factor, signs, UNKNOWNS_PER_SLOPE, out)
+        signed_rows(band, u, *given, factor, signs, UNKNOWNS_PER_SLOPE, out)
 
-    with ThreadPoolExecutor(problem.threads) as pool:
-        list(pool.map(rows, pairwise(edges.tolist())))
+    problem.mapped(rows, list(pairwise(edges.tolist())))
     out /= np.float32(factor**2)
     return out

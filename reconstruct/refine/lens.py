@@ -15,17 +15,14 @@ is left, the part's own light is rendered and blurred on finer pixels.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from reconstruct.refine import kernel
 from reconstruct.refine.data import blurred, lessened
-from reconstruct.refine.inputs import Robust
 from reconstruct.refine.pixel import CLIPPED_BIT, N_MATERIAL, SHADOW_BIT
-from reconstruct.refine.problem import Loss, Material, Problem, finish_of
+from reconstruct.refine.problem import Loss, Material, Problem
 from reconstruct.refine.subpixel import excess
 
 Array = NDArray[np.float64]
@@ -112,8 +109,7 @@ class Lens:
                 code = lessened(code, pictures.scale, change)
             pictures.code[first:last] = (code & 0xFFFC) | flags
 
-        with ThreadPoolExecutor(self.problem.threads) as pool:
-            list(pool.map(band, self._bands()))
+        self.problem.mapped(band, self._bands())
 
     def update(self, u: Array, material: Material, loss: Loss) -> float:
         """A Gauss-Newton step of the blur's variance; what it promises to take from the cost.
@@ -123,7 +119,7 @@ class Lens:
         problem = self.problem
         size = N_MATERIAL + 1
         variance = self.sigma_px**2
-        level, finish, robust = problem.level(), finish_of(material), Robust(loss.code, loss.width)
+        level, finish, robust = problem.inputs(material, loss)
 
         def band(rows: tuple[int, int]) -> Array:
             first, last = rows
@@ -134,10 +130,9 @@ class Lens:
             inner = level._replace(weight=_placed(edge, problem.shape, first))
             return kernel.lens_rows(rows, u, inner, finish, robust, np.ascontiguousarray(change))
 
-        with ThreadPoolExecutor(problem.threads) as pool:
-            bands = self._bands()
-            some = bands[:: max(1, problem.shape[0] // UPDATE_ROWS)]
-            total = np.sum(list(pool.map(band, some)), axis=0)
+        bands = self._bands()
+        some = bands[:: max(1, problem.shape[0] // UPDATE_ROWS)]
+        total = np.sum(problem.mapped(band, some), axis=0)
         matrix, right = total[: size * size].reshape(size, size), total[size * size :]
         if not material.anisotropic:
             tie = np.eye(size)

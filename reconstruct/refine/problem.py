@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,8 @@ from reconstruct.refine.data import Pictures
 from reconstruct.refine.inputs import Finish, Level, Robust
 
 Array = NDArray[np.float64]
-
+Band = tuple[int, int]  # first row, and the one after the last
+T = TypeVar("T")
 
 # Traced light is this far off: the tracer's noise, the part beyond the picture, and the surface,
 # which moves on while the light is held. Of averaged pixels the model is not better than the floor.
@@ -202,7 +204,18 @@ class Problem:
             self.local,
         )  # fmt: skip
 
-    def bands(self) -> list[tuple[int, int]]:
+    def inputs(self, material: Material, loss: Loss) -> tuple[Level, Finish, Robust]:
+        """What the kernels read to fit a material."""
+        return self.level(), finish_of(material), Robust(loss.code, loss.width)
+
+    def mapped(self, run: Callable[[Band], T], bands: Sequence[Band]) -> list[T]:
+        """What a function gives for bands of rows, by threads where these are worth starting."""
+        if self.threads == 1 or self.weight.size * len(self.pictures) <= ONE_THREAD:
+            return [run(band) for band in bands]
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(run, bands))
+
+    def bands(self) -> list[Band]:
         """Bands of rows: the same however many threads there are, so that sums are too."""
         height = self.shape[0]
         pieces = int(np.clip(height // BAND_ROWS, 1, BANDS))
@@ -219,20 +232,12 @@ class Problem:
         shape = (3, k, height, width) if with_material else (3, k, 1, 1)
         cross = np.empty(shape, np.float32)
         per_pixel = np.empty((height, width), np.float32)
-        level, finish, robust = self.level(), finish_of(material), Robust(loss.code, loss.width)
+        given = self.inputs(material, loss)
 
-        def rows(band: tuple[int, int]) -> Array:
-            return kernel.system_rows(
-                band, u, level, finish, robust, sums, cross, per_pixel, with_material
-            )
+        def rows(band: Band) -> Array:
+            return kernel.system_rows(band, u, *given, sums, cross, per_pixel, with_material)
 
-        bands = self.bands()
-        if self.threads == 1 or self.weight.size * len(self.pictures) <= ONE_THREAD:
-            parts = [rows(band) for band in bands]
-        else:
-            with ThreadPoolExecutor(self.threads) as pool:
-                parts = list(pool.map(rows, bands))
-        total = np.sum(parts, axis=0)
+        total = np.sum(self.mapped(rows, self.bands()), axis=0)
         gradient, matrix = total[:k], total[k:].reshape(k, k)
         if not material.anisotropic:
             tie = np.eye(k)

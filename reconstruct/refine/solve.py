@@ -53,8 +53,8 @@ class Linearised:
         out += (self.pin_weight * float(np.vdot(self.pin, x))) * self.pin
         return out
 
-    def solve(self, right: Array, tolerance: float = 1e-3, iterations: int = 60) -> Array:
-        return conjugate_gradients(self.apply, right, self.precondition, tolerance, iterations)[0]
+    def solve(self, right: Array) -> Array:
+        return conjugate_gradients(self.apply, right, self.precondition, 1e-3, 80)[0]
 
 
 def linearise(
@@ -90,9 +90,32 @@ def linearise(
     return Linearised(problem, stencil, precondition, pin, pin_weight)
 
 
-def free_entries(material: Material) -> NDArray[np.int64]:
-    """Which entries of the material vector are solved for."""
-    return np.array([0, 1, 2, 3, 4, 5] if material.anisotropic else [0, 2, 3, 4, 5])
+def material_equations(
+    system: System, material: Material, count: float
+) -> tuple[NDArray[np.int64], Array, Array, NDArray[np.bool_]]:
+    """Normal equations of the material with its prior.
+
+    Returns
+    -------
+    entries of its vector that are solved for, their matrix and right side, and which of them a
+    bound takes out of the step
+    """
+    free = np.array([0, 1, 2, 3, 4, 5] if material.anisotropic else [0, 2, 3, 4, 5])
+    vector = material.vector()
+    prior = system.cost / max(count, 1.0) * CORRELATED / np.square(PRIOR_SIGMA)
+    right = -(system.material_gradient + prior * (vector - PRIOR_MEAN))[free]
+    matrix = (system.material_matrix + np.diag(prior))[np.ix_(free, free)]
+    held = (vector[free] <= 0.0) & (right < 0.0) & (free >= 3) & (free <= 4)
+    return free, matrix, right, held
+
+
+def material_vector(material: Material, free: NDArray[np.int64], values: NDArray) -> Array:
+    """A step of the whole vector; both widths of an isotropic material move alike."""
+    step = np.zeros(len(PRIOR_MEAN))
+    step[free] = values
+    if not material.anisotropic:
+        step[1] = step[0]
+    return step
 
 
 def joint_step(
@@ -100,22 +123,15 @@ def joint_step(
     system: System,
     material: Material,
     damping: float,
-    tolerance: float = 1e-2,
     iterations: int = 60,
     firmness: float = 1.0,
 ) -> tuple[Array, Array]:
     """Gauss-Newton step of (log-depth at corners, material vector)."""
     lin = linearise(problem, system, damping, firmness)
-    free = free_entries(material)
+    free, matrix, right_m, held = material_equations(system, material, problem.count)
     k = len(free)
     shape = lin.pin.shape
     right_u = -problem.gradient(system.sums)
-    variance = system.cost / max(problem.count, 1.0) * CORRELATED
-    prior = variance / np.square(PRIOR_SIGMA)
-    vector = material.vector()
-    gradient = system.material_gradient + prior * (vector - PRIOR_MEAN)
-    matrix = system.material_matrix + np.diag(prior)
-    matrix = matrix[np.ix_(free, free)]
     matrix = matrix + np.diag((1e-6 + damping) * np.diag(matrix) + 1e-12)
     assert system.cross is not None
     border = np.zeros((k, *shape))
@@ -125,9 +141,6 @@ def joint_step(
         )
     size = int(np.prod(shape))
     border = border.reshape(k, size)
-    # A bound that holds an entry takes it out of the step.
-    right_m = -gradient[free]
-    held = ((vector[free] <= 0.0) & (right_m < 0.0)) & (free >= 3) & (free <= 4)
     matrix[held] = 0.0
     matrix[:, held] = 0.0
     matrix[held, held] = 1.0
@@ -149,31 +162,17 @@ def joint_step(
         return out
 
     right = np.concatenate([right_u.ravel(), right_m])
-    x, _ = conjugate_gradients(apply, right, precondition, tolerance, iterations)
-    step = np.zeros(len(vector))
-    step[free] = x[size:]
-    if not material.anisotropic:
-        step[1] = step[0]
-    return x[:size].reshape(shape), step
+    x, _ = conjugate_gradients(apply, right, precondition, 1e-2, iterations)
+    return x[:size].reshape(shape), material_vector(material, free, x[size:])
 
 
 def material_step(system: System, material: Material, count: float) -> Array:
     """Gauss-Newton step of the material alone, the surface held."""
-    free = free_entries(material)
-    vector = material.vector()
-    prior = system.cost / max(count, 1.0) * CORRELATED / np.square(PRIOR_SIGMA)
-    gradient = system.material_gradient + prior * (vector - PRIOR_MEAN)
-    matrix = (system.material_matrix + np.diag(prior))[np.ix_(free, free)]
-    right = -gradient[free]
-    held = (vector[free] <= 0.0) & (right < 0.0) & (free >= 3) & (free <= 4)
+    free, matrix, right, held = material_equations(system, material, count)
     keep = ~held
     matrix = matrix[np.ix_(keep, keep)]
     matrix = matrix + np.diag(1e-4 * np.diag(matrix) + 1e-12)
-    step = np.zeros(len(vector))
-    step[free[keep]] = np.linalg.solve(matrix, right[keep])
-    if not material.anisotropic:
-        step[1] = step[0]
-    return step
+    return material_vector(material, free[keep], np.linalg.solve(matrix, right[keep]))
 
 
 @dataclass(eq=False)

@@ -62,7 +62,6 @@ INDIRECT_COMMON, INDIRECT_PATCHES, INDIRECT_PATCH_PX = 0.03, 0.15, 8.0
 # Light from beyond the picture is looked at where that from within it brings more than this share
 # of the variance that the pictures bring.
 NEGLIGIBLE = 0.001
-PCG_ITERATIONS = 80
 # Where the light from beyond is wrong by much, a robust loss has turned away from the pictures and
 # says nothing of where they would lead.
 SQUARES = Loss("huber", 1e3)
@@ -136,7 +135,7 @@ def _noise_step(
     noise = rng.standard_normal(factors.shape[:-1])
     gradient = np.einsum("...ij,...j->...i", factors, noise) * np.sqrt(level)
     sums = np.ascontiguousarray(np.moveaxis(gradient, -1, 0), np.float32)
-    return lin.solve(-lin.problem.gradient(sums), iterations=PCG_ITERATIONS)
+    return lin.solve(-lin.problem.gradient(sums))
 
 
 def _gradient_of(sums: NDArray[np.float32], p: Array, q: Array) -> Array:
@@ -180,7 +179,7 @@ def beyond_steps(problem: Problem, state: State, rng: np.random.Generator) -> li
     lin, before = linearise(problem, likeliest), problem.gradient(likeliest.sums)
     rights = [before - problem.gradient(system(rng).sums) for _ in range(BEYOND_DRAWS)]
     problem.traced, problem.indirect_step = held
-    return [lin.solve(right, iterations=PCG_ITERATIONS) for right in rights]
+    return [lin.solve(right) for right in rights]
 
 
 def coarser(problem: Problem, state: State, factor: int) -> tuple[Problem, State]:
@@ -291,12 +290,12 @@ def _drawn_estimate(problem: Problem, state: State, loss: Loss, told: Told) -> U
 
     def solved(gradient: Array) -> tuple[Array, Array]:
         right = -problem.gradient(np.asarray(gradient, np.float32))
-        return spread.of(lin.solve(right, iterations=PCG_ITERATIONS))
+        return spread.of(lin.solve(right))
 
     def answer() -> Array:
         """The step that the problem as it is now asks for."""
         moved = problem.evaluate(state.u, state.material, loss, False)
-        return lin.solve(before - problem.gradient(moved.sums), iterations=PCG_ITERATIONS)
+        return lin.solve(before - problem.gradient(moved.sums))
 
     drawn = turned_gradients(told.sums, weight, DRAWS, rng)
     gather("neighbours", [solved(gradient) for gradient in drawn], NEIGHBOURS)
@@ -336,7 +335,7 @@ def _drawn_estimate(problem: Problem, state: State, loss: Loss, told: Told) -> U
         )
         moved = problem.evaluate(raised, state.material, loss, False)
         right = before - problem.gradient(moved.sums)
-        step = lin.solve(right, iterations=PCG_ITERATIONS)
+        step = lin.solve(right)
         bent = spread.of(raised - state.u + step)
         bend = float(np.sqrt(bent[0][weight > 0].mean())) * told.height_sigma_mm / unsure_mm
         if told.guessed_mm > 0:

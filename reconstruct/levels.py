@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 
 import cv2
 import numpy as np
@@ -197,10 +198,12 @@ class Edges:
         second = np.bincount(self.light, self.weight * self.observed**2, count)
         return np.asarray(np.maximum(second - first**2 / np.maximum(w, 1e-12), 1e-12))
 
-    def gains(self, x: Array, count: int) -> Array:
-        """(N,) misfit explained at x = (rise, lateral, log softness, chamfer)."""
+    def gains(
+        self, count: int, rise: float, lateral: float, log_softness: float, chamfer: float
+    ) -> Array:
+        """(N,) misfit explained."""
         out = np.zeros(count)
-        edge = np.array([x[0] - self.rise_mm, abs(x[3]), x[1], np.exp(x[2])])
+        edge = np.array([rise - self.rise_mm, abs(chamfer), lateral, np.exp(log_softness)])
         edge_gains(
             self.light, self.reaches, self.span_mm, self.observed, self.weight, self.upper_seen,
             edge, out,
@@ -256,12 +259,12 @@ def measure_rise(
     step = np.array([max(0.03, 0.01 * rises[best]), 0.05, 0.1, 0.1])
     edges: Edges | None = None
 
-    def cost_of(edges: Edges, keep: Array) -> Callable[[Array], float]:
+    def cost_of(gains: Callable[..., Array], keep: Array) -> Callable[[Array], float]:
         def cost(x: Array) -> float:
             prior = (x[1] / max(lateral_sigma_mm, 1e-9)) ** 2
             prior += ((x[2] - np.log(softness_mm)) / 0.4) ** 2
             prior += (x[3] / _CHAMFER_SIGMA_MM) ** 2
-            return float(prior - (edges.gains(x, count) * keep).sum())
+            return float(prior - (gains(*x) * keep).sum())
 
         return cost
 
@@ -271,12 +274,14 @@ def measure_rise(
         edges = fit.edges(float(x[0]), softness_mm, most)
         if edges is None:
             return None
-        cost = cost_of(edges, every)
+        # Sectors of lights are left out at the same places.
+        gains = cache(partial(edges.gains, count))
+        cost = cost_of(gains, every)
         x, shape_sigma = _edge_shape(cost, x, step, free)
         if not 0.05 < x[0] < 1.3 * rises[-1] + 0.2:
             return None
     assert edges is not None
-    tells = edges.gains(x, count)
+    tells = gains(*x)
     lights = int(((tells > 12.0) & (tells > LEAST_EXPLAINED * edges.misfit(count))).sum())
     if lights < LEAST_LIGHTS:
         return None
@@ -286,7 +291,7 @@ def measure_rise(
     for left_out in range(_SECTORS):
         keep = (sector != left_out).astype(float)
         if (tells * (1 - keep)).sum() > 1.0:
-            left, _ = within(cost_of(edges, keep), x, places)
+            left, _ = within(cost_of(gains, keep), x, places)
             found.append(minimum(left, x[places], step[places], rounds=2)[0])
     sigma = 0.5 * float(x[0])
     if len(found) >= 2:

@@ -59,12 +59,26 @@ def stage_irradiance(camera: Camera, lights: Lights, height_mm: float = 0.0) -> 
 def _irradiance(points: NDArray[np.float64], lights: Lights) -> Map:
     """(N, h, w) of each light on horizontal places (h, w, 3)."""
     out = np.empty((len(lights), *points.shape[:2]), np.float32)
+    planes = np.ascontiguousarray(np.moveaxis(points, -1, 0))
     for k in range(len(lights)):
-        to_light = lights.position_mm[k] - points
-        distance = np.linalg.norm(to_light, axis=-1)
-        along = np.clip(-(to_light @ lights.axis[k]) / distance, 0.0, 1.0)
-        cosine = np.clip(to_light[..., 2] / distance, 0.0, 1.0)
+        x, y, z = lights.position_mm[k][:, None, None] - planes
+        axis = lights.axis[k]
+        distance = np.sqrt(x * x + y * y + z * z)
+        along = np.clip(-(x * axis[0] + y * axis[1] + z * axis[2]) / distance, 0.0, 1.0)
+        cosine = np.clip(z / distance, 0.0, 1.0)
         out[k] = lights.power[k] * along ** lights.lobe[k] * cosine / distance**2
+    return out
+
+
+def _quantiles(values: Map, *shares: float) -> list[Map]:
+    """(H, W) each: quantiles of (N, H, W) over N."""
+    out = [np.empty(values.shape[1:], np.float32) for _ in shares]
+    at = [share * (len(values) - 1) for share in shares]
+    for row in range(values.shape[1]):  # sorted where they lie side by side
+        ordered = np.sort(np.ascontiguousarray(values[:, row].T), axis=1)
+        for k, place in zip(out, at, strict=True):
+            low, high = ordered[:, int(place)], ordered[:, min(int(place) + 1, len(values) - 1)]
+            k[row] = low + (high - low) * np.float32(place % 1.0)
     return out
 
 
@@ -94,7 +108,7 @@ def shows_no_stage(stack: Stack, camera: Camera, lights: Lights) -> bool:
 
 def _matt(ratio: Map, sigma: Map) -> tuple[Map, Map]:
     """Each pixel's albedo (median over lights) and the share of lights that agree with it."""
-    albedo = np.median(ratio, axis=0)
+    (albedo,) = _quantiles(ratio, 0.5)
     tolerance = np.minimum(np.maximum(3.0 * sigma, _LIT * albedo), 0.6 * albedo)  # noise is none
     return albedo, (np.abs(ratio - albedo) < tolerance).mean(axis=0, dtype=np.float32)
 
@@ -253,9 +267,9 @@ def find_outline(
         ratio = radiance / lit
     spread = sigma(lit)
     agrees = (np.abs(ratio - 1.0) < np.maximum(3.0 * spread, _LIT)).mean(axis=0)
-    high = np.quantile(ratio - spread, 0.95, axis=0)
+    (high,) = _quantiles(ratio - spread, 0.95)
     flares = high > _FLARE
-    dark = (np.quantile(ratio, 0.9, axis=0) < _DARK) & (agrees < 0.2)
+    dark = (_quantiles(ratio, 0.9)[0] < _DARK) & (agrees < 0.2)
     stage = ~flares & ~dark
     if stage.sum() < _LEAST_STAGE * pixels or (stage & (agrees > 0.3)).sum() < 0.5 * stage.sum():
         return None

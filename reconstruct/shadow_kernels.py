@@ -91,7 +91,10 @@ def reaches(points, lights, top, seen, view, pixel_mm, out):
 
 @njit(**_JIT)
 def _lit_share(reach, softness):
-    return 0.5 * math.erfc(reach / (1.4142135623730951 * softness))
+    t = reach / (1.4142135623730951 * softness)
+    if abs(t) > 6.0:  # most places: it differs from 0 or 1 by less than rounding
+        return 0.0 if t > 0.0 else 1.0
+    return 0.5 * math.erfc(t)
 
 
 @njit(**_JIT)
@@ -130,6 +133,8 @@ def explained(points, lights, top, view, pixel_mm, observed, weight, soft, out):
 def edge_gains(light, reaches, span, observed, weight, upper_seen, edge, out):
     """The same for edges with a chamfer, reaches interpolated between three heights of the edge.
 
+    `light`, in rising order, is whose light each of the pixels shows.
+
     The upper edge lies a chamfer higher and further in than the lower one; whichever reaches
     further casts the shadow. The border is the image of the upper edge (`upper_seen`) or of the
     lower one; the other edge is seen elsewhere for its height alone, by the fourth reach less the
@@ -137,26 +142,27 @@ def edge_gains(light, reaches, span, observed, weight, upper_seen, edge, out):
     chamfer, the lateral offset and the softness.
     """
     off, chamfer, lateral, soft = edge[0], edge[1], edge[2], edge[3]
-    s = np.zeros(len(out))
-    sx, sy, sxx, sxy = np.zeros_like(s), np.zeros_like(s), np.zeros_like(s), np.zeros_like(s)
-    for i in range(len(light)):
-        a, b, c = reaches[0, i], reaches[1, i], reaches[2, i]
-        linear, bent = 0.5 * (c - a) / span, 0.5 * (a - 2.0 * b + c) / (span * span)
-        t = off
-        upper = b + t * (linear + t * bent)
-        t = off - chamfer
-        lower = b + t * (linear + t * bent)
-        aside = chamfer * (reaches[3, i] - b)
-        if upper_seen:
-            lower += chamfer - aside
-        else:
-            upper += aside - chamfer
-        x = _lit_share(max(upper, lower) + lateral, soft)
-        k, w = light[i], weight[i]
-        s[k] += w
-        sx[k] += w * x
-        sy[k] += w * observed[i]
-        sxx[k] += w * x * x
-        sxy[k] += w * x * observed[i]
+    i = 0
     for k in range(len(out)):
-        out[k] = _gain(s[k], sx[k], sy[k], sxx[k], sxy[k])
+        s = sx = sy = sxx = sxy = 0.0
+        while i < len(light) and light[i] == k:
+            a, b, c = reaches[0, i], reaches[1, i], reaches[2, i]
+            linear, bent = 0.5 * (c - a) / span, 0.5 * (a - 2.0 * b + c) / (span * span)
+            t = off
+            upper = b + t * (linear + t * bent)
+            t = off - chamfer
+            lower = b + t * (linear + t * bent)
+            aside = chamfer * (reaches[3, i] - b)
+            if upper_seen:
+                lower += chamfer - aside
+            else:
+                upper += aside - chamfer
+            x = _lit_share(max(upper, lower) + lateral, soft)
+            w = weight[i]
+            s += w
+            sx += w * x
+            sy += w * observed[i]
+            sxx += w * x * x
+            sxy += w * x * observed[i]
+            i += 1
+        out[k] = _gain(s, sx, sy, sxx, sxy)

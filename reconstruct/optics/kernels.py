@@ -362,14 +362,6 @@ def _cast_one(w, wt, tiles, light, forward, softness, out, scratch):
             out[y, x] = min(out[y, x], scratch[x, y])
 
 
-@njit(cache=True, nogil=True)
-def cast_serial(w, wt, tiles, image, forward, softness, out):
-    """`cast` on the calling thread alone."""
-    scratch = np.empty(wt.shape, np.float32)
-    for i in range(len(image)):
-        _cast_one(w, wt, tiles, image[i], forward[i], softness, out[i], scratch)
-
-
 @njit(cache=True, parallel=True, nogil=True)
 def cast(w, wt, tiles, image, forward, softness, out):
     """Visibility (1 lit, 0 in cast shadow) of N lights from every pixel.

@@ -61,38 +61,25 @@ class Relief:
         tiles = kernels.climbs(w) if whole else np.empty((0, 0, 5), np.float32)
         return Relief(camera, w, np.ascontiguousarray(w.T), tiles, reference)
 
-    def lit_by(
-        self, position_mm: NDArray[Any], softness_mm: float | None = None, parallel: bool = True
-    ) -> Map:
+    def lit_by(self, position_mm: NDArray[Any]) -> Map:
         """(N, H, W) share of each light that each pixel sees; see `visibility`."""
         image, forward = light_images(self.camera, position_mm, self.reference_mm)
-        if softness_mm is None:
-            softness_mm = 0.25 * self.reference_mm / float(self.camera.K[0, 0])
+        softness_mm = 0.25 * self.reference_mm / float(self.camera.K[0, 0])
         out = np.empty((len(image), *self.w.shape), np.float32)
-        run = kernels.cast if parallel else kernels.cast_serial
-        run(self.w, self.transposed, self.tiles, image, forward, float(softness_mm), out)
+        kernels.cast(self.w, self.transposed, self.tiles, image, forward, softness_mm, out)
         return out
 
 
-def visibility(
-    points_mm: NDArray[Any],
-    camera: Camera,
-    position_mm: NDArray[Any],
-    softness_mm: float | None = None,
-    parallel: bool = True,
-) -> Map:
+def visibility(points_mm: NDArray[Any], camera: Camera, position_mm: NDArray[Any]) -> Map:
     """Which lights each pixel can see past the rest of the surface (attached shadows aside).
 
     Parameters
     ----------
     points_mm : (H, W, 3) surface seen by `camera`, world frame; NaN where there is none
     position_mm : (N, 3) lights
-    softness_mm : how far a pixel may lie below the shadow's edge before it is fully dark;
-        default a quarter of a pixel
-    parallel : use all threads; False inside workers
 
     Returns
     -------
-    (N, H, W) float32 in 0..1
+    (N, H, W) float32 in 0..1; a pixel a quarter of one below the shadow's edge is fully dark
     """
-    return Relief.of(points_mm, camera).lit_by(position_mm, softness_mm, parallel)
+    return Relief.of(points_mm, camera).lit_by(position_mm)

@@ -52,16 +52,9 @@ def _binned(values: NDArray[Any], factor: int) -> NDArray[np.float64]:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def lights_seen(points_mm: NDArray[Any], camera: Camera, lights: Lights) -> NDArray[np.float32]:
-    """(h, w, N) share of each light that each place sees past the rest of the part."""
-    seen = visibility(points_mm, camera, lights.position_mm)
-    return np.ascontiguousarray(np.moveaxis(seen, 0, -1))
-
-
 def scene_of(
     points_mm: NDArray[Any], normals: NDArray[Any], camera: Camera, lights: Lights,
     material: Material, *, grid: int, rays: Rays, shown: NDArray[Any] | None = None,
-    seen: NDArray[np.float32] | None = None,
 ) -> Scene:  # fmt: skip
     """What the kernels trace on a grid of about `grid` places along the longer side.
 
@@ -96,7 +89,7 @@ def scene_of(
     tangents = np.ascontiguousarray(material.tangent_map(points), dtype=np.float32)
 
     w, z0 = scaled_inverse_depth(points, coarse)
-    seen = lights_seen(points, coarse, lights) if seen is None else seen
+    seen = np.moveaxis(visibility(points, coarse, lights.position_mm), 0, -1)
     jitter = np.random.default_rng(rays.seed).random((*shape, 5), dtype=np.float32)
     K = coarse.K
     return Scene(
@@ -109,7 +102,7 @@ def scene_of(
         tangents,
         coarse.centre_mm.astype(np.float32),
         coarse.R.astype(np.float32),
-        seen,
+        np.ascontiguousarray(seen),
         np.ascontiguousarray(lights.position_mm.T, dtype=np.float32),
         np.ascontiguousarray(lights.axis.T, dtype=np.float32),
         strength(lights).astype(np.float32),
@@ -137,7 +130,6 @@ def indirect(
     rays: Rays = Rays(),
     smooth: float = 0.7,
     shown: NDArray[Any] | None = None,
-    seen: NDArray[np.float32] | None = None,
 ) -> Map:
     """Radiance of each light that the camera sees after one or more bounces on the part.
 
@@ -148,7 +140,6 @@ def indirect(
     smooth : Gaussian blur (grid pixels) of the result, against the noise of sampling
     shown : (h, w, 3) other normals of the places that the camera sees, on the coarse grid; what
         they mirror keeps its own, and light is traced only where they are not NaN
-    seen : of `lights_seen` on the coarse grid, where it is known already
 
     Returns
     -------
@@ -156,8 +147,8 @@ def indirect(
     ``factor = max(1, longer side // grid)``; `upsampled` brings it to the image
     """
     scene = scene_of(
-        points_mm, normals, camera, lights, material, grid=grid, rays=rays, shown=shown, seen=seen,
-    )  # fmt: skip
+        points_mm, normals, camera, lights, material, grid=grid, rays=rays, shown=shown
+    )
     out = np.zeros((*scene.w.shape, len(lights)), np.float32)
     trace(out, 1, 0, scene)
     images = np.ascontiguousarray(np.moveaxis(out, -1, 0))

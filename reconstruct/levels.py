@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.lights import Lights
-from reconstruct.shadow_kernels import View, edge_gains, explained, reaches
+from reconstruct.shadow_kernels import View, edge_gains, explained, pair_reaches, reaches
 from reconstruct.small_descent import descended, minimum, within
 
 Map = NDArray[np.float32]
@@ -119,17 +119,11 @@ class ShadowFit:
             self.field,
         )
 
-    def reach(self, rise_mm: float, points_mm: Array, seen_below_mm: float = 0.0) -> Map:
-        """(N, n) signed distance in mm of receivers' points in the shadow of an edge that high.
-
-        Parameters
-        ----------
-        seen_below_mm : how far below that edge the region's border is seen
-        """
+    def reach(self, rise_mm: float, points_mm: Array) -> Map:
+        """(N, n) signed distance in mm of receivers' points in the shadow of an edge that high."""
         out = np.empty((len(self.position), len(points_mm)), np.float32)
         top = self.base_mm + rise_mm
-        seen = top - seen_below_mm
-        reaches(points_mm, self.position, top, seen, self.view, self.camera.pixel_mm(top), out)
+        reaches(points_mm, self.position, top, self.view, self.camera.pixel_mm(top), out)
         return out
 
     def scan(self, rises: Array, softness_mm: float, count: int = 600) -> Array:
@@ -156,19 +150,21 @@ class ShadowFit:
         shadow = (near & (reach > softness_mm)).sum(axis=1)
         lit = (near & (reach < -softness_mm)).sum(axis=1)
         near &= ((shadow > 4) & (lit > 4))[:, None]
-        keep = near.any(axis=0)
-        if not keep.any():
+        if not near.any():
             return None
-        near, points = near[:, keep], thin.points_mm[keep]
-        span = min(1.0, 0.4 * rise_mm)
         light, at = np.nonzero(near)
-        reaches = np.stack([
-            self.reach(rise_mm + by, points, below)[light, at]
-            for by, below in ((-span, 0.0), (0.0, 0.0), (span, 0.0), (0.0, 1.0))
-        ])  # fmt: skip
+        span = min(1.0, 0.4 * rise_mm)
+        each = np.empty((4, len(at)), np.float32)
+        each[1] = reach[light, at]
+        top = self.base_mm + rise_mm
+        for k, by, below in ((0, -span, 0.0), (2, span, 0.0), (3, 0.0, 1.0)):
+            pair_reaches(
+                thin.points_mm, self.position, light, at, top + by, top + by - below, self.view,
+                self.camera.pixel_mm(top + by), each[k],
+            )  # fmt: skip
         return Edges(
-            light, reaches, span, rise_mm, thin.observed[:, keep][light, at],
-            thin.weight[:, keep][light, at], self.upper_seen,
+            light, each, span, rise_mm, thin.observed[light, at], thin.weight[light, at],
+            self.upper_seen,
         )  # fmt: skip
 
 

@@ -7,7 +7,9 @@ squares from the stage up.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any
 
 import cv2
@@ -42,6 +44,7 @@ STRIP_PX = 2.75  # from a piece to where it ends, at most; what lies farther is 
 LEAST_EDGE = 0.25  # of a piece's border, where the part ends
 AGAIN_MM = 0.3  # by which a piece must have moved for its walls to be looked at again
 FIELDS = 4  # distances to the borders of pairs of pieces that are kept: of one wall, both ways
+THREADS = 2  # that look at pairs of pieces, each with the pixel-lights of one
 ROUNDS = 2  # of the pieces that stand on the stage, each without the others' shadows
 SHADOW_MARGIN_MM = 1.2  # about another piece's shadow
 # Of every rise, what the scatter over lights does not show: mm, and share of the rise; least where
@@ -85,6 +88,7 @@ class _Shadows:
         self.holes = self.outline.stage & ~self.stage
         self.outer = outer_top(found)
         self.fields: dict[tuple[int, int], Map] = {}
+        self.lock = Lock()
         self.receivers: dict[int, tuple[Receiver, Any, Any]] = {}
 
     def _half_vectors(self, rows: Any, columns: Any) -> tuple[Array, Array]:
@@ -233,11 +237,12 @@ class _Shadows:
     def border_field(self, upper: int, lower: int, touching: set[int]) -> Map:
         """Signed distance (px) to the border of what casts the shadow of `upper` on `lower`."""
         pair = upper, lower
-        if pair not in self.fields:
-            while len(self.fields) >= FIELDS:
-                del self.fields[next(iter(self.fields))]
-            self.fields[pair] = signed_distance(self.occluder(upper, lower, touching))
-        return self.fields[pair]
+        with self.lock:
+            if pair not in self.fields:
+                while len(self.fields) >= FIELDS:
+                    del self.fields[next(iter(self.fields))]
+                self.fields[pair] = signed_distance(self.occluder(upper, lower, touching))
+            return self.fields[pair]
 
     def low_rise(self, upper: int, lower: int, level_mm: float, touching: set[int]) -> Rise | None:
         """The rise of `upper`, at its level, over `lower`, if it is low and shadows tell it."""
@@ -350,11 +355,14 @@ def find_levels(
     values = np.array([0.0, *(known[p].mm if p in known else weak[p] for p in numbers)])
     found_at: dict[tuple[int, int], tuple[Array, Step | None]] = {}
     for _ in range(ROUNDS):
-        for pair in pairs:
-            now = values[list(pair)]
-            before = found_at[pair][0] if pair in found_at else np.inf
-            if pair[1] > 0 and np.abs(now - before).max() > AGAIN_MM:
-                found_at[pair] = now, across(*pair, values)
+        with ThreadPoolExecutor(THREADS) as pool:
+            told_now = {
+                pair: pool.submit(across, *pair, values)
+                for pair in pairs
+                if pair[1] > 0
+                and np.abs(values[list(pair)] - found_at.get(pair, (np.inf,))[0]).max() > AGAIN_MM
+            }
+        found_at |= {p: (values[list(p)], seen.result()) for p, seen in told_now.items()}
         told_steps = steps + [s for _, s in found_at.values() if s is not None]
         values, sigmas, kept = consistent(pieces.count, told_steps, weak, untold, mean)
     if mean is None:

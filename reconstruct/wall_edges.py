@@ -132,22 +132,31 @@ def wall_ends(stack: Stack, lines: _Lines) -> tuple[Array, Mask]:
 
 def _on_curves(ends: Array, normal: Array) -> tuple[Array, Array, Mask]:
     """Ends and their normals, each by a parabola through the ends about it; False at corners."""
-    places, turned, straight = ends.copy(), normal.copy(), np.ones(len(ends), bool)
-    for i, (end, n) in enumerate(zip(ends, normal, strict=True)):
-        apart = ends - end
-        near = (apart**2).sum(axis=1)
-        cosine = normal @ n
-        straight[i] = cosine[near < CORNER_PX**2].min() > ALIKE
-        near = (near < ALONG_PX**2) & (cosine > ALIKE)
-        along, across = apart[near] @ [-n[1], n[0]], apart[near] @ n
-        if np.ptp(along) < ALONG_PX:
-            continue
-        curve = np.linalg.lstsq(
-            np.stack([np.ones_like(along), along, along**2], axis=1), across, rcond=None
-        )[0]
-        places[i] = end + curve[0] * n
-        tilted = n - curve[1] * np.array([-n[1], n[0]])
-        turned[i] = tilted / np.linalg.norm(tilted)
+    from scipy.spatial import cKDTree  # a tenth of a second to load, and most parts have no walls
+
+    count = len(ends)
+    pairs = cKDTree(ends).query_pairs(ALONG_PX, output_type="ndarray").T
+    one, other = np.concatenate([pairs, pairs[::-1], np.tile(np.arange(count), (2, 1))], axis=1)
+    apart = ends[other] - ends[one]
+    cosine = (normal[one] * normal[other]).sum(axis=1)
+    corner = ((apart**2).sum(axis=1) < CORNER_PX**2) & (cosine <= ALIKE)
+    straight = np.bincount(one[corner], minlength=count) == 0
+    one, apart = one[cosine > ALIKE], apart[cosine > ALIKE]
+    across = (apart * normal[one]).sum(axis=1)
+    aside = np.stack([-normal[:, 1], normal[:, 0]], axis=-1)
+    along = (apart * aside[one]).sum(axis=1)
+    first, last = np.zeros(count), np.zeros(count)
+    np.minimum.at(first, one, along)
+    np.maximum.at(last, one, along)
+    long = np.flatnonzero(last - first >= ALONG_PX)
+    sums = np.stack([np.bincount(one, along**k, count) for k in range(5)], axis=-1)[long]
+    right = np.stack([np.bincount(one, along**k * across, count) for k in range(3)], axis=-1)[long]
+    matrix = np.stack([sums[:, k : k + 3] for k in range(3)], axis=1)
+    curve = np.linalg.solve(matrix, right[..., None])[..., 0]
+    places, turned = ends.copy(), normal.copy()
+    places[long] += curve[:, :1] * normal[long]
+    tilted = normal[long] - curve[:, 1:2] * aside[long]
+    turned[long] = tilted / np.linalg.norm(tilted, axis=1, keepdims=True)
     return places, turned, straight
 
 

@@ -161,10 +161,11 @@ def evaluate(
     if cutoff_mm is not None:
         smooth = low_pass(centred, cutoff_mm, _pitch(truth.position))
         form, texture = _rms(smooth), _rms(centred - smooth)
-    angles = None
+    angles = np.empty(0)
     if truth.normal is not None:
         angles = angle_deg(surface.normals[valid], truth.normal[valid])
         angles = angles[np.isfinite(angles)]
+    known_angles = bool(angles.size)
     sigma = surface.sigma_mm[valid]
     known = np.isfinite(sigma) & (sigma > 0)
     within = None
@@ -175,11 +176,9 @@ def evaluate(
     return Accuracy(
         pixels=count,
         coverage=count / int(np.count_nonzero(there)),
-        normal_mean_deg=None if angles is None or not angles.size else float(angles.mean()),
-        normal_median_deg=None if angles is None or not angles.size else float(np.median(angles)),
-        normal_95_deg=None
-        if angles is None or not angles.size
-        else float(np.quantile(angles, 0.95)),
+        normal_mean_deg=float(angles.mean()) if known_angles else None,
+        normal_median_deg=float(np.median(angles)) if known_angles else None,
+        normal_95_deg=float(np.quantile(angles, 0.95)) if known_angles else None,
         mean_removed=_height_error(centred),
         plane_removed=_height_error(_without_plane(error, truth.position)),
         absolute=_height_error(error),

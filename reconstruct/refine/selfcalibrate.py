@@ -152,21 +152,11 @@ def _smooth_fields(position_mm: Array) -> Array:
 
 def _indistinct(position_mm: Array, unit: Array) -> Array:
     """(4N, 8) orthonormal changes of all lights that a tilt or rise of the surface looks like."""
-    fields = []
-    for j in range(4):
-        shift = np.zeros((len(position_mm), 4))
-        shift[:, j] = 1
-        fields.append(shift)
-    for axis in np.eye(3)[:2]:
-        turn = np.zeros((len(position_mm), 4))
-        turn[:, :3] = np.cross(axis, position_mm)
-        fields.append(turn)
-    for j in range(2):
-        ramp = np.zeros((len(position_mm), 4))
-        ramp[:, 3] = position_mm[:, j]
-        fields.append(ramp)
-    columns = np.stack([(field / unit).ravel() for field in fields], axis=1)
-    return np.asarray(np.linalg.qr(columns)[0])
+    fields = np.zeros((8, len(position_mm), 4))
+    fields[:4] = np.eye(4)[:, None]  # shifts
+    fields[4:6, :, :3] = np.cross(np.eye(3)[:2, None], position_mm)  # turns
+    fields[6:, :, 3] = position_mm[:, :2].T  # ramps
+    return np.asarray(np.linalg.qr((fields / unit).reshape(8, -1).T)[0])
 
 
 def _most_likely(

@@ -155,12 +155,11 @@ def pixel_gradient(problem: Problem, state: State, sums: NDArray[np.float32]) ->
     change = np.zeros(p.shape)
     for slope in (p, q):
         for axis in (0, 1):
-            step = 0.5 * np.square(np.diff(slope, axis=axis))
-            before = [(0, 0), (0, 0)]
-            before[axis] = (1, 0)
-            after = [(0, 0), (0, 0)]
-            after[axis] = (0, 1)
-            change += np.pad(step, before) + np.pad(step, after)
+            step = np.moveaxis(0.5 * np.square(np.diff(slope, axis=axis)), axis, 0)
+            both = np.zeros(p.shape)
+            np.moveaxis(both, axis, 0)[1:] += step
+            np.moveaxis(both, axis, 0)[:-1] += step
+            change += both
     blur = state.lens_blur_px or USUAL_BLUR_PX
     share = -(1 / 12 + blur**2) * change / (1 + np.square(p) + np.square(q))
     return _gradient_of(sums, share * p, share * q)

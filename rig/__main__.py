@@ -18,8 +18,15 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     os._exit(130)  # nothing is open yet, no light is on
 
 
+# Work is shared out by threads of our own. Threads of OpenBLAS and OpenMP beside them spin while
+# they wait for work, and spend processor time on nothing.
+ONE_SET_OF_THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+
+
 def main() -> None:
     """Load the command line and carry out what was typed."""
+    for name, value in ONE_SET_OF_THREADS.items():
+        os.environ.setdefault(name, value)
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:  # a command behind `nohup` or `&` ignores it
         signal.signal(signal.SIGINT, _interrupted)

@@ -192,21 +192,23 @@ class Refinement:
                 continue
             problem.traced = untraced  # a start knows nothing of the one before
             update_shadows(problem, u)
+            before = best
             for material in first_materials(problem, u, HUBER):
                 start = f"{name}/{material.model}"
                 best = self.lower(problem, best, State(u, material), start, tried)
                 if self.material_tells(problem, best):
                     break
             assert best is not None
+            if self.config.lay and best is not before and not self.material_tells(problem, best):
+                best = self.directed(problem, best, name, tried)
             if name == "halfvector" and not alone:
                 continue
             if self.material_tells(problem, best) and not self.lost(problem, best):
                 break
         assert best is not None
         self.notes["starts"] = tried
-        if self.config.lay and not self.material_tells(problem, best):
-            best = self.directed(problem, best, tried)
-        self.transport(problem, best)  # until now that of the last start
+        if len(tried) > 1:
+            self.transport(problem, best)  # until now that of the last start
         if not self.lost(problem, best):
             return best
         return self.out_of_the_pit(problem, best)
@@ -254,7 +256,7 @@ class Refinement:
             self.notes["restarted"] = taken
         return state
 
-    def directed(self, problem: Problem, state: State, tried: dict[str, float]) -> State:
+    def directed(self, problem: Problem, state: State, name: str, tried: dict[str, float]) -> State:
         """The same with a directed finish, where that explains the pictures much better."""
         best = state
         lay = find_lay(problem, state.u, state.material, HUBER)
@@ -262,7 +264,9 @@ class Refinement:
             return state
         for model in ("ggx", "beckmann"):
             first, _ = fit_material(problem, state.u, replace(lay, model=model), HUBER)
-            best = self.lower(problem, best, State(state.u, first), f"lay/{model}", tried)
+            best = self.lower(problem, best, State(state.u, first), f"{name}/lay/{model}", tried)
+            if self.material_tells(problem, best):
+                break
         return best
 
     def lower(
@@ -293,9 +297,13 @@ class Refinement:
         for seed, rounds in enumerate((12, 6, 6)):
             # With that light from the first step on: a good start is lost where walls light each
             # other else.
+            before = state.cost
             self.transport(problem, state, seed=seed, by_slopes=False)
             state = gauss_newton(problem, state, HUBER, self.options.height_mm, rounds)
             update_reflectance(problem, state.u, state.material, FINAL)
+            idle = state.cost > GOES_ON * before or not self.unexplained(problem, state)
+            if idle and problem.shape != self.pictures.shape:  # finer levels go on
+                break
         return state
 
     def followed(self, problem: Problem, state: State) -> State:
@@ -442,9 +450,12 @@ class Refinement:
                 self.transport(problem, state, self.rays)
                 state = reconsidered(problem, state, HUBER)
             state = self.own_material(problem, state)
-            state = self.alternated(problem, state)
-            if self.unexplained(problem, state):
-                state = self.responded(problem, state)
+            if fineness(problem.shape) == 1 and self.unexplained(problem, state):
+                state = self.sharpened(problem, state)
+            if state.lens_blur_px == 0:
+                state = self.alternated(problem, state)
+                if self.unexplained(problem, state):
+                    state = self.responded(problem, state)
         else:
             state = self.own_material(problem, state)
             state = released(problem, self.areas.finished(state, FINAL), FINAL)
@@ -487,13 +498,14 @@ class Refinement:
 
     def alternated(
         self, problem: Problem, state: State, refresh: Callable[[State], None] | None = None,
-        doubted: bool = False, loss: Loss = FINAL,
+        first: float = np.inf, loss: Loss = FINAL,
     ) -> State:  # fmt: skip
         """The outer loop: what light reaches the surface, then steps, while that gains.
 
-        What is `doubted` must gain from the first turn on.
+        The `first` turn must leave that share of the cost at most for another one to follow.
         """
         large = problem.weight.size > SETTLED_PIXELS
+        goes_on = FOLLOWED_GOES_ON if self.follows else GOES_ON
         # Without the lens one turn tells whether it is needed; light that steps follow takes more.
         for turn in range(TURNS if refresh is not None or self.follows else 1):
             before, besides = state.cost, None
@@ -512,9 +524,7 @@ class Refinement:
             )  # fmt: skip
             self.best = problem, state
             self.options.progress("last level", 0.5 + 0.3 * (turn + 1) / TURNS)
-            impatient = turn > 0 or large or (doubted and state.cost > before)
-            goes_on = FOLLOWED_GOES_ON if self.follows else GOES_ON
-            if state.cost > goes_on * before and impatient:
+            if state.cost > (goes_on if turn > 0 or large else first) * before:
                 break
             if refresh is None and not self.unexplained(problem, state):
                 break
@@ -522,9 +532,7 @@ class Refinement:
 
     def responded(self, problem: Problem, state: State) -> State:
         """With the pixels' response, if it explains the pictures better: blur, or area."""
-        if not self.config.response:
-            return state
-        if fineness(problem.shape) == 1:
+        if fineness(problem.shape) == 1 or not self.config.response:
             return self.sharpened(problem, state)
         before = Light.of(problem)
         blurred = self.sharpened(problem, state)
@@ -549,6 +557,8 @@ class Refinement:
         Blur shows most at edges, and of edges that it has made odd the last loss has let go: so it
         is asked for and followed with the first one, then the last one goes on.
         """
+        if not self.config.response:
+            return state
         with self.stage("lens", 0.65) as gained:
             lens = Lens(problem)
             cost = problem.evaluate(state.u, state.material, HUBER, False).cost
@@ -585,9 +595,7 @@ class Refinement:
         if fineness(problem.shape) > 1:  # small pictures have their pixels as areas
             return state
         light = Light.of(problem)
-        now = self.alternated(
-            problem, state, lambda s: self.through(lens, s, WITHIN_TIMES), doubted=True
-        )
+        now = self.alternated(problem, state, lambda s: self.through(lens, s, WITHIN_TIMES), 1.0)
         if now.cost < WITHIN_GAIN * state.cost:
             return now
         light.restore(problem)

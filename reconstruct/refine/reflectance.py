@@ -20,8 +20,9 @@ KNOWN_MIRRORING, MIRRORING, REFLECTANCE_STEP = (0.8, 1.25), (0.46, 1.5), 0.25
 # It is told by what gets so many times its own light from other places: first, and at the end where
 # own light is explained; and by so large a share of the pixel-lights at least.
 MOST, SOME, ENOUGH = 1.0, 0.1, 0.01
-# Rays of the trace that tells it, and where their seeds begin: not those of any other.
-RAYS, OTHER_RAYS = 64, 2000
+# Rays of the trace that tells it where it is averaged with the next one, and where it only tells
+# one number of many pixels; where their seeds begin: not those of any other.
+RAYS, FEW_RAYS, OTHER_RAYS = 64, 8, 2000
 
 
 def update_reflectance(
@@ -44,7 +45,8 @@ def update_reflectance(
     if not whole and (least == MOST or not mirrors(problem, u, material, least)):
         return None
     if seed is not None:
-        other, _ = indirect_light(problem, u, material, RAYS, OTHER_RAYS + seed, by_pixel=True)
+        rays = RAYS if least == MOST else FEW_RAYS
+        other, _ = indirect_light(problem, u, material, rays, OTHER_RAYS + seed, by_pixel=True)
     pictures, epsilon = problem.pictures, np.float32(problem.pictures.epsilon)
     own = problem.own_light(u, material)
     used = (problem.weight > 0)[..., None] & ~pictures.clipped & (other > least * own)

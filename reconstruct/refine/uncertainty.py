@@ -61,7 +61,7 @@ USUAL_BLUR_PX = 0.5
 INDIRECT_COMMON, INDIRECT_PATCHES, INDIRECT_PATCH_PX = 0.03, 0.15, 8.0
 # Light from beyond the picture is looked at where that from within it brings more than this share
 # of the variance that the pictures bring.
-NEGLIGIBLE = 0.001
+NEGLIGIBLE = 0.01
 # Where the light from beyond is wrong by much, a robust loss has turned away from the pictures and
 # says nothing of where they would lead.
 SQUARES = Loss("huber", 1e3)

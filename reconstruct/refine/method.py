@@ -12,7 +12,8 @@ from calib.lights import Lights
 from reconstruct.errors import Stopped
 from reconstruct.integrate import pixel_heights
 from reconstruct.methods import Options
-from reconstruct.refine.refinement import FINAL, Refinement
+from reconstruct.refine.fit import FINAL
+from reconstruct.refine.refinement import Refinement
 from reconstruct.refine.residuals import worst_residuals
 from reconstruct.refine.uncertainty import estimate
 from reconstruct.stack import Stack

@@ -8,8 +8,8 @@ from simulated_parts import pit
 from reconstruct.optics.interreflection import Rays, indirect
 from reconstruct.optics.mirrored import Cost, by_mirrored_slopes
 from reconstruct.refine.beyond import BEYOND_TRACED, continued
+from reconstruct.refine.fit import HUBER
 from reconstruct.refine.problem import Material
-from reconstruct.refine.refinement import HUBER
 from reconstruct.refine.transport import optics_material, table_lights
 
 METAL = Material("ggx", 0.25, 0.25, ks=0.8)

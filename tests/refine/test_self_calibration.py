@@ -16,8 +16,9 @@ from calib.camera import Camera
 from calib.light_files import read_lights, read_powers
 from calib.lights import Lights
 from reconstruct.methods import Options, reconstruct
+from reconstruct.refine.fit import FINAL
 from reconstruct.refine.problem import Problem
-from reconstruct.refine.refinement import FINAL, Refinement
+from reconstruct.refine.refinement import Refinement
 from reconstruct.refine.selfcalibrate import with_lights
 from reconstruct.refine.solve import State
 from reconstruct.stack import Stack

@@ -12,8 +12,9 @@ from simulated_parts import easy, errors, part, pictures, pit
 from reconstruct.methods import Options, reconstruct
 from reconstruct.optics.material import Material as OpticalMaterial
 from reconstruct.refine.claims import MeanHeight
+from reconstruct.refine.fit import HUBER
+from reconstruct.refine.pixel import LEVELS
 from reconstruct.refine.problem import Material
-from reconstruct.refine.refinement import HUBER
 from reconstruct.refine.solve import State
 from reconstruct.refine.transport import update_indirect
 from reconstruct.refine.uncertainty import Spread, beyond_steps, estimate
@@ -173,6 +174,10 @@ def test_what_may_lie_beyond_the_picture_is_a_cause_where_the_part_goes_on_there
     height_mm = float(scene.points_mm[..., 2].mean())
     metal = Material("ggx", 0.3, 0.3, ks=0.8)
     update_indirect(problem, u, metal)
+    # The pit's own pictures: where others are misfit, what lies beyond is nothing beside that.
+    root = np.sqrt(problem.render_rows(u, metal, 0, 64) + problem.pictures.epsilon)
+    code = np.rint(np.minimum(root / problem.pictures.scale, LEVELS)).astype(np.uint16) << 2
+    problem.pictures.code[:] = code
     state = State(u, metal, problem.evaluate(u, metal, HUBER, False).cost)
     given = problem.traced, problem.traced.copy()
     cut = estimate(problem, state, HUBER, MeanHeight(height_mm, 0.0))

@@ -1,0 +1,193 @@
+"""What the steps of one run of `refine` share: pictures, options, costs, light, and the outer loop.
+
+Effort follows need. What noise alone would leave is known (`Fit.noise_cost`); a stage runs where
+more than that is left to explain, and stays where it leaves clearly less.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.camera import Camera
+from calib.lights import Lights
+from reconstruct.methods import Options
+from reconstruct.refine import basin
+from reconstruct.refine.claims import Claims, MeanHeight
+from reconstruct.refine.data import binned, encode
+from reconstruct.refine.lay import sampled
+from reconstruct.refine.problem import NOISE_FLOOR, Loss, Problem
+from reconstruct.refine.pyramid import binned_weight
+from reconstruct.refine.reflectance import SOME, update_reflectance
+from reconstruct.refine.solve import SETTLED_PIXELS, State, gauss_newton
+from reconstruct.refine.subpixel import Areas
+from reconstruct.refine.transport import mirrored_share, refreshed
+from reconstruct.stack import Stack
+
+HUBER = Loss("huber", 0.02)
+FINAL = Loss("geman", 0.05)
+# Coded pictures at once at most, and what else a pixel takes, bytes.
+COPIES, PIXEL_BYTES = 3, 250
+# Rays a pixel, and in each turn of finer levels where steps follow light between places.
+RAYS, RAYS_FOLLOWED = 32, 64
+# A wrong distribution or lay leaves the typical pixel five times what noise leaves, and more.
+TYPICAL, TYPICAL_SIDE = 2.0, 128
+# A pixel is misfit where its loss is so many times the noise's; patches of misfits of less than
+# this share of the part are edges that few pixels do not show.
+MISFIT, PATCHES = 4.0, 0.01
+# From this share of the part on, lit by its other places, steps follow that light.
+FOLLOWED_SHARE = 0.02
+# There the slopes of walls without light of their own are damped less.
+FIRMNESS = 0.1
+# Of the traces before, at most so much goes into one of a surface that moved little.
+KEPT = 0.8
+# Turns of the last level at most; it goes on while one leaves less than a share of the last cost,
+# the second where steps follow light between places: there one gains less than is still to come.
+TURNS, GOES_ON, FOLLOWED_GOES_ON = 6, 0.985, 0.992
+
+
+class Fit:
+    """What was given for one run, and what was found in it so far."""
+
+    def __init__(self, stack: Stack, camera: Camera, lights: Lights, options: Options) -> None:
+        self.camera, self.lights, self.options = camera, lights, options
+        self.config = options.refine
+        self.ids = stack.ids
+        self.threads = options.threads or os.cpu_count() or 1
+        self.mean = MeanHeight(options.height_mm, options.height_sigma_mm)
+        self.notes: dict[str, Any] = {}
+        self.stages: dict[str, dict[str, float]] = {}
+        self.odd: NDArray[np.bool_] | None = None  # places with a material of their own
+        self.follows = False  # whether steps take light between places as moving with the surface
+        self.captured: NDArray[np.uint16] | None = (
+            None  # codes as captured, once a lens changed them
+        )
+        self.best: tuple[Problem, State] | None = None  # what a stop leaves
+        self.claims: Claims | None = None  # of the last state, where they are known
+        self.areas: Areas | None = None  # while pixels are areas from the start on
+        need_gb = np.prod(stack.shape) * (COPIES * 2 * len(stack) + PIXEL_BYTES) / 1e9
+        if need_gb > options.memory_gb:
+            options.say(
+                f"note: refine takes up to {need_gb:.1f} GB for {len(stack)} pictures of "
+                f"{stack.shape[1]}×{stack.shape[0]} px, --memory says {options.memory_gb:g} GB"
+            )
+        with self.stage("encode", 0.0):
+            self.pictures = encode(stack)
+
+    @contextmanager
+    def stage(self, name: str, fraction: float) -> Iterator[Callable[[float, float], None]]:
+        """Time a stage and say that it begins; call what it gives with costs before and after."""
+        self.options.progress(name, fraction)
+        start, worked = time.perf_counter(), time.process_time()
+        entry = self.stages.setdefault(name, {"seconds": 0.0, "processor_s": 0.0})
+
+        def gained(before: float, after: float) -> None:
+            entry["cost_ratio"] = entry.get("cost_ratio", 1.0) * after / max(before, 1e-300)
+
+        yield gained
+        entry["seconds"] += time.perf_counter() - start
+        entry["processor_s"] += time.process_time() - worked
+
+    def noise_cost(self, problem: Problem) -> float:
+        """Loss of a pixel-light that noise alone leaves; on averaged pixels models err by more."""
+        coarse = problem.shape != self.pictures.shape
+        return max(problem.pictures.noise, NOISE_FLOOR if coarse else 0.0) ** 2
+
+    def unexplained(self, problem: Problem, state: State, times: float = 1.0) -> bool:
+        """Whether the pictures hold more, or so many times more, than noise leaves everywhere."""
+        explained = times * self.config.explained
+        return state.cost > explained * self.noise_cost(problem) * problem.count
+
+    def losses(self, problem: Problem, state: State) -> NDArray[np.float32]:
+        """(H, W) mean loss of a pixel's lights over what noise leaves."""
+        system = problem.evaluate(state.u, state.material, HUBER, with_material=False)
+        return system.loss / np.float32(self.noise_cost(problem) * len(problem.pictures))
+
+    def material_tells(self, problem: Problem, state: State) -> bool:
+        """Whether the typical pixel is explained: then the material is the right one."""
+        with sampled(problem, TYPICAL_SIDE):
+            inside = problem.weight > 0
+            return bool(np.median(self.losses(problem, state)[inside]) <= TYPICAL)
+
+    def lost(self, problem: Problem, state: State) -> bool:
+        """Whether patches of the part are misfit on a part whose walls light each other.
+
+        Elsewhere patches that few pixels misfit are relief within a pixel, which finer levels show.
+        """
+        inside = problem.weight > 0
+        bad = basin.misfits(self.losses(problem, state), inside, 0.0, least=MISFIT)
+        if bad.sum() < PATCHES * inside.sum():
+            return False
+        return mirrored_share(problem, state.u, state.material) >= FOLLOWED_SHARE
+
+    def problem(self, factor: int) -> Problem:
+        """The fit at a binning factor."""
+        pictures = self.pictures if factor == 1 else binned(self.pictures, factor)
+        camera = self.camera if factor == 1 else self.camera.binned(factor)
+        flat = self.options.flat
+        step = 1.0
+        if flat is None:
+            flat = np.ones((1, 1, len(self.pictures)), np.float32)
+        else:
+            step = self.camera.height / flat.shape[0] / factor
+        weight = binned_weight(self.options.mask, self.pictures.shape, factor)
+        return Problem(camera, self.lights, pictures, weight, flat, step, threads=self.threads)
+
+    @property
+    def firmness(self) -> float:
+        return FIRMNESS if self.follows else 1.0
+
+    @property
+    def rays(self) -> int:
+        return RAYS_FOLLOWED if self.follows else RAYS
+
+    def transport(
+        self, problem: Problem, state: State, samples: int = RAYS, seed: int = 0,
+        kept: float = 0.0, by_slopes: bool | None = None,
+        besides: NDArray[np.float32] | None = None,
+    ) -> None:  # fmt: skip
+        """Cast shadows and light between places of the state's surface."""
+        refreshed(
+            problem, state.u, state.material, samples if self.config.inter_reflection else 0,
+            seed, self.follows if by_slopes is None else by_slopes, kept, besides,
+        )  # fmt: skip
+
+    def alternated(
+        self, problem: Problem, state: State, refresh: Callable[[State], None] | None = None,
+        first: float = np.inf, loss: Loss = FINAL,
+    ) -> State:  # fmt: skip
+        """The outer loop: what light reaches the surface, then steps, while that gains.
+
+        The `first` turn must leave that share of the cost at most for another one to follow.
+        """
+        large = problem.weight.size > SETTLED_PIXELS
+        goes_on = FOLLOWED_GOES_ON if self.follows else GOES_ON
+        # Without the lens one turn tells whether it is needed; light that steps follow takes more.
+        for turn in range(TURNS if refresh is not None or self.follows else 1):
+            before, besides = state.cost, None
+            if self.follows:
+                besides = update_reflectance(problem, state.u, state.material, FINAL, turn)
+            elif refresh is None:
+                update_reflectance(problem, state.u, state.material, FINAL, turn, SOME)
+            if self.follows or refresh is None or turn > 0:  # else it was brought up to date before
+                kept = min(turn / (turn + 1), KEPT)
+                self.transport(problem, state, self.rays, seed=turn, kept=kept, besides=besides)
+            if refresh is not None:
+                refresh(state)
+            state = gauss_newton(
+                problem, state, loss, self.options.height_mm, 4,
+                stop=1e-3 if self.follows else 3e-3, pcg_iterations=60, firmness=self.firmness,
+            )  # fmt: skip
+            self.best = problem, state
+            self.options.progress("last level", 0.5 + 0.3 * (turn + 1) / TURNS)
+            if state.cost > (goes_on if turn > 0 or large else first) * before:
+                break
+            if refresh is None and not self.unexplained(problem, state):
+                break
+        return state

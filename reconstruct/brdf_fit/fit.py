@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from reconstruct.brdf_fit.network import BrdfNetwork, features
 from reconstruct.brdf_fit.tables import Table
@@ -121,7 +120,8 @@ def fit(
             shown = elapsed
             say(f"step {step}: mean log error {loss.item():.4f}")
     network.eval()
-    relative = _relative_error(network, x_held, y_held)
+    with torch.no_grad():
+        relative = torch.expm1(network.log_value(x_held) - y_held).abs().numpy()
     highest = max(
         albedo(network, ra, alpha, angle)
         for ra, alpha in _materials(table)
@@ -140,11 +140,6 @@ def _materials(table: Table) -> list[tuple[float, float]]:
     if not table.spans_roughness:
         return [(float(table.ra_um[0]), float(table.alpha[0]))]
     return [(ra, alpha) for ra in (0.1, 0.4, 1.6, 6.3) for alpha in (0.06, 0.15, 0.4)]
-
-
-@torch.no_grad()
-def _relative_error(network: BrdfNetwork, x: torch.Tensor, y: torch.Tensor) -> NDArray[np.float32]:
-    return torch.expm1(network.log_value(x) - y).abs().numpy()
 
 
 def as_material(network: BrdfNetwork, ra_um: float, alpha: float, metal: str = "Fe") -> Any:

@@ -162,17 +162,6 @@ def filled(log_depth: Array, mask: NDArray[np.bool_]) -> Array:
     return np.asarray(log_depth[tuple(nearest)])
 
 
-def _upsampled(log_depth: Array, shape: tuple[int, int]) -> Array:
-    """Log depth of a shrunk view on the full grid."""
-    return np.asarray(
-        cv2.resize(
-            filled(log_depth, np.isfinite(log_depth)), (shape[1], shape[0]),
-            interpolation=cv2.INTER_CUBIC,
-        ),
-        dtype=np.float64,
-    )  # fmt: skip
-
-
 def predict_view(model: Any, view: View, base: Array) -> tuple[Array, Estimate]:
     """Fused log depth and the raw estimate of a view; see `estimate`."""
     guess, screen = estimate(model, view, base)
@@ -197,11 +186,12 @@ def estimate(model: Any, view: View, base: Array) -> tuple[Estimate, float]:
     first = joined(coarse, wide, SCREEN)
     if not np.isfinite(first).any():
         raise ReconstructError("the mask is too small for the network; use another method")
-    rough = _upsampled(first, view.mask.shape)
+    whole = view.mask.shape[::-1]
+    rough = cv2.resize(filled(first, np.isfinite(first)), whole, interpolation=cv2.INTER_CUBIC)
     symmetries = int(np.clip(FINE_PIXELS // view.mask.size, 2, len(SYMMETRIES)))
-    guess = infer(model, view, rough, symmetries)
+    guess = infer(model, view, np.asarray(rough, np.float64), symmetries)
     # the fine pass cannot know how wrong the coarse shape under it is: errors add
-    unsure = cv2.resize(wide.depth_error, view.mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    unsure = cv2.resize(wide.depth_error, whole, interpolation=cv2.INTER_LINEAR)
     guess.depth_error = np.hypot(guess.depth_error, unsure)
     return guess, SCREEN * (COARSE_PX / side) ** 2
 

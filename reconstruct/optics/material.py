@@ -32,11 +32,6 @@ def _metal_table() -> dict[str, list[dict[str, Any]]]:
     return table
 
 
-def metals() -> list[str]:
-    """Symbols of the metals whose optical constants are known."""
-    return sorted(_metal_table())
-
-
 def complex_index(metal: str, wavelength_um: float | None = None) -> tuple[float, float]:
     """(n, k) of a metal (CC0 tables of refractiveindex.info), by the newest measurement listed.
 
@@ -53,7 +48,7 @@ def complex_index(metal: str, wavelength_um: float | None = None) -> tuple[float
     """
     table = _metal_table()
     if metal not in table:
-        known = ", ".join(metals())
+        known = ", ".join(sorted(table))
         raise ReconstructError(f"no optical constants for metal '{metal}' (known: {known})")
     newest = list(dict.fromkeys(row["source"] for row in table[metal]))[-1]
     rows = sorted((r["um"], r["n"], r["k"]) for r in table[metal] if r["source"] == newest)

@@ -138,12 +138,6 @@ def _noise_step(
     return lin.solve(-lin.problem.gradient(sums))
 
 
-def _gradient_of(sums: NDArray[np.float32], p: Array, q: Array) -> Array:
-    """(3, H, W) gradient that asks for changes of the slopes."""
-    asked = [np.zeros_like(p), sums[6] * p + sums[7] * q, sums[7] * p + sums[8] * q]
-    return -np.stack(asked)
-
-
 def pixel_gradient(problem: Problem, state: State, sums: NDArray[np.float32]) -> Array:
     """(3, H, W) gradient of the slopes that pixels may show for those they have on average.
 
@@ -162,7 +156,8 @@ def pixel_gradient(problem: Problem, state: State, sums: NDArray[np.float32]) ->
             change += both
     blur = state.lens_blur_px or USUAL_BLUR_PX
     share = -(1 / 12 + blur**2) * change / (1 + np.square(p) + np.square(q))
-    return _gradient_of(sums, share * p, share * q)
+    p, q = share * p, share * q  # the changes that are asked for
+    return -np.stack([np.zeros_like(p), sums[6] * p + sums[7] * q, sums[7] * p + sums[8] * q])
 
 
 def beyond_steps(problem: Problem, state: State, rng: np.random.Generator) -> list[Array]:

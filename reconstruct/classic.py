@@ -33,6 +33,16 @@ _JIT = {"nogil": True, "fastmath": True, "cache": True, "error_model": "numpy"}
 
 
 @njit(**_JIT)
+def _beam(lights, k, px, py, pz):
+    """Unit vector from a place to a light, and the irradiance across it."""
+    lx, ly, lz = lights[0, k] - px, lights[1, k] - py, lights[2, k] - pz
+    d2 = lx * lx + ly * ly + lz * lz
+    il = 1.0 / math.sqrt(d2)
+    psi = -(lx * lights[3, k] + ly * lights[4, k] + lz * lights[5, k]) * il
+    return lx * il, ly * il, lz * il, lights[6, k] * max(psi, 0.05) ** lights[7, k] / d2
+
+
+@njit(**_JIT)
 def _half_vector(radiance, points, centre, lights, power, normals, weights):
     """Mean of the half vectors under (radiance / irradiance)^power, and the trust in it."""
     n, height, width = radiance.shape
@@ -46,12 +56,8 @@ def _half_vector(radiance, points, centre, lights, power, normals, weights):
                 value = radiance[k, r, c]
                 if value <= 0:
                     continue
-                lx, ly, lz = lights[0, k] - px, lights[1, k] - py, lights[2, k] - pz
-                d2 = lx * lx + ly * ly + lz * lz
-                il = 1.0 / math.sqrt(d2)
-                psi = -(lx * lights[3, k] + ly * lights[4, k] + lz * lights[5, k]) * il
-                e = lights[6, k] * max(psi, 0.05) ** lights[7, k] / d2
-                hx, hy, hz = lx * il + vx * iv, ly * il + vy * iv, lz * il + vz * iv
+                lx, ly, lz, e = _beam(lights, k, px, py, pz)
+                hx, hy, hz = lx + vx * iv, ly + vy * iv, lz + vz * iv
                 ih = 1.0 / math.sqrt(hx * hx + hy * hy + hz * hz)
                 w = (value / e) ** power
                 sx += w * hx * ih
@@ -81,13 +87,8 @@ def _lambert(radiance, clipped, points, lights, dark, rounds, normals, weights):
             used = 0
             top = 0.0
             for k in range(n):
-                lx, ly, lz = lights[0, k] - px, lights[1, k] - py, lights[2, k] - pz
-                d2 = lx * lx + ly * ly + lz * lz
-                il = 1.0 / math.sqrt(d2)
-                psi = -(lx * lights[3, k] + ly * lights[4, k] + lz * lights[5, k]) * il
-                e = lights[6, k] * max(psi, 0.05) ** lights[7, k] / d2
+                rows[k, 0], rows[k, 1], rows[k, 2], e = _beam(lights, k, px, py, pz)
                 # divided by the irradiance: the model is ρ n·l for all lights alike
-                rows[k, 0], rows[k, 1], rows[k, 2] = lx * il, ly * il, lz * il
                 value[k] = radiance[k, r, c] / e
                 weight[k] = 0.0 if clipped[k, r, c] or radiance[k, r, c] <= dark else 1.0
                 used += 1 if weight[k] > 0 else 0

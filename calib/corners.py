@@ -30,6 +30,7 @@ WORST_FIT = 0.12
 """Of bright less dark, root mean square: what fits worse is no corner, or has glare on it."""
 STEPS, ENOUGH_PX = 25, 2e-4
 BLUR_PX = 0.9
+LEAST = 1e-9  # of a sum of squares over some hundred pixels: nothing, but no equation is singular
 
 
 def refine_corners(
@@ -149,10 +150,10 @@ def _refined(image: NDArray[Any], corner: Array, axes: Array, markers: bool) -> 
     cost, damping = float(np.sum((model - seen) ** 2)), 1e-3
     for _ in range(STEPS):
         # The levels follow each step of the others: Kaufman's variable projection.
-        free, rest = slopes[:, :5], slopes[:, 5:]
-        basis = np.linalg.qr(rest)[0]
-        free = free - basis @ (basis.T @ free)
-        normal, pull = free.T @ free, free.T @ (seen - model)
+        products = slopes.T @ slopes
+        shared = np.linalg.solve(products[5:, 5:] + LEAST * np.eye(6), products[5:, :5])
+        normal = products[:5, :5] - products[:5, 5:] @ shared
+        pull = (slopes[:, :5] - slopes[:, 5:] @ shared).T @ (seen - model)
         step = np.linalg.lstsq(normal + damping * np.diag(np.diag(normal)), pull, rcond=None)[0]
         trial = state + np.clip(step, -0.5, 0.5)
         trial[4] = np.clip(trial[4], 0.2, reach)
@@ -194,7 +195,7 @@ def _fitted(offset: Array, seen: Array, state: Array, reach: float) -> tuple[Arr
     both = steps[0] * steps[1]
     ground = np.column_stack([np.ones_like(x), offset / reach])
     linear = np.hstack([ground, ground * both[:, None]])
-    levels = np.linalg.lstsq(linear, seen, rcond=None)[0]
+    levels = np.linalg.solve(linear.T @ linear + LEAST * np.eye(6), linear.T @ seen)
     contrast = ground @ levels[3:]
     f = [contrast * steps[1] * slope for slope in slopes[0]]
     g = [contrast * steps[0] * slope for slope in slopes[1]]

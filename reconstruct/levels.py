@@ -162,8 +162,9 @@ class ShadowFit:
                 thin.points_mm, self.position, light, at, top + by, top + by - below, self.view,
                 self.camera.pixel_mm(top + by), each[k],
             )  # fmt: skip
+        first = np.searchsorted(light, np.arange(len(near) + 1))
         return Edges(
-            light, each, span, rise_mm, thin.observed[light, at], thin.weight[light, at],
+            first, each, span, rise_mm, thin.observed[light, at], thin.weight[light, at],
             self.upper_seen,
         )  # fmt: skip
 
@@ -174,12 +175,13 @@ class Edges:
 
     Attributes
     ----------
+    first : (N + 1,) where the pixels of each light begin
     reaches : (4, m) mm for an edge at the rise less the span, at it, above it, and at it for a
         border seen 1 mm lower
     upper_seen : the border is that of the upper edge of a chamfer
     """
 
-    light: NDArray[np.int64]
+    first: NDArray[np.int64]
     reaches: Map
     span_mm: float
     rise_mm: float
@@ -189,9 +191,10 @@ class Edges:
 
     def misfit(self, count: int) -> Array:
         """(N,) misfit of a constant."""
-        w = np.bincount(self.light, self.weight, count)
-        first = np.bincount(self.light, self.weight * self.observed, count)
-        second = np.bincount(self.light, self.weight * self.observed**2, count)
+        light = np.repeat(np.arange(count), np.diff(self.first))
+        w = np.bincount(light, self.weight, count)
+        first = np.bincount(light, self.weight * self.observed, count)
+        second = np.bincount(light, self.weight * self.observed**2, count)
         return np.asarray(np.maximum(second - first**2 / np.maximum(w, 1e-12), 1e-12))
 
     def gains(
@@ -201,7 +204,7 @@ class Edges:
         out = np.zeros(count)
         edge = np.array([rise - self.rise_mm, abs(chamfer), lateral, np.exp(log_softness)])
         edge_gains(
-            self.light, self.reaches, self.span_mm, self.observed, self.weight, self.upper_seen,
+            self.first, self.reaches, self.span_mm, self.observed, self.weight, self.upper_seen,
             edge, out,
         )  # fmt: skip
         return out

@@ -98,14 +98,11 @@ def pair_reaches(points, lights, light, at, top, seen, view, pixel_mm, out):
         out[i] = _reach(points[at[i]], lights[light[i]], top, seen, view, pixel_mm)
 
 
-@njit(**_JIT)
+@njit(**_JIT, fastmath=True)
 def _lit_share(reach, softness):
     """Half the complementary error function, from a table good to 1e-7."""
-    t = (reach / (1.4142135623730951 * softness) + _FAR) * _PER_UNIT
-    if t <= 0.0:
-        return 1.0
-    if t >= len(_SHARES) - 1.0:
-        return 0.0
+    t = reach * (_PER_UNIT / (1.4142135623730951 * softness)) + _FAR * _PER_UNIT
+    t = min(max(t, 0.0), len(_SHARES) - 1.001)
     i = int(t)
     return _SHARES[i] + (t - i) * (_SHARES[i + 1] - _SHARES[i])
 
@@ -142,11 +139,11 @@ def explained(points, lights, top, view, pixel_mm, observed, weight, soft, out):
         out[k] = _gain(s, sx, sy, sxx, sxy)
 
 
-@njit(**_JIT)
-def edge_gains(light, reaches, span, observed, weight, upper_seen, edge, out):
+@njit(**_JIT, fastmath=True)
+def edge_gains(first, reaches, span, observed, weight, upper_seen, edge, out):
     """The same for edges with a chamfer, reaches interpolated between three heights of the edge.
 
-    `light`, in rising order, is whose light each of the pixels shows.
+    Pixels of one light lie side by side, from where `first` has it.
 
     The upper edge lies a chamfer higher and further in than the lower one; whichever reaches
     further casts the shadow. The border is the image of the upper edge (`upper_seen`) or of the
@@ -155,10 +152,9 @@ def edge_gains(light, reaches, span, observed, weight, upper_seen, edge, out):
     chamfer, the lateral offset and the softness.
     """
     off, chamfer, lateral, soft = edge[0], edge[1], edge[2], edge[3]
-    i = 0
     for k in range(len(out)):
         s = sx = sy = sxx = sxy = 0.0
-        while i < len(light) and light[i] == k:
+        for i in range(first[k], first[k + 1]):
             a, b, c = reaches[0, i], reaches[1, i], reaches[2, i]
             linear, bent = 0.5 * (c - a) / span, 0.5 * (a - 2.0 * b + c) / (span * span)
             t = off
@@ -177,5 +173,4 @@ def edge_gains(light, reaches, span, observed, weight, upper_seen, edge, out):
             sy += w * observed[i]
             sxx += w * x * x
             sxy += w * x * observed[i]
-            i += 1
         out[k] = _gain(s, sx, sy, sxx, sxy)

@@ -250,13 +250,11 @@ def find_outline(
         return None
     lit = np.maximum(lit, 1e-6 * float(lit.max()))
 
-    def sigma(predicted: Map) -> Map:
-        noise = stack.noise_floor + stack.noise_gain * np.maximum(radiance, 0.0)
-        return np.asarray(np.sqrt(noise) / predicted, dtype=np.float32)
-
+    variance = stack.noise_floor + stack.noise_gain * np.maximum(radiance, 0.0)
+    noise: Map = np.asarray(np.sqrt(variance), dtype=np.float32)
     ratio = radiance / lit
     if albedo is None:
-        each, share = _matt(ratio, sigma(lit))
+        each, share = _matt(ratio, noise / lit)
         albedo = _common_albedo(each, share > _MATT_SHARE)
         if albedo is None:
             return None
@@ -265,7 +263,7 @@ def find_outline(
         if sure.sum() > 0.1 * pixels:
             lit = _levelled(lit, radiance, sure)
         ratio = radiance / lit
-    spread = sigma(lit)
+    spread = noise / lit
     agrees = (np.abs(ratio - 1.0) < np.maximum(3.0 * spread, _LIT)).mean(axis=0)
     (high,) = _quantiles(ratio - spread, 0.95)
     flares = high > _FLARE

@@ -204,10 +204,15 @@ class RenderedScene:
         )
 
     def draw(self, leds: Sequence[int]) -> None:
-        """Draw pictures that will be asked for: several together cost less than one by one."""
+        """Draw pictures that will be asked for, as far as they can be kept.
+
+        Several together cost less than one by one.
+        """
         missing = [led for led in leds if led not in self._pictures]
         for k in range(0, len(missing), TOGETHER):
             group = missing[k : k + TOGETHER]
+            if (len(self._pictures) + len(group)) * 4 * np.prod(self.shape) > CACHE_BYTES:
+                return  # what is not kept would be drawn again
             for led, image in zip(group, self._radiances(group), strict=True):
                 self._keep(led, image)
 

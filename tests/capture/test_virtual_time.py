@@ -125,3 +125,15 @@ def test_time_passes_only_while_somebody_waits() -> None:
     assert clock.now_us() == before_us
     clock.sleep_us(1500)
     assert clock.now_us() == before_us + 1500
+
+
+def test_what_the_host_did_shortens_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = PatientClock()
+    time.sleep(0.02)
+    slept: list[float] = []
+    monkeypatch.setattr("capture.world.time.sleep", slept.append)
+    clock.sleep_us(15_000)
+    clock.sleep_us(15_000_000)
+    assert slept[0] == 0.0
+    assert 14.0 < slept[1] < 15.01
+    assert clock.now_us() == 15_015_000

@@ -25,6 +25,14 @@ from rig.simulated_ball import BallScene, ball_poses, ball_scenes, mirror_points
 RIG = virtual_rig(8, (96, 96), seed=3)
 
 
+@pytest.mark.parametrize("name", ["block-1", "turned-2"])
+def test_pictures_drawn_together_are_those_drawn_one_by_one(name: str) -> None:
+    together, single = scene_of(name, rig=RIG), scene_of(name, rig=RIG)
+    together.draw([2, 5, 7])
+    for led in (2, 5, 7):
+        assert np.array_equal(together.irradiance(led), single.irradiance(led))
+
+
 def test_the_preset_is_a_dome_of_96_leds_near_its_drawing() -> None:
     lights, nominal = dome()
     assert len(lights) == 96

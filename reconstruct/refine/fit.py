@@ -115,14 +115,18 @@ class Fit:
             inside = problem.weight > 0
             return bool(np.median(self.losses(problem, state)[inside]) <= TYPICAL)
 
+    def misfit(self, problem: Problem, state: State) -> bool:
+        """Whether patches of the part are misfit."""
+        inside = problem.weight > 0
+        bad = basin.misfits(self.losses(problem, state), inside, 0.0, least=MISFIT)
+        return bool(bad.sum() >= PATCHES * inside.sum())
+
     def lost(self, problem: Problem, state: State) -> bool:
         """Whether patches of the part are misfit on a part whose walls light each other.
 
         Elsewhere patches that few pixels misfit are relief within a pixel, which finer levels show.
         """
-        inside = problem.weight > 0
-        bad = basin.misfits(self.losses(problem, state), inside, 0.0, least=MISFIT)
-        if bad.sum() < PATCHES * inside.sum():
+        if not self.misfit(problem, state):
             return False
         return mirrored_share(problem, state.u, state.material) >= FOLLOWED_SHARE
 

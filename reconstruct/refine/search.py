@@ -26,8 +26,6 @@ DARK_PLACES = 0.01
 FOLLOWED, AHEAD, FOLLOWED_GAIN, IDLE = 32, 0.4, 0.995, 3
 # With pixels as areas: so many turns at most, while one leaves less than a share of the last cost.
 AREA_TURNS, AREAS_GO_ON = 48, 0.985
-# Share of the cost that the network's surface must leave to go on instead of one that came up.
-BEGUN_LATE = 0.9
 # Where the network's surface costs so many times more, it is not descended from twice.
 FAR_OFF = 1.25
 
@@ -42,6 +40,8 @@ def begin(run: Fit, problem: Problem) -> State:
     tried: dict[str, float] = {}
     # Highlights alone say nothing of a place that shows none.
     alone = dark_share(problem) < DARK_PLACES
+    # Finer levels, where there are any, show whether patches are misfit by a wrong start.
+    astray = run.misfit if problem.shape == run.pictures.shape else run.lost
     untraced = problem.traced
     for name in starts:
         u = first_surface(name, problem, run.ids, run.lights, run.options)
@@ -60,7 +60,7 @@ def begin(run: Fit, problem: Problem) -> State:
             best = directed(run, problem, best, name, tried)
         if name == "halfvector" and not alone:
             continue
-        if run.material_tells(problem, best) and not run.lost(problem, best):
+        if run.material_tells(problem, best) and not astray(problem, best):
             break
     assert best is not None
     run.notes["starts"] = tried
@@ -212,11 +212,12 @@ def begun_late(run: Fit, coarse: Problem, state: State, factor: int) -> tuple[Pr
     for material in first_materials(problem, learned, HUBER):
         first = State(learned, material)
         best = lower(run, problem, best, first, f"dpps/{material.model}", tried)
-        if best.cost > FAR_OFF * came_up.cost:  # another distribution does not mend that
+        # Another distribution does not mend what is far off, and is not needed by what is better.
+        if not came_up.cost < best.cost < FAR_OFF * came_up.cost:
             break
     assert best is not None
     run.notes["late_starts"] = tried
-    if best.cost > BEGUN_LATE * came_up.cost:
+    if best.cost > came_up.cost:
         return coarse, state, factor
     run.follows = False
     run.transport(problem, best)  # until now that of the last start

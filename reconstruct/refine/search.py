@@ -53,14 +53,16 @@ def begin(run: Fit, problem: Problem) -> State:
         for material in first_materials(problem, u, HUBER):
             start = f"{name}/{material.model}"
             best = lower(run, problem, best, State(u, material), start, tried)
-            if run.material_tells(problem, best):
+            told = run.material_tells(problem, best)
+            if told:
                 break
         assert best is not None
-        if run.config.lay and best is not before and not run.material_tells(problem, best):
+        if run.config.lay and best is not before and not told:
             best = directed(run, problem, best, name, tried)
+            told = run.material_tells(problem, best)
         if name == "halfvector" and not alone:
             continue
-        if run.material_tells(problem, best) and not astray(problem, best):
+        if told and not astray(problem, best):
             break
     assert best is not None
     run.notes["starts"] = tried

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from floor_bench import LEDS, SIZE, cluster, plate_scene_of
+from floor_bench import LEDS, SIZE, STOPPED, cluster, plate_scene_of
 from prompt_clock import PromptClock
 
 from calib.light_files import write_lights
 from rig import measuring, session
+from rig.capturing import configuration
 from rig.config import TEMPLATE
+from rig.floor.pages.worker import Bench, Worker
 from rig.simulate import virtual_rig
 from rig.workspace import Workspace
 
@@ -61,3 +63,22 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
             encoding="utf-8",
         )
     return Workspace.at(tmp_path)
+
+
+@pytest.fixture
+def worker(bench: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    class TillStopped(PromptClock):
+        """An operator is slower than a recording, so no time passes until the stop is asked for."""
+
+        def sleep_us(self, duration_us: float) -> None:
+            seen = -1
+            while (current := (state := worker.state())["current"]) is not None:
+                if current["part"] != STOPPED or not current["taken"] or state["stopping"]:
+                    break
+                seen = worker.wait(seen, 60)
+            super().sleep_us(duration_us)
+
+    monkeypatch.setattr("capture.world.PatientClock", TillStopped)
+    config, text = configuration(bench, simulate=False)
+    with Worker(Bench(bench, config, text, method="lambert")) as worker:
+        yield worker

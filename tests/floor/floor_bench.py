@@ -26,6 +26,7 @@ from reconstruct.shapes.base import Shape
 from rig.config import Config
 from rig.simulate import VirtualRig, part_scene, scene_of
 
+STOPPED = "flat-to-be-stopped"  # the `worker`'s recording of it goes on only once it is stopped
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 

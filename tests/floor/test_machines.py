@@ -12,19 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from rig.capturing import configuration
 from rig.config import MqttSection, OpcUaSection
-from rig.floor.pages.worker import Bench, Worker
-from rig.workspace import Workspace
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-
-
-@pytest.fixture
-def worker(bench: Workspace) -> Iterator[Worker]:
-    config, text = configuration(bench, simulate=False)
-    with Worker(Bench(bench, config, text, method="lambert")) as worker:
-        yield worker
 
 
 def free_port() -> int:

@@ -9,14 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from floor_bench import finished
+from floor_bench import STOPPED, finished
 
-from capture.world import PatientClock
-from rig.capturing import configuration
 from rig.floor.pages.security import Access
 from rig.floor.pages.server import listen, serve
-from rig.floor.pages.worker import Bench, Worker
-from rig.workspace import Workspace
+from rig.floor.pages.worker import Worker
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = Path("/usr/bin/chromium")
@@ -26,15 +23,6 @@ PARTS = [
     ("flat-4", "plate"), ("flat-5", "cover"), ("tilted-1", "cover"), ("flat-6", "cover"),
     ("flat-7", "cover"), ("flat-8", "cover"),
 ]  # fmt: skip
-
-
-@pytest.fixture
-def worker(bench: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
-    # At the rig's own pace: an operator stops a recording while it runs.
-    monkeypatch.setattr("capture.world.PatientClock", PatientClock)
-    config, text = configuration(bench, simulate=False)
-    with Worker(Bench(bench, config, text, method="lambert")) as worker:
-        yield worker
 
 
 @pytest.fixture
@@ -105,7 +93,7 @@ def test_an_operators_morning(worker, address, tmp_path):
         assert [m for m in complaints if "400" not in m] == []
         complaints.clear()  # the browser itself tells of the answer 400
 
-        page.get_by_label("Part", exact=True).fill("flat-9")
+        page.get_by_label("Part", exact=True).fill(STOPPED)
         page.keyboard.press("Enter")
         page.locator("#step", has_text="/").wait_for()
         page.screenshot(path=shots / "running-panel.png")

@@ -6,30 +6,20 @@ import html
 import json
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from floor_bench import finished, lay_result
+from floor_bench import STOPPED, finished, lay_result
 
-from rig.capturing import configuration
 from rig.exits import UsageError
 from rig.floor.pages.app import application
 from rig.floor.pages.security import Access, access_of
-from rig.floor.pages.worker import Bench, Worker
+from rig.floor.pages.worker import Worker
 from rig.floor.store.store import open_store
-from rig.workspace import Workspace
 
 HERE = "http://127.0.0.1:8765"
 OPERATOR, ENGINEER = "operator-token-0123456789", "engineer-token-0123456789"
-
-
-@pytest.fixture
-def worker(bench: Workspace) -> Iterator[Worker]:
-    config, text = configuration(bench, simulate=False)
-    with Worker(Bench(bench, config, text, method="lambert")) as worker:
-        yield worker
 
 
 @pytest.fixture
@@ -109,11 +99,13 @@ def test_one_at_a_time_and_what_waits_can_be_taken_out(client, worker):
 
 
 def test_stop_leaves_the_rig_dark_and_ready(client, worker):
-    number = client.post("/api/measurements", json={"part": "flat-1"}).json()["number"]
+    number = client.post("/api/measurements", json={"part": STOPPED}).json()["number"]
     seen = -1
     while not (worker.state()["current"] or {}).get("taken"):
         seen = worker.wait(seen, 60)
+    seen = worker.state()["version"]
     assert client.post("/api/stop").json() == {"stopping": True}
+    assert worker.wait(seen, 60) > seen  # pages are told at once
     assert finished(worker, number)["state"] == "stopped"
     assert client.post("/api/stop").json() == {"stopping": False}
     again = client.post("/api/measurements", json={"part": "flat-1"}).json()["number"]

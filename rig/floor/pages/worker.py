@@ -160,6 +160,8 @@ class Worker:
             if self._current is None:
                 return False
             self._stop.set()
+            self._version += 1
+            self._changed.notify_all()
             return True
 
     def state(self) -> dict[str, Any]:

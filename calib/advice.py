@@ -32,9 +32,7 @@ def ball_places(camera: Camera, radius_mm: float) -> Array:
         ],
         dtype=np.float64,
     )
-    rays = camera.rays(corners)
-    eye = camera.centre_mm
-    ground = eye + rays * ((radius_mm - eye[2]) / rays[:, 2])[:, None]
+    ground = camera.points_at_height(radius_mm, corners)
     low = ground[:, :2].min(axis=0) + 1.3 * radius_mm
     high = ground[:, :2].max(axis=0) - 1.3 * radius_mm
     x, y = np.meshgrid(np.linspace(low[0], high[0], GRID), np.linspace(low[1], high[1], GRID))

@@ -120,19 +120,18 @@ class Camera:
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         return np.asarray(directions).reshape(*pixels.shape[:-1], 3)
 
-    def points_at_height(self, height_mm: NDArray[Any] | float) -> Array:
-        """(H, W, 3) where each pixel's ray meets the height z (mm), given per pixel or once."""
-        rays = self.rays()
-        height = np.broadcast_to(np.asarray(height_mm, dtype=np.float64), self.shape)
-        distance = (height - self.centre_mm[2]) / rays[..., 2]
-        return np.asarray(self.centre_mm + rays * distance[..., None])
+    def points_at_height(
+        self, height_mm: NDArray[Any] | float, pixels: NDArray[Any] | None = None
+    ) -> Array:
+        """(..., 3) where the rays of `pixels` (see `rays`) meet a height z in mm, or one each."""
+        rays, centre = self.rays(pixels), self.centre_mm
+        distance = (np.asarray(height_mm, dtype=np.float64) - centre[2]) / rays[..., 2]
+        return np.asarray(centre + rays * distance[..., None])
 
     def pixel_mm(self, height_mm: float = 0.0) -> float:
         """Size of a pixel on the plane at a height, mm (image centre)."""
         middle = np.array([[(self.width - 1) / 2, (self.height - 1) / 2]])
-        pair = self.rays(np.vstack([middle, middle + np.array([1.0, 0.0])]))
-        centre = self.centre_mm
-        at = centre + pair * ((height_mm - centre[2]) / pair[:, 2:])
+        at = self.points_at_height(height_mm, np.vstack([middle, middle + np.array([1.0, 0.0])]))
         return float(np.linalg.norm(at[1] - at[0]))
 
     def cropped(self, x: int, y: int, width: int, height: int) -> Camera:

@@ -121,14 +121,11 @@ def measure_plate(
         (rows[:-1] + rows[1:] - 1) / 2, (columns[:-1] + columns[1:] - 1) / 2, indexing="ij"
     )
     pixels = np.stack([u.ravel(), v.ravel()], axis=1)
-    rays = camera.rays(pixels)
-    centre = camera.centre_mm
-    points = centre + rays * ((height_mm - centre[2]) / rays[:, 2])[:, None]
     corner = np.array([[x, y] for x in (0, camera.width - 1) for y in (0, camera.height - 1)])
     axis = camera.K[:2, 2]
     return PlateData(
         ids=np.array(pictures.ids, dtype=np.int64),
-        points_mm=points,
+        points_mm=camera.points_at_height(height_mm, pixels),
         radius2=np.sum((pixels - axis) ** 2, axis=1) / np.sum((corner - axis) ** 2, axis=1).max(),
         log_radiance=np.array(logs),
         sigma=np.array(sigmas),

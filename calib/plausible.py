@@ -40,9 +40,7 @@ def field_of(camera: Camera, height_mm: float = 0.0) -> tuple[Array, float]:
             [(camera.width - 1) / 2, camera.height - 1.0],
         ]
     )
-    rays = camera.rays(edges)
-    eye = camera.centre_mm
-    points = eye + rays * ((height_mm - eye[2]) / rays[:, 2:])
+    points = camera.points_at_height(height_mm, edges)
     width = max(np.linalg.norm(points[2] - points[1]), np.linalg.norm(points[4] - points[3]))
     return points[0], float(width)
 

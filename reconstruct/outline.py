@@ -94,9 +94,8 @@ def shows_no_stage(stack: Stack, camera: Camera, lights: Lights) -> bool:
     radiance = np.concatenate(
         [stack.band(slice(int(r), int(r) + 1))[0][:, :, ::step] for r in rows], axis=1
     )
-    rays = camera.rays(np.stack(np.meshgrid(np.arange(0, width, step), rows), axis=-1))
-    points = camera.centre_mm - rays * (camera.centre_mm[2] / rays[..., 2])[..., None]
-    lit = _irradiance(points, lights)
+    pixels = np.stack(np.meshgrid(np.arange(0, width, step), rows), axis=-1)
+    lit = _irradiance(camera.points_at_height(0.0, pixels), lights)
     if not np.isfinite(lit).all() or not (lit > 0).any():
         return True
     lit = np.maximum(lit, 1e-6 * float(lit.max()))

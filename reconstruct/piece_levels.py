@@ -94,9 +94,8 @@ class _Shadows:
     def _half_vectors(self, rows: Any, columns: Any) -> tuple[Array, Array]:
         """Squared tangent of the angle of normal and half vector, and irradiance: (N, n) each."""
         z = self.surface.height_mm[rows, columns].astype(float)
-        rays = self.camera.rays(np.stack([columns, rows], axis=-1))
-        centre = self.camera.centre_mm
-        points = centre + rays * ((z - centre[2]) / rays[:, 2])[:, None]
+        pixels = np.stack([columns, rows], axis=-1)
+        points, rays = self.camera.points_at_height(z, pixels), self.camera.rays(pixels)
         normals = self.surface.normals[rows, columns].astype(float)
         to_light = self.lights.position_mm[:, None] - points
         distance = np.linalg.norm(to_light, axis=-1)
@@ -129,9 +128,7 @@ class _Shadows:
         if piece <= 0:
             return seen
         z = self.surface.height_mm[rows, columns] - self.middle[piece] + level_mm
-        rays = self.camera.rays(np.stack([columns, rows], axis=-1))
-        centre = self.camera.centre_mm
-        points = centre + rays * ((z - centre[2]) / rays[:, 2])[:, None]
+        points = self.camera.points_at_height(z, np.stack([columns, rows], axis=-1))
         return replace(seen, points_mm=np.ascontiguousarray(points))
 
     def _receiver(self, piece: int, most: int = 4000) -> tuple[Receiver, Any, Any]:

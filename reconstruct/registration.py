@@ -114,9 +114,7 @@ def view_of(surface: Surface) -> View:
         contours, _ = cv2.findContours(part.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         pixels = np.concatenate([c[:, 0] for c in contours if len(c) >= 12] or [np.empty((0, 2))])
         if len(pixels):
-            rays = surface.camera.rays(pixels.astype(float))
-            centre = surface.camera.centre_mm
-            outline = (centre + rays * ((top - centre[2]) / rays[:, 2])[:, None])[:, :2]
+            outline = surface.camera.points_at_height(top, pixels)[:, :2]
     step = surface.camera.pixel_mm(top)
     return View(points[good], normals, np.maximum(sigma, 1e-4), outline, top, step)
 

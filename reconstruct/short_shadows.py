@@ -51,14 +51,6 @@ class _Lines(NamedTuple):
     pitch_mm: Array
 
 
-def _on_plane(camera: Camera, places: Array, level_mm: float) -> Array:
-    """(n, 2) world x and y where the rays of places (n, 2) in the picture meet a height."""
-    if not len(places):
-        return np.zeros((0, 2))
-    rays, centre = camera.rays(places), camera.centre_mm
-    return np.asarray((centre + rays * ((level_mm - centre[2]) / rays[:, 2:]))[:, :2])
-
-
 def _lines(
     camera: Camera, field: Map, pieces: Pieces, upper: int, lower: int, level_mm: float,
     floor_px: float,
@@ -81,7 +73,7 @@ def _lines(
     whole &= (labels[:, t >= ABOVE_PX - END_PX] == upper).all(axis=1)
     y, x = y[whole], x[whole]
     places = np.stack([np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)], axis=-1)
-    ends = [_on_plane(camera, places[:, k], level_mm) for k in (0, -1)]
+    ends = [camera.points_at_height(level_mm, places[:, k])[:, :2] for k in (0, -1)]
     across = ends[1] - ends[0]
     length = np.linalg.norm(across, axis=1)
     normal = across / np.maximum(length, 1e-9)[:, None]

@@ -68,13 +68,12 @@ def _lines(camera: Camera, lights: Lights, field: Map, border: Mask, level_mm: f
     normal = np.stack(np.gradient(cv2.GaussianBlur(field, (0, 0), 2.0)), axis=-1)[rows, columns]
     normal = normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9)
     places = np.column_stack([rows, columns]) - field[rows, columns, None] * normal
-    centre, points = camera.centre_mm, []
-    for at in (places, places + LIT_PX * normal):
-        rays = camera.rays(at[:, ::-1])
-        points.append(centre + rays * ((level_mm - centre[2]) / rays[:, 2:]))
-    inward = (points[1] - points[0])[:, :2]
+    points, inner = (
+        camera.points_at_height(level_mm, at[:, ::-1]) for at in (places, places + LIT_PX * normal)
+    )
+    inward = (inner - points)[:, :2]
     inward /= np.linalg.norm(inward, axis=1, keepdims=True) + 1e-9
-    to_light = lights.position_mm[:, None] - points[0]
+    to_light = lights.position_mm[:, None] - points
     tangent = (to_light[..., :2] * inward).sum(axis=-1) / np.maximum(to_light[..., 2], 1e-6)
     return _Lines(places.astype(float), normal.astype(float), tangent)
 

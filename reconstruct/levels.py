@@ -80,7 +80,6 @@ class Rise:
     Attributes
     ----------
     mm, sigma_mm : the rise and its standard error
-    lateral_mm : where the casting edge lies, outside the outline if positive
     chamfer_mm : of that edge
     gain : misfit explained by the shadow, in units of the noise
     lights : how many lights tell it
@@ -89,7 +88,6 @@ class Rise:
 
     mm: float
     sigma_mm: float
-    lateral_mm: float
     chamfer_mm: float
     gain: float
     lights: int
@@ -297,5 +295,4 @@ def measure_rise(
         n = len(found)
         sigma = float(np.sqrt((n - 1) / n * np.square(np.array(found) - np.mean(found)).sum()))
     sigma = float(np.hypot(sigma, shape_sigma))
-    return Rise(float(x[0]), sigma, float(x[1]), abs(float(x[3])), float(tells.sum()), lights,
-                fit.upper_seen)  # fmt: skip
+    return Rise(float(x[0]), sigma, abs(float(x[3])), float(tells.sum()), lights, fit.upper_seen)

@@ -149,7 +149,7 @@ def _rise(
         n = max(len(found), 1)
         spread.append(np.sqrt((n - 1) / n * np.square(np.array(found) - np.mean(found)).sum()))
     sigma = float(max(spread))
-    return Rise(float(rise), sigma, 0.0, 0.0, float(len(tangent)), count)
+    return Rise(float(rise), sigma, 0.0, float(len(tangent)), count)
 
 
 def _line(x: Array, y: Array) -> tuple[float, float]:

@@ -146,7 +146,7 @@ def test_top_is_found_behind_a_chamfer_of_many_pixels() -> None:
 
 def test_step_to_a_speck_moves_the_speck() -> None:
     """Unless the stage tells where they both lie."""
-    rise = Rise(0.3, 0.08, 0.0, 0.0, 1.0, 5)
+    rise = Rise(0.3, 0.08, 0.0, 1.0, 5)
     guessed, pixels = {1: 5.0, 2: 5.3}, {1: 99_000, 2: 1_000}
     steps = [Step(1, 2, 0.3, 0.08, rise)]
     values, _, kept = consistent(2, steps, guessed, 10.0, None)

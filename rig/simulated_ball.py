@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from reconstruct.optics.lights import disc_points
-from reconstruct.shapes.sampling import supersampled
 from rig.simulate import ELECTRONS_PER_US, LED_RADIANCE, LENS_BLUR_PX, VirtualRig
 
 Map = NDArray[np.float32]
@@ -143,7 +142,7 @@ class BallScene:
 
     def _geometry(self) -> None:
         """Where each sub-pixel's ray ends on the paper, directly or by way of the ball."""
-        fine = supersampled(self.rig.camera, _SUPERSAMPLE)
+        fine = self.rig.camera.subdivided(_SUPERSAMPLE)
         rays, eye = fine.rays(), fine.centre_mm
         to_centre = eye - self.centre_mm
         b = rays @ to_centre

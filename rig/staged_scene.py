@@ -26,7 +26,6 @@ from reconstruct.shapes.features import cast_shadows
 from reconstruct.shapes.sampling import (
     corner_rays,
     normals_from_corners,
-    supersampled,
 )
 from rig.simulate import RenderedScene, VirtualRig
 
@@ -157,7 +156,7 @@ class StagedScene(RenderedScene):
         pixels = rig.camera.width * rig.camera.height
         self._divide = divide or (3 if pixels <= 100_000 else 2 if pixels <= 1_500_000 else 1)
         self._features: list[dict[str, Any]] = []
-        camera = supersampled(rig.camera, self._divide)
+        camera = rig.camera.subdivided(self._divide)
         origin, rays = rig.camera.centre_mm, corner_rays(camera)
         through = _through_cells(camera, self._divide)
         if part is None:

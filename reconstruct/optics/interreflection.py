@@ -18,7 +18,7 @@ from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.optics.lights import strength
 from reconstruct.optics.material import Material
-from reconstruct.optics.microfacet import BECKMANN, GGX
+from reconstruct.optics.microfacet import DISTRIBUTIONS, GGX
 from reconstruct.optics.shadows import scaled_inverse_depth, visibility
 from reconstruct.optics.tracing import Scene, trace
 
@@ -77,12 +77,11 @@ def scene_of(
     stacked = [np.zeros((*shape, len(lobes)), np.float32) for _ in range(3)]
     for number, lobe in enumerate(lobes):
         stacked[0][..., number] = per_pixel(lobe.alpha)
-        across = lobe.alpha if lobe.alpha_across is None else lobe.alpha_across
-        stacked[1][..., number] = per_pixel(across)
+        stacked[1][..., number] = per_pixel(lobe.across)
         stacked[2][..., number] = per_pixel(lobe.weight)
     if lobes:
         index = np.array([[lobe.n, lobe.k] for lobe in lobes], dtype=np.float32)
-        kinds = np.array([{"ggx": GGX, "beckmann": BECKMANN}[lobe.distribution] for lobe in lobes])
+        kinds = np.array([DISTRIBUTIONS[lobe.distribution] for lobe in lobes])
     else:  # the Lambertian part rides along with a lobe: give it one of weight zero
         stacked = [np.full((*shape, 1), v, np.float32) for v in (0.5, 0.5, 0.0)]
         index, kinds = np.array([[1.5, 3.0]], np.float32), np.array([GGX])

@@ -97,6 +97,11 @@ class Lobe:
     def anisotropic(self) -> bool:
         return self.alpha_across is not None
 
+    @property
+    def across(self) -> Value:
+        """Width across the tangent."""
+        return self.alpha if self.alpha_across is None else self.alpha_across
+
 
 @dataclass(frozen=True, eq=False)
 class Material:

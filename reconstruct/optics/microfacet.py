@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 
 F = np.float32
 GGX, BECKMANN = 0, 1
+DISTRIBUTIONS = {"ggx": GGX, "beckmann": BECKMANN}
 FAST = {"contract", "arcp", "nsz", "reassoc", "afn"}  # NaN and infinity keep their meaning
 
 _ZERO, _HALF, _ONE, _TWO, _FOUR = F(0), F(0.5), F(1), F(2), F(4)

@@ -18,7 +18,7 @@ from calib.lights import Lights
 from reconstruct.optics import kernels
 from reconstruct.optics.lights import spread_disc, strength
 from reconstruct.optics.material import Lobe, Material, Value
-from reconstruct.optics.microfacet import BECKMANN, GGX
+from reconstruct.optics.microfacet import DISTRIBUTIONS
 from reconstruct.optics.shadows import visibility
 
 Map = NDArray[np.float32]
@@ -44,15 +44,14 @@ def _lamps(lights: Lights) -> kernels.Lamps:
 
 
 def _finish(lobe: Lobe, diffuse: Value, shape: tuple[int, int]) -> kernels.Finish:
-    across = lobe.alpha if lobe.alpha_across is None else lobe.alpha_across
     return kernels.Finish(
         _map(lobe.alpha, shape),
-        _map(across, shape),
+        _map(lobe.across, shape),
         _map(lobe.weight, shape),
         _map(diffuse, shape),
         _f32(lobe.n),
         _f32(lobe.k),
-        {"ggx": GGX, "beckmann": BECKMANN}[lobe.distribution],
+        DISTRIBUTIONS[lobe.distribution],
         lobe.anisotropic,
     )
 

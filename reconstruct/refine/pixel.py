@@ -28,7 +28,8 @@ from collections.abc import Callable
 import numpy as np
 from numba import njit
 
-GGX, BECKMANN = 0, 1
+from reconstruct.optics.microfacet import GGX
+
 HUBER, GEMAN_MCCLURE = 0, 1
 
 # Rows of the table of lights: x y z, axis x y z, strength, lobe.

@@ -17,6 +17,7 @@ from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.integrate import height_of, image_coordinates, normals_of, slopes
 from reconstruct.linear import corner_gradient
+from reconstruct.optics.microfacet import DISTRIBUTIONS
 from reconstruct.refine import kernel, pixel
 from reconstruct.refine.data import Pictures
 from reconstruct.refine.inputs import Finish, Level, Robust
@@ -32,7 +33,6 @@ TYPICAL_REFLECTANCE = 0.65
 # Up to so many pixel-lights, starting threads takes as long as what they would do.
 ONE_THREAD = 1 << 19
 BANDS, BAND_ROWS = 16, 16  # of rows that threads share out: so many at most, and their least height
-MODELS = {"ggx": pixel.GGX, "beckmann": pixel.BECKMANN}
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Loss:
 def finish_of(material: Material) -> Finish:
     """A material as the kernels read it."""
     vector = material.vector().astype(np.float32)
-    return Finish(vector, MODELS[material.model], np.asarray(material.brush, np.float64))
+    return Finish(vector, DISTRIBUTIONS[material.model], np.asarray(material.brush, np.float64))
 
 
 @dataclass(eq=False)

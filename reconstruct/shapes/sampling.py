@@ -44,15 +44,6 @@ class Sampled:
         return Sampled(points, normals, self.mask)
 
 
-def supersampled(camera: Camera, factor: int) -> Camera:
-    """The camera with factor × factor pixels for each of its own."""
-    K = camera.K.copy()
-    K[:2] *= factor
-    K[0, 2] = (camera.K[0, 2] + 0.5) * factor - 0.5
-    K[1, 2] = (camera.K[1, 2] + 0.5) * factor - 0.5
-    return Camera(camera.width * factor, camera.height * factor, K, camera.dist, camera.R, camera.t)
-
-
 def corner_rays(camera: Camera) -> NDArray[np.float64]:
     """(H + 1, W + 1, 3) viewing directions through the pixel corners, z component -1."""
     columns, rows = np.meshgrid(
@@ -133,10 +124,10 @@ def sample(
     Parameters
     ----------
     supersample : cells along a pixel's side over which position and normal are averaged
-    rays : ``corner_rays(supersampled(camera, supersample))``, where one camera sees many parts
+    rays : ``corner_rays(camera.subdivided(supersample))``, where one camera sees many parts
     """
     if rays is None:
-        rays = corner_rays(supersampled(camera, supersample))
+        rays = corner_rays(camera.subdivided(supersample))
     corners = intersect(shape, camera.centre_mm, rays)
     points = np.empty((*camera.shape, 3), np.float32)
     normals = np.empty((*camera.shape, 3), np.float32)

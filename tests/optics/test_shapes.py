@@ -11,7 +11,7 @@ from reconstruct.errors import ReconstructError
 from reconstruct.shapes.base import HeightGrid, Shape, smooth_step
 from reconstruct.shapes.catalogue import SHAPES, shape
 from reconstruct.shapes.files import read_shape
-from reconstruct.shapes.sampling import corner_rays, sample, supersampled
+from reconstruct.shapes.sampling import corner_rays, sample
 
 K = np.array([[240.0, 0, 31.5], [0, 240.0, 31.5], [0, 0, 1]])
 CAMERA = Camera(64, 64, K, t=np.array([0.0, 0.0, 420.0]))
@@ -101,7 +101,7 @@ def test_the_spline_passes_through_exact_heights() -> None:
 
 
 def test_rays_can_be_shared_between_parts() -> None:
-    rays = corner_rays(supersampled(CAMERA, 2))
+    rays = corner_rays(CAMERA.subdivided(2))
     part = shape("field", 1)
     np.testing.assert_array_equal(
         sample(part, CAMERA, 2, rays).points_mm, sample(part, CAMERA, 2).points_mm

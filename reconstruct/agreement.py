@@ -101,49 +101,20 @@ def _geometry(points, rays, position, axis, power, lobe, metal, vectors, root):
             vectors[0, i, k], vectors[1, i, k], vectors[2, i, k] = x, y, z
 
 
-@njit(**_JIT)
-def _start(measured, root, vectors, metal, normals):
-    """Weighted mean half vector, or Lambertian least squares over the brighter lights."""
-    count = measured.shape[1]
-    for i in range(len(measured)):
-        n0 = n1 = n2 = 0.0
-        if metal:
-            for k in range(count):
-                w = (measured[i, k] / root[i, k]) ** 3
-                n0 += w * vectors[0, i, k]
-                n1 += w * vectors[1, i, k]
-                n2 += w * vectors[2, i, k]
-        else:
-            top = 0.0
-            for k in range(count):
-                top = max(top, measured[i, k])
-            a00 = a01 = a02 = a11 = a12 = a22 = b0 = b1 = b2 = 0.0
-            for k in range(count):
-                if measured[i, k] > 0.15 * top:
-                    r = (measured[i, k] / root[i, k]) ** 2
-                    w = 1.0 / (r + 1e-30)  # the errors of √radiance are alike
-                    x, y, z = vectors[0, i, k], vectors[1, i, k], vectors[2, i, k]
-                    a00 += w * x * x
-                    a01 += w * x * y
-                    a02 += w * x * z
-                    a11 += w * y * y
-                    a12 += w * y * z
-                    a22 += w * z * z
-                    b0 += w * r * x
-                    b1 += w * r * y
-                    b2 += w * r * z
-            ridge = 1e-6 * (a00 + a11 + a22) + 1e-300
-            a00, a11, a22 = a00 + ridge, a11 + ridge, a22 + ridge
-            c00, c01, c02 = a11 * a22 - a12 * a12, a02 * a12 - a01 * a22, a01 * a12 - a02 * a11
-            c11, c12, c22 = a00 * a22 - a02 * a02, a01 * a02 - a00 * a12, a00 * a11 - a01 * a01
-            n0 = c00 * b0 + c01 * b1 + c02 * b2  # times the determinant, which is above 0
-            n1 = c01 * b0 + c11 * b1 + c12 * b2
-            n2 = c02 * b0 + c12 * b1 + c22 * b2
-        length = math.sqrt(n0 * n0 + n1 * n1 + n2 * n2)
-        if length > 0:
-            normals[i, 0], normals[i, 1], normals[i, 2] = n0 / length, n1 / length, n2 / length
-        else:
-            normals[i, 0], normals[i, 1], normals[i, 2] = 0.0, 0.0, 1.0
+def _start(measured: Array, root: Array, vectors: Array, metal: bool) -> Array:
+    """(P, 3) normals: weighted mean half vectors, or Lambertian least squares of the bright."""
+    places = vectors.transpose(1, 0, 2)
+    ratio = np.square(measured / root)
+    if metal:
+        normals = (places @ (ratio * measured / root)[..., None])[..., 0]
+    else:
+        bright = measured > 0.15 * measured.max(axis=1, keepdims=True)
+        weighted = places * (bright / (ratio + 1e-30))[:, None]  # errors of √radiance are alike
+        matrix = weighted @ places.transpose(0, 2, 1)
+        ridge = 1e-6 * np.trace(matrix, axis1=1, axis2=2)[:, None, None] + 1e-300
+        normals = np.linalg.solve(matrix + ridge * np.eye(3), weighted @ ratio[..., None])[..., 0]
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    return np.where(length > 0, normals / np.maximum(length, 1e-300), [0.0, 0.0, 1.0])
 
 
 @njit(**_JIT)
@@ -256,7 +227,6 @@ def fit(
     z = np.full(shape, height_mm)
     normals = np.zeros((*shape, 3))
     normals[..., 2] = 1.0
-    flat = np.empty((len(measured), 3))
     slopes = np.zeros((*shape, 2))
     inside = np.empty((len(measured), 2))
     table = np.zeros(BINS)
@@ -275,7 +245,7 @@ def fit(
             points[valid], rays, position, lights.axis, power, lights.lobe, metal, vectors, root
         )
         if turn < begin:
-            _start(measured, root, vectors, metal, flat)
+            flat = _start(measured, root, vectors, metal)
             steep = np.maximum(flat[:, 2], 0.15)
             inside = -flat[:, :2] / steep[:, None]
         else:

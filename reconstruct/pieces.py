@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reconstruct.nearest import nearest_known
 from reconstruct.stack import Stack
 
 Map = NDArray[np.float32]
@@ -140,9 +141,4 @@ def grown_back(labels: Labels, where: Mask) -> Labels:
 
 def nearest_label(labels: Labels) -> Labels:
     """(H, W) label of the nearest pixel that has one."""
-    _, indices = cv2.distanceTransformWithLabels(
-        (labels == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    label_of = np.zeros(indices.max() + 1, np.int32)
-    label_of[indices[labels > 0]] = labels[labels > 0]
-    return np.asarray(label_of[indices], np.int32)
+    return np.asarray(labels.ravel()[nearest_known(labels > 0)])

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.camera import Camera
+from reconstruct.nearest import filled_in
 
 LEAST = 4  # changes that can tell a spread
 
@@ -49,12 +50,9 @@ class Repeats:
             (pixel[..., 1] + 0.5 - self.row_px) / self.block_px - 0.5,
             (pixel[..., 0] + 0.5 - self.column_px) / self.block_px - 0.5,
         ])  # fmt: skip
-        there = np.isfinite(self.change_mm).all(axis=0)
+        there = np.asarray(np.isfinite(self.change_mm).all(axis=0))
         from scipy import ndimage  # takes 0.1 s to load
 
-        nearest = ndimage.distance_transform_edt(
-            ~there, return_distances=False, return_indices=True
-        )
-        for change in self.change_mm:
-            filled = change[tuple(nearest)].astype(np.float64)
+        for change in filled_in(self.change_mm, there):
+            filled = change.astype(np.float64)
             yield np.asarray(ndimage.map_coordinates(filled, place, order=1, mode="nearest"))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.lights import Lights
+from reconstruct.nearest import nearest_known
 from reconstruct.stack import Stack
 
 Map = NDArray[np.float32]
@@ -191,13 +192,8 @@ def top_field(
     places, normal, straight = _on_curves(ends, lines.normal)
     if straight.mean() < LEAST_SHARE:
         straight[:] = True  # all is corners, such as a boss of few pixels
-    free = np.ones(field.shape, np.uint8)
-    rows, columns = (at[straight] for at in np.nonzero(border))
-    free[rows, columns] = 0
-    _, labels = cv2.distanceTransformWithLabels(free, cv2.DIST_L2, 5,
-                                                labelType=cv2.DIST_LABEL_PIXEL)  # fmt: skip
-    nearest = np.zeros(labels.max() + 1, int)
-    nearest[labels[rows, columns]] = np.flatnonzero(straight)
-    at = nearest[labels]
+    number = np.full(field.shape, -1)
+    number[border] = np.where(straight, np.arange(len(straight)), -1)
+    at = number.ravel()[nearest_known(number >= 0)]
     beyond = np.moveaxis(np.indices(field.shape), 0, -1) - places[at]
     return np.asarray((beyond * normal[at]).sum(axis=-1), np.float32)

@@ -16,9 +16,10 @@ from scipy.ndimage import gaussian_filter
 
 from reconstruct.dpps.encoding import UNIT_PX
 from reconstruct.dpps.network import AnyRigNet, Shape, ready
-from reconstruct.dpps.predict import Estimate, filled, joined
+from reconstruct.dpps.predict import Estimate, joined
 from reconstruct.dpps.samples import Sample
 from reconstruct.dpps.view import view_of_sample
+from reconstruct.nearest import filled_in
 
 SCREEN, TOLERANCE = 0.003, 1e-2
 
@@ -62,7 +63,7 @@ class FirstPass:
         """The same pictures over the surface found in them, blurred as a first pass is coarse."""
         view = view_of_sample(sample)
         found = joined(view, self.estimate(sample), SCREEN, TOLERANCE)
-        base = gaussian_filter(filled(found, np.isfinite(found)), blur_px)
+        base = gaussian_filter(filled_in(found, np.isfinite(found)), blur_px)
         return replace(
             sample,
             channels=view.channels(base),

@@ -18,6 +18,7 @@ from reconstruct.dpps import fusion
 from reconstruct.dpps.encoding import UNIT_PX
 from reconstruct.dpps.view import View, view_of
 from reconstruct.errors import ReconstructError
+from reconstruct.nearest import filled_in
 from reconstruct.stack import Stack
 from reconstruct.surface import Flag, Surface
 
@@ -152,16 +153,6 @@ def joined(view: View, guess: Estimate, screen: float, tolerance: float = 1e-5) 
     return fusion.fuse(per_pixel, guess.log_depth, view.mask, screen, weight, tolerance)
 
 
-def filled(log_depth: Array, mask: NDArray[np.bool_]) -> Array:
-    """Log depth with the part's edge carried outwards."""
-    if mask.all():
-        return log_depth
-    from scipy.ndimage import distance_transform_edt
-
-    nearest = distance_transform_edt(~mask, return_distances=False, return_indices=True)
-    return np.asarray(log_depth[tuple(nearest)])
-
-
 def predict_view(model: Any, view: View, base: Array) -> tuple[Array, Estimate]:
     """Fused log depth and the raw estimate of a view; see `estimate`."""
     guess, screen = estimate(model, view, base)
@@ -179,7 +170,7 @@ def estimate(model: Any, view: View, base: Array) -> tuple[Estimate, float]:
     side = max(view.mask.shape)
     if coarse is view:
         first = joined(view, infer(model, view, base), SCREEN)
-        return infer(model, view, filled(first, np.isfinite(first))), SCREEN
+        return infer(model, view, filled_in(first, np.isfinite(first))), SCREEN
     size = (coarse.mask.shape[1], coarse.mask.shape[0])
     small = np.asarray(cv2.resize(base, size, interpolation=cv2.INTER_AREA), dtype=np.float64)
     wide = infer(model, coarse, small)
@@ -187,7 +178,7 @@ def estimate(model: Any, view: View, base: Array) -> tuple[Estimate, float]:
     if not np.isfinite(first).any():
         raise ReconstructError("the mask is too small for the network; use another method")
     whole = view.mask.shape[::-1]
-    rough = cv2.resize(filled(first, np.isfinite(first)), whole, interpolation=cv2.INTER_CUBIC)
+    rough = cv2.resize(filled_in(first, np.isfinite(first)), whole, interpolation=cv2.INTER_CUBIC)
     symmetries = int(np.clip(FINE_PIXELS // view.mask.size, 2, len(SYMMETRIES)))
     guess = infer(model, view, np.asarray(rough, np.float64), symmetries)
     # the fine pass cannot know how wrong the coarse shape under it is: errors add

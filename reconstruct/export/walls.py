@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from reconstruct.errors import ReconstructError
 from reconstruct.export.mesh import Mesh
+from reconstruct.nearest import nearest_known
 from reconstruct.surface import Flag, Surface
 
 STAGE, UNSEEN = 0, -1
@@ -33,12 +34,7 @@ def _pieces(surface: Surface) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     height = surface.height_mm.astype(float)
     edge = ~known & ((surface.flags & int(Flag.EDGE)) != 0)
     if edge.any():
-        _, index = cv2.distanceTransformWithLabels(
-            (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-        )
-        pixel_of = np.zeros(index.max() + 1, np.int64)
-        pixel_of[index[known]] = np.flatnonzero(known)
-        nearest = pixel_of[index[edge]]
+        nearest = nearest_known(known)[edge]
         labels[edge] = labels.ravel()[nearest]
         height[edge] = height.ravel()[nearest]
     stage = (surface.flags & int(Flag.OUTSIDE)) != 0

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from reconstruct.errors import ReconstructError
+from reconstruct.nearest import filled_in
 from reconstruct.surface import Surface
 
 Array = NDArray[np.float64]
@@ -88,7 +89,7 @@ def sample(values: NDArray[Any], place: Array, order: int) -> Array:
     last = np.array(values.shape, dtype=np.float64).reshape(2, *[1] * (place.ndim - 1)) - 1
     held = np.clip(place, 0.0, last)
     place = np.where(np.abs(held - place) < 1e-3, held, place)
-    filled = values if good.all() else filled_in(values, good)
+    filled = filled_in(values, good)
     out = ndimage.map_coordinates(filled, place, order=order, mode="nearest")
     if good.all():
         rows, columns = values.shape
@@ -100,12 +101,6 @@ def sample(values: NDArray[Any], place: Array, order: int) -> Array:
         )
         inside = weight > 1 - 1e-9
     return np.where(inside, out, np.nan)
-
-
-def filled_in(values: Array, good: NDArray[np.bool_]) -> Array:
-    """Missing values replaced by the nearest measured one."""
-    nearest = ndimage.distance_transform_edt(~good, return_distances=False, return_indices=True)
-    return np.asarray(values[tuple(nearest)])
 
 
 def grid_of(surface: Surface, step_mm: float | None = None) -> HeightGrid:
@@ -143,7 +138,7 @@ def grid_of(surface: Surface, step_mm: float | None = None) -> HeightGrid:
         low[0] + step_mm * np.arange(count[0]), low[1] + step_mm * np.arange(count[1])
     )
     height = np.asarray(surface.height_mm, dtype=np.float64)
-    filled = height if mask.all() else filled_in(height, mask)
+    filled = filled_in(height, mask)
     z = np.full(gx.shape, np.nanmean(height))
     place = np.empty((2, *gx.shape))
     for _ in range(20):

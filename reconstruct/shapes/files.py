@@ -14,8 +14,8 @@ from intake.pictures import read_picture
 from reconstruct.errors import ReconstructError
 from reconstruct.export.maps import read_tiff
 from reconstruct.export.mesh import read_mesh
-from reconstruct.metrology.grid import filled_in
 from reconstruct.metrology.reading import seen_from_above
+from reconstruct.nearest import filled_in
 from reconstruct.shapes.base import HeightGrid, Shape
 
 MAP_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".npz")

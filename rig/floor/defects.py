@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from reconstruct.errors import ReconstructError
-from reconstruct.metrology.grid import Array, HeightGrid, filled_in, sample
+from reconstruct.metrology.grid import Array, HeightGrid, sample
+from reconstruct.nearest import filled_in
 from reconstruct.surface import Surface
 
 Kind = Literal["dent", "scratch", "burr"]

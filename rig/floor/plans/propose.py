@@ -8,7 +8,8 @@ import numpy as np
 import yaml
 from scipy import ndimage
 
-from reconstruct.metrology.grid import HeightGrid, filled_in
+from reconstruct.metrology.grid import HeightGrid
+from reconstruct.nearest import filled_in
 from rig.floor.plans.figures import Context, measure_feature
 from rig.floor.plans.model import FORMAT, InspectionPlan
 from rig.floor.plans.placed import Placed, placed

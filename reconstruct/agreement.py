@@ -20,11 +20,16 @@ import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
 
+from calib.camera import Camera
 from calib.lights import Lights
+from reconstruct.stack import Stack
 
 Array = NDArray[np.float64]
 Kind = Literal["metal", "matt"]
+KINDS: tuple[Kind, ...] = ("metal", "matt")
 
+CELLS, ROWS = 24, 8
+MIN_CELLS = 40
 BINS = 24
 TURNS, IDLE = 14, 2  # at most, and so many that gain nothing end a fit
 SHARE = 3.0  # of a cell's albedo in that of the median cell, each way
@@ -47,6 +52,31 @@ class CoarseStack:
     rays: Array
     eye_mm: Array
     valid: NDArray[np.bool_]
+
+
+def coarse(
+    stack: Stack, camera: Camera, mask: NDArray[np.bool_] | None = None, cells: int = CELLS
+) -> CoarseStack:
+    """Means of the pictures over cells of the image, from a few rows of each cell."""
+    height, width = stack.shape
+    down, across = min(cells, height), min(cells, width)
+    rows = np.linspace(0, height, down + 1).astype(int)
+    columns = np.linspace(0, width, across + 1).astype(int)
+    radiance = np.empty((down, across, len(stack)))
+    for r in range(down):
+        first = max(rows[r], (rows[r] + rows[r + 1] - ROWS) // 2)
+        band, _ = stack.band(slice(int(first), int(min(first + ROWS, rows[r + 1]))))
+        mean = band.mean(axis=1, dtype=np.float64)
+        radiance[r] = (np.add.reduceat(mean, columns[:-1], axis=1) / np.diff(columns)).T
+    y, x = (rows[:-1] + rows[1:] - 1) / 2, (columns[:-1] + columns[1:] - 1) / 2
+    rays = camera.rays(np.stack(np.meshgrid(x, y), axis=-1))
+    valid = np.ones((down, across), dtype=bool)
+    if mask is not None:
+        part = np.add.reduceat(np.add.reduceat(mask.astype(float), rows[:-1], 0), columns[:-1], 1)
+        valid = part / (np.diff(rows)[:, None] * np.diff(columns)[None]) > 0.5
+    noise = np.sqrt(max(stack.noise_floor, 0.0))
+    valid &= radiance.max(axis=2) > 2 * noise
+    return CoarseStack(radiance, rays, camera.centre_mm, valid)
 
 
 @dataclass(frozen=True, eq=False)

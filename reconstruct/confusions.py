@@ -1,0 +1,224 @@
+"""Lights that belong to other pictures: turned, scaled, reversed, shifted, swapped or shuffled.
+
+Each likely confusion is fitted as the list was given is. One that leaves clearly less of the
+pictures unexplained is said, or refused. See decision 0110.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.camera import Camera
+from calib.lights import Lights
+from calib.plausible import near
+from reconstruct.agreement import MIN_CELLS, CoarseStack, Kind, coarse, fit, picture_costs
+from reconstruct.errors import ReconstructError
+from reconstruct.stack import Stack
+
+Array = NDArray[np.float64]
+
+EXPLAINED = 0.2
+"""Unexplained share from which a confusion of lights explains the pictures."""
+LIKELY, DECISIVE = 1.5, 3.0
+"""By which factor less a confusion leaves unexplained."""
+MOVED = 1.5
+"""The same for a list that is reversed or shifted, from somewhere on or as a whole."""
+SWAPPED = (1.4, 2.0)
+"""For up to four pictures given to other lights: from where it is said, and where refused."""
+SHUFFLED = (2.0, 3.0)
+"""For more, in no order: so many ways fit few pictures better by chance."""
+SAME_SHIFT = 0.8
+
+_TURNS = {
+    "mirrored left to right (x has the wrong sign)": ((-1, 0), (0, 1)),
+    "mirrored top to bottom (y has the wrong sign)": ((1, 0), (0, -1)),
+    "turned by 180° (x and y have the wrong sign)": ((-1, 0), (0, -1)),
+    "turned by 90°": ((0, -1), (1, 0)),
+    "turned by 270°": ((0, 1), (-1, 0)),
+    "with x and y exchanged": ((0, 1), (1, 0)),
+    "with x and y exchanged and both of the wrong sign": ((0, -1), (-1, 0)),
+}
+_SCALES = {
+    "ten times as far (is it in cm?)": 10.0,
+    "25.4 times as far (is it in inches?)": 25.4,
+    "a thousand times as far (is it in metres?)": 1000.0,
+    "a tenth as far (is the camera in cm?)": 0.1,
+}
+
+
+def _permuted(lights: Lights, order: NDArray[np.intp]) -> Lights:
+    """The lights in another order, each picture keeping its number."""
+    return replace(lights.select(order), ids=lights.ids)
+
+
+def _turned(lights: Lights, turn: tuple[tuple[int, int], tuple[int, int]]) -> Lights:
+    matrix = np.eye(3)
+    matrix[:2, :2] = turn
+    return replace(lights, position_mm=lights.position_mm @ matrix.T, axis=lights.axis @ matrix.T)
+
+
+def refuse_turned(
+    few: CoarseStack, lights: Lights, height_mm: float, given: dict[Kind, float]
+) -> list[str]:
+    """Say or refuse lights that fit the pictures better turned or mirrored."""
+    kind = min(given, key=given.__getitem__)
+    own = given[kind]
+    others = {name: _turned(lights, turn) for name, turn in _TURNS.items()}
+    if near(lights).all():
+        for name, scale in _SCALES.items():
+            if scale > 1 or lights.position_mm[:, 2].min() * scale > height_mm + 1:
+                others[name] = replace(lights, position_mm=lights.position_mm * scale)
+    found = {name: fit(few, other, kind, height_mm).unexplained for name, other in others.items()}
+    name = min(found, key=found.__getitem__)
+    best = found[name]
+    if best > EXPLAINED or own < LIKELY * best:
+        return []
+    figures = f"{100 * own:.2g} % of the pictures stay unexplained, and {100 * best:.2g} % then"
+    if own >= DECISIVE * best:
+        raise ReconstructError(
+            f"the lights do not belong to these pictures as they are: the list fits {name} "
+            f"({figures}); correct the light file, or the world frame of the camera"
+        )
+    return [
+        f"the pictures fit the lights better {name} ({figures}): see that the light file is in "
+        "the camera's world frame (x right and y up in the picture)"
+    ]
+
+
+def refuse_other_order(
+    stack: Stack,
+    camera: Camera,
+    lights: Lights,
+    height_mm: float,
+    mask: NDArray[np.bool_] | None,
+    kind: Kind,
+) -> list[str]:
+    """Say or refuse a list of lights that is reversed, shifted, swapped or shuffled."""
+    small = coarse(stack, camera, mask, 16)
+    if small.valid.sum() < MIN_CELLS // 2:
+        return []
+    count = len(lights)
+    plain = np.arange(count)
+
+    def left(order: NDArray[np.intp]) -> float:
+        return fit(small, _permuted(lights, order), kind, height_mm, 2).unexplained
+
+    random = np.random.default_rng(0)
+    shuffled = float(np.median([left(random.permutation(count)) for _ in range(3)]))
+    own = left(plain)
+    shifts = [1, -1, 2, -2] if own < 0.25 * shuffled else list(range(1, count))
+    orders = {f"shifted by {_signed(k, count)}": np.roll(plain, k) for k in shifts}
+    orders["in reverse order"] = plain[::-1]
+    leaves = {name: left(order) for name, order in orders.items()}
+    name = min(leaves, key=leaves.__getitem__)
+    order = orders[name]
+    if leaves[name] > own / LIKELY or leaves[name] > 2 * EXPLAINED:
+        name, order = "", plain
+    first = fit(small, _permuted(lights, plain), kind, height_mm, 6)
+    best, best_order = first.unexplained, plain
+    for start in {name: order, "": plain}.values():
+        now = start
+        for _ in range(4):
+            tried = first
+            if now is not plain:
+                tried = fit(small, _permuted(lights, now), kind, height_mm, 6)
+            if tried.unexplained < best:
+                best, best_order = tried.unexplained, now
+            costs = picture_costs(small, tried)
+            if _in_best_order(costs):
+                break
+            from scipy.optimize import linear_sum_assignment  # takes 0.3 s to load
+
+            _, better = linear_sum_assignment(costs)
+            if np.array_equal(better, plain):
+                break
+            now = now[better]
+    moved = np.flatnonzero(best_order != plain)
+    ratio = first.unexplained / best
+    figures = (
+        f"{100 * first.unexplained:.2g} % of the pictures stay unexplained, and {100 * best:.2g} % "
+        "then"
+    )
+    by = np.unique(best_order[moved] - moved, return_counts=True)[1]
+    ordered = bool(len(moved)) and (
+        np.array_equal(best_order, order) or by.max() > SAME_SHIFT * len(moved)
+    )
+    if len(moved) <= 4 and not ordered:
+        certain, likely = ratio >= SWAPPED[1], ratio >= SWAPPED[0]
+    elif ordered:
+        certain = likely = ratio >= MOVED
+    else:
+        certain, likely = ratio >= SHUFFLED[1], ratio >= SHUFFLED[0]
+    certain, likely = (found and best <= 2 * EXPLAINED for found in (certain, likely))
+    if len(moved) and (certain or likely):
+        if name and np.array_equal(best_order, order):
+            what = f"the list of lights fits {name}"
+        else:
+            what = _moved_in_words(lights, moved, best_order)
+        if certain:
+            raise ReconstructError(
+                f"the lights do not belong to these pictures in this order: {what} ({figures}); "
+                "correct the light file or the names of the pictures"
+            )
+        return [f"{what}, as it seems ({figures}): see that no two lamps are exchanged"]
+    if own > 0.85 * shuffled and _likeness(small, lights) < 0.1:
+        return [
+            f"the lights explain the pictures no better than in any other order ({100 * own:.0f} % "
+            f"unexplained, {100 * shuffled:.0f} % in random order): this is hardly the light file "
+            "of these pictures"
+        ]
+    return []
+
+
+def _in_best_order(costs: Array) -> bool:
+    """Whether no ring of exchanges lowers the sum of the diagonal of (N, N) costs.
+
+    By prices of the columns (Bellman and Ford): where they come to rest, there is no such ring.
+    False where they have not within a few rounds.
+    """
+    gains = costs - np.diag(costs)[:, None]
+    price = np.zeros(len(costs))
+    for _ in range(10):
+        lower = (price[:, None] + gains).min(axis=0)
+        if np.array_equal(lower, price):
+            return True
+        price = lower
+    return False
+
+
+def _moved_in_words(lights: Lights, moved: NDArray[np.intp], order: NDArray[np.intp]) -> str:
+    by, times = np.unique(order[moved] - moved, return_counts=True)
+    common = int(by[np.argmax(times)])
+    if len(moved) > 4 and times.max() > SAME_SHIFT * len(moved):
+        first = int(lights.ids[moved[0]])
+        return (
+            f"from LED {first} on the pictures belong to lights {abs(common)} places "
+            f"{'further' if common > 0 else 'back'} in the list (is a picture missing or there "
+            "twice?)"
+        )
+    if len(moved) > 4:
+        return f"{len(moved)} of {len(order)} pictures fit other lights better"
+    return "pictures belong to other lights: " + ", ".join(
+        f"that of LED {int(lights.ids[k])} to LED {int(lights.ids[order[k]])}" for k in moved
+    )
+
+
+def _signed(shift: int, count: int) -> str:
+    """A shift by fewer places than half of the list, forwards or backwards."""
+    shift %= count
+    return f"{shift}" if shift <= count // 2 else f"−{count - shift}"
+
+
+def _likeness(small: CoarseStack, lights: Lights) -> float:
+    """Rank correlation of how alike two pictures are with how near their lights are."""
+    root = np.sqrt(np.maximum(small.radiance[small.valid], 0.0)).T
+    root = root - root.mean(axis=0)
+    root /= np.linalg.norm(root, axis=1, keepdims=True) + 1e-30
+    unit = lights.position_mm / np.linalg.norm(lights.position_mm, axis=1, keepdims=True)
+    upper = np.triu_indices(len(unit), 1)
+    alike = (root @ root.T)[upper].argsort().argsort()
+    close = (unit @ unit.T)[upper].argsort().argsort()
+    return float(np.corrcoef(alike, close)[0, 1])

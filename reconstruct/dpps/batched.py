@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from reconstruct.dpps import batched_scene as optics
+from reconstruct.dpps.batched_bounces import Ground, bounced
 from reconstruct.dpps.batched_encoding import encoded
 from reconstruct.dpps.batched_fusion import found
 from reconstruct.dpps.batched_scene import Vector
@@ -193,8 +194,8 @@ class Darkroom:
             ),
         ).reshape(shape)  # fmt: skip
         if number["rays"].any():
-            mirrored = optics.bounced(
-                optics.Ground(points, normals, self.lit), number["camera"], position, strength,
+            mirrored = bounced(
+                Ground(points, normals, self.lit), number["camera"], position, strength,
                 optics.Metal(
                     self.map["alpha"], number["ratio"], number["grain"], number["beckmann"],
                     number["f0"], self.map["diffuse"],

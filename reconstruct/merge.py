@@ -20,8 +20,9 @@ from scipy.spatial import cKDTree
 
 from reconstruct.errors import ReconstructError
 from reconstruct.export.mesh import Mesh, mesh_of
-from reconstruct.registration import Array, Pose, register, view_of
+from reconstruct.registration import register
 from reconstruct.surface import Flag, Surface
+from reconstruct.views import Array, Pose, view_of
 
 OUTLIER = 4.0  # sigmas by which a view may miss the others at a pixel
 APART_MM = 0.05  # and so far whatever the sigmas say: below it sigmas are no judge
@@ -224,10 +225,9 @@ def _to_json(pose: Pose) -> dict[str, Any]:
     sigma = np.sqrt(np.maximum(np.diag(pose.covariance), 0.0))
     transform = np.eye(4)
     transform[:3, :3], transform[:3, 3] = pose.R, pose.t
-    tilt = np.degrees(np.arccos(np.clip(pose.R[2, 2], -1.0, 1.0)))
-    turn = np.degrees(np.arctan2(pose.R[1, 0] - pose.R[0, 1], pose.R[0, 0] + pose.R[1, 1]))
+    tilt, turn = pose.tilt_and_turn_deg
     return {
-        "transform": transform.tolist(), "tilt_deg": float(tilt), "turn_deg": float(turn),
+        "transform": transform.tolist(), "tilt_deg": tilt, "turn_deg": turn,
         "sigma_deg": np.degrees(sigma[:3]).tolist(), "sigma_mm": sigma[3:].tolist(),
         "overlap": pose.overlap, "rms_mm": pose.rms_mm, "undetermined": pose.undetermined,
     }  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 from capture.claim import claim, claim_first, is_there
 from reconstruct.export.mesh import write_mesh
 from reconstruct.export.results import read_results, write_results
-from reconstruct.registration import Array, Pose
+from reconstruct.views import Array, Pose
 from rig.exits import UsageError
 from rig.figures import find_result, table
 from rig.reconstructing import result_names
@@ -152,10 +152,7 @@ def _table(names: list[str], poses: list[Pose], mask: np.ndarray, before: np.nda
     rows = []
     for name, pose in zip(names, poses, strict=True):
         sigma = np.sqrt(np.maximum(np.diag(pose.covariance), 0.0))
-        tilt = np.degrees(np.arccos(np.clip(pose.R[2, 2], -1.0, 1.0)))
-        turn = np.degrees(
-            np.arctan2(pose.R[1, 0] - pose.R[0, 1], pose.R[0, 0] + pose.R[1, 1])
-        )  # fmt: skip
+        tilt, turn = pose.tilt_and_turn_deg
         if not sigma.any():
             rows.append((name, "the view that the others are moved to"))
             continue

@@ -70,7 +70,7 @@ def integrate_slopes(p: Array, q: Array, weight: NDArray, jacobians: NDArray[np.
         multiply(stencil, x, out)
         return out
 
-    u, _ = conjugate_gradients(apply, right, precondition, 1e-5, 200)
+    u = conjugate_gradients(apply, right, precondition, 1e-5, 200)
     return np.asarray(u - u.mean())
 
 

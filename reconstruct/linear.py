@@ -173,7 +173,7 @@ def conjugate_gradients(
     precondition: Callable[[Array], Array],
     tolerance: float,
     iterations: int,
-) -> tuple[Array, int]:
+) -> Array:
     """Solve a symmetric positive definite system; stops at a relative preconditioned residual."""
     x = np.zeros_like(right)
     residual = right.copy()
@@ -181,8 +181,9 @@ def conjugate_gradients(
     direction = z.copy()
     rho = float(np.vdot(residual, z))
     start = rho
-    done = 0
-    while done < iterations and rho > tolerance * tolerance * start and rho > 0:
+    for _ in range(iterations):
+        if rho <= max(tolerance * tolerance * start, 0.0):
+            break
         product = apply(direction)
         curvature = float(np.vdot(direction, product))
         if curvature <= 0:
@@ -195,5 +196,4 @@ def conjugate_gradients(
         direction *= rho_next / rho
         direction += z
         rho = rho_next
-        done += 1
-    return x, done
+    return x

@@ -117,5 +117,5 @@ def fuse(
         coefficients = fft.dctn(residual.astype(np.float32), norm="ortho") / symbol
         return np.asarray(fft.idctn(coefficients, norm="ortho") * inside, dtype=np.float64)
 
-    change, _ = conjugate_gradients(apply, right, precondition, tolerance, 200)
+    change = conjugate_gradients(apply, right, precondition, tolerance, 200)
     return np.where(mask, guess + change, np.nan)

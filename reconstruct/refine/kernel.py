@@ -52,12 +52,7 @@ def mark_shadows(code, seen, weight, first):
     """Set or clear the shadow bits of (H, W, N) codes for the lights from `first` on.
 
     seen : (K, H, W) share of each light that a pixel sees; less than half is shadow
-
-    Returns
-    -------
-    number of pixel-lights in shadow within the mask
     """
-    dark = 0
     keep = np.uint16(0xFFFF ^ SHADOW_BIT)
     for r in range(code.shape[0]):
         for c in range(code.shape[1]):
@@ -66,8 +61,6 @@ def mark_shadows(code, seen, weight, first):
                 hidden = inside and seen[k, r, c] < 0.5
                 bit = np.uint16(SHADOW_BIT) if hidden else np.uint16(0)
                 code[r, c, first + k] = (code[r, c, first + k] & keep) | bit
-                dark += hidden
-    return dark
 
 
 @njit(**JIT)

@@ -55,7 +55,7 @@ class Linearised:
 
     def solve(self, right: Array) -> Array:
         """The step for a right side, to one per cent: drawn errors ask for no more."""
-        return conjugate_gradients(self.apply, right, self.precondition, 1e-2, 80)[0]
+        return conjugate_gradients(self.apply, right, self.precondition, 1e-2, 80)
 
 
 def linearise(
@@ -163,7 +163,7 @@ def joint_step(
         return out
 
     right = np.concatenate([right_u.ravel(), right_m])
-    x, _ = conjugate_gradients(apply, right, precondition, 1e-2, iterations)
+    x = conjugate_gradients(apply, right, precondition, 1e-2, iterations)
     return x[:size].reshape(shape), material_vector(material, free, x[size:])
 
 

@@ -41,19 +41,15 @@ BY_SLOPES, FOLLOWED_PIXELS = 0.25, 1 << 18
 STIFFNESS = 0.02
 
 
-def update_shadows(problem: Problem, u: Array) -> float:
-    """Mark which pixel-lights lie in cast shadow; returns their share within the mask."""
+def update_shadows(problem: Problem, u: Array) -> None:
+    """Mark which pixel-lights lie in cast shadow."""
     around = continued(problem, u, 1, BEYOND_SHADOWS)
     relief = Relief.of(around.points, around.camera)
     count = len(problem.pictures)
-    dark = 0
     for first in range(0, count, LIGHTS_AT_ONCE):
         group = slice(first, min(first + LIGHTS_AT_ONCE, count))
         seen = relief.lit_by(problem.lights.position_mm[group])
-        dark += kernel.mark_shadows(
-            problem.pictures.code, around.inner(seen), problem.weight, group.start
-        )
-    return dark / max(problem.count, 1.0)
+        kernel.mark_shadows(problem.pictures.code, around.inner(seen), problem.weight, group.start)
 
 
 def table_lights(problem: Problem) -> Lights:

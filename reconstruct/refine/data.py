@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from reconstruct.refine.pixel import LEVELS
 from reconstruct.stack import Stack
 
+# The root of less says more of the read noise than of the part.
+LEAST_EPSILON = 1e-4
 # OpenCV filters that many channels at once.
 CHANNELS = 512
 
@@ -31,6 +33,8 @@ class Pictures:
     scale : √-units per level
     epsilon : read noise over shot noise, in units of `reference`
     noise : standard deviation of √(I/reference + ε) by photon and read noise
+    dim : share of its variance that is left in the mean over the part: where ε is above the read
+        noise, dark pixels vary less
     """
 
     code: NDArray[np.uint16]
@@ -38,6 +42,7 @@ class Pictures:
     scale: float
     epsilon: float
     noise: float
+    dim: float = 1.0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -55,8 +60,8 @@ class Pictures:
         return (self.code & 1).astype(bool)
 
 
-def encode(stack: Stack, band_rows: int = 64) -> Pictures:
-    """Code a stack; bands of rows bound the working memory beyond the result."""
+def encode(stack: Stack, mask: NDArray[np.bool_] | None = None, band_rows: int = 64) -> Pictures:
+    """Code a stack of a part in a mask; bands of rows bound the working memory."""
     n = len(stack)
     height, width = stack.shape
     top = 0.0
@@ -64,15 +69,21 @@ def encode(stack: Stack, band_rows: int = 64) -> Pictures:
         top = max(top, float(stack.band(slice(row, row + band_rows))[0].max()))
     reference = top if top > 0 else 1.0
     gain = max(stack.noise_gain, 1e-12 * reference)
-    epsilon = max(stack.noise_floor / gain / reference, 1e-4)
+    read = stack.noise_floor / gain / reference
+    epsilon = max(read, LEAST_EPSILON)
     scale = float(np.sqrt(1.0 + epsilon)) / LEVELS
     code = np.empty((height, width, n), np.uint16)
+    dim, seen = 0.0, 0
     for row in range(0, height, band_rows):
         rows = slice(row, row + band_rows)
         radiance, clipped = stack.band(rows)
         value = radiance * np.float32(1.0 / reference)
         value += np.float32(epsilon)
         np.maximum(value, 0.0, out=value)
+        if epsilon > read:
+            inside = value if mask is None else value[:, mask[rows]]
+            dim += float(np.sum(1.0 - (epsilon - read) / np.maximum(inside, epsilon)))
+            seen += inside.size
         np.sqrt(value, out=value)
         value *= np.float32(1.0 / scale)
         np.rint(value, out=value)
@@ -81,7 +92,7 @@ def encode(stack: Stack, band_rows: int = 64) -> Pictures:
         level |= clipped
         code[rows] = np.moveaxis(level, 0, -1)
     noise = 0.5 * float(np.sqrt(gain / reference))
-    return Pictures(code, reference, scale, epsilon, noise)
+    return Pictures(code, reference, scale, epsilon, noise, dim / seen if seen else 1.0)
 
 
 def lessened(
@@ -106,8 +117,9 @@ def binned(pictures: Pictures, factor: int) -> Pictures:
         level = np.rint(np.sqrt(value) / np.float32(pictures.scale)).astype(np.uint16)
         code[row] = (np.minimum(level, LEVELS) << 2) | clipped
     return Pictures(
-        code, pictures.reference, pictures.scale, pictures.epsilon, pictures.noise / factor
-    )
+        code, pictures.reference, pictures.scale, pictures.epsilon, pictures.noise / factor,
+        pictures.dim,
+    )  # fmt: skip
 
 
 def averaged(images: NDArray[Any], times: int) -> NDArray[Any]:

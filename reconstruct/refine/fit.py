@@ -78,7 +78,7 @@ class Fit:
                 f"{stack.shape[1]}×{stack.shape[0]} px, --memory says {options.memory_gb:g} GB"
             )
         with self.stage("encode", 0.0):
-            self.pictures = encode(stack)
+            self.pictures = encode(stack, options.mask)
 
     @contextmanager
     def stage(self, name: str, fraction: float) -> Iterator[Callable[[float, float], None]]:
@@ -96,8 +96,8 @@ class Fit:
 
     def noise_cost(self, problem: Problem) -> float:
         """Loss of a pixel-light that noise alone leaves; on averaged pixels models err by more."""
-        coarse = problem.shape != self.pictures.shape
-        return max(problem.pictures.noise, NOISE_FLOOR if coarse else 0.0) ** 2
+        pictures, coarse = problem.pictures, problem.shape != self.pictures.shape
+        return max(pictures.dim * pictures.noise**2, NOISE_FLOOR**2 if coarse else 0.0)
 
     def unexplained(self, problem: Problem, state: State, times: float = 1.0) -> bool:
         """Whether the pictures hold more, or so many times more, than noise leaves everywhere."""

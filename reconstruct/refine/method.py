@@ -57,7 +57,7 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
         "height_mm": run.mean.mm,
         "height_sigma_mm": run.mean.sigma_mm,
         "residual": state.cost / problem.count,
-        "noise": run.pictures.noise**2,
+        "noise": run.noise_cost(problem),
         "refine": {"config": asdict(options.refine), "stages": run.stages},
         "seconds": seconds,
         **run.notes,

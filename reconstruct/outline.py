@@ -51,13 +51,8 @@ class Outline:
     lit: Map
 
 
-def stage_irradiance(camera: Camera, lights: Lights, height_mm: float = 0.0) -> Map:
-    """(N, H, W) irradiance of each light on the plane z = height, up to one common factor."""
-    return _irradiance(camera.points_at_height(height_mm), lights)
-
-
 def _irradiance(points: NDArray[np.float64], lights: Lights) -> Map:
-    """(N, h, w) of each light on horizontal places (h, w, 3)."""
+    """(N, h, w) of each light on horizontal places (h, w, 3), up to one common factor."""
     out = np.empty((len(lights), *points.shape[:2]), np.float32)
     planes = np.ascontiguousarray(np.moveaxis(points, -1, 0))
     for k in range(len(lights)):
@@ -243,7 +238,7 @@ def find_outline(
         lit = np.maximum(empty, 1e-9).astype(np.float32)
         albedo: float | None = 1.0
     else:
-        lit = stage_irradiance(camera, lights)
+        lit = _irradiance(camera.points_at_height(0.0), lights)
         albedo = None
     if not np.isfinite(lit).all() or not (lit > 0).any():
         return None

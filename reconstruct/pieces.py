@@ -48,12 +48,12 @@ class Pieces:
     def region(self, piece: int) -> Mask:
         return np.asarray(self.labels == piece)
 
-    def touching(self, other: Mask, reach_px: float = NEIGHBOUR_PX) -> list[int]:
-        """Pieces with a pixel within `reach_px` of a region."""
+    def touching(self, other: Mask) -> list[int]:
+        """Pieces with a pixel within `NEIGHBOUR_PX` of a region."""
         if not other.any():
             return []
         distance = cv2.distanceTransform((~other).astype(np.uint8), cv2.DIST_L2, 5)
-        found, counts = np.unique(self.labels[distance <= reach_px], return_counts=True)
+        found, counts = np.unique(self.labels[distance <= NEIGHBOUR_PX], return_counts=True)
         return [int(p) for p, n in zip(found, counts, strict=True) if p > 0 and n >= 4]
 
 

@@ -46,10 +46,10 @@ def cosines(theta_h: Array, theta_d: Array, phi_d: Array) -> tuple[Array, Array]
     return along - across, along + across
 
 
-def phase_variance(ra_um: Any, gamma_sum: Any, wavelength_um: float = WAVELENGTH_UM) -> Array:
+def phase_variance(ra_um: Any, gamma_sum: Any) -> Array:
     """g of the theory, from Ra in µm and γ_i + γ_s."""
     sigma = np.asarray(ra_um) / RA_OF_SIGMA
-    return np.asarray((2 * np.pi * sigma * np.asarray(gamma_sum) / wavelength_um) ** 2)
+    return np.asarray((2 * np.pi * sigma * np.asarray(gamma_sum) / WAVELENGTH_UM) ** 2)
 
 
 def _scatter(g: Array, x: Array) -> Array:
@@ -77,7 +77,6 @@ def reflectance(
     phi_d: Any,
     n: float,
     k: float,
-    wavelength_um: float = WAVELENGTH_UM,
 ) -> Array:
     """BRDF (1/sr) of the scattered part; broadcasts; 0 where a direction is below the surface.
 
@@ -97,14 +96,14 @@ def reflectance(
     gamma_i, gamma_s = cosines(th, td, pd)
     gamma = np.maximum(gamma_i + gamma_s, 1e-6)
     shift = 2 * np.cos(td) * np.sin(th)  # |Δβ| = |l + v| sin θ_h
-    g = phase_variance(ra, gamma, wavelength_um)
-    x = (np.pi * length * shift / wavelength_um) ** 2
+    g = phase_variance(ra, gamma)
+    x = (np.pi * length * shift / WAVELENGTH_UM) ** 2
     fresnel = conductor_fresnel(torch.as_tensor(np.cos(td)), n, k).numpy()
     value = (
         fresnel
         * np.pi
         * length**2
-        / wavelength_um**2
+        / WAVELENGTH_UM**2
         * _scatter(g.ravel(), x.ravel()).reshape(g.shape)
     )
     return np.asarray(np.where((gamma_i > 0) & (gamma_s > 0), value, 0.0))

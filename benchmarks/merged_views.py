@@ -12,19 +12,23 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "virtual_rigs"))
+
 from staged_parts import pictures
+from tilted_parts import tilted
 
 from reconstruct.merge import merge
 from reconstruct.methods import Options, reconstruct
 from reconstruct.optics.material import Material
 from reconstruct.shapes.catalogue import shape
 from reconstruct.shapes.sampling import sample
-from reconstruct.shapes.tilted import tilted
 from rig.simulate import part_scene, virtual_rig
 
 TILTS_DEG = ((0, 0), (15, 0), (-15, 0), (0, 15), (0, -15))

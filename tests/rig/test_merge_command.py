@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from tilted_parts import tilted
 from typer.testing import CliRunner
 
 from calib.camera import Camera
@@ -15,7 +16,6 @@ from reconstruct.export.mesh import read_mesh
 from reconstruct.export.results import read_results, write_results
 from reconstruct.shapes.catalogue import shape
 from reconstruct.shapes.sampling import sample
-from reconstruct.shapes.tilted import tilted
 from reconstruct.surface import Surface
 from rig.cli import app
 from rig.exits import exit_code

@@ -7,13 +7,13 @@ from functools import cache
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from tilted_parts import tilted
 
 from reconstruct.errors import ReconstructError
 from reconstruct.merge import Merged, merge
 from reconstruct.shapes.base import Shape
 from reconstruct.shapes.catalogue import shape
 from reconstruct.shapes.sampling import sample
-from reconstruct.shapes.tilted import tilted
 from reconstruct.surface import Flag, Surface
 from rig.simulate import virtual_camera
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from reconstruct.refine import kernel
 from reconstruct.refine.problem import Loss, Material, Problem
+from reconstruct.refine.solve import State, gauss_newton
 
 Array = NDArray[np.float64]
 # Window (px) over which places share their equations.
@@ -66,6 +67,25 @@ def odd_places(problem: Problem, u: Array, material: Material) -> NDArray[np.boo
         return None
     grown = cv2.dilate(patches, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9)))
     return np.asarray(grown.astype(bool) & inside)
+
+
+def with_own_places(
+    problem: Problem, state: State, loss: Loss, height_mm: float, gain: float
+) -> tuple[State, NDArray[np.bool_] | None]:
+    """The state, and (H, W) where places have a material of their own (`Problem.local`), if any."""
+    where = odd_places(problem, state.u, state.material)
+    if where is None:
+        return state, None
+    before = problem.evaluate(state.u, state.material, loss, False).cost
+    single = state
+    for turn in range(4):
+        for _ in range(3 if turn == 0 else 1):
+            update_local(problem, state.u, state.material, where)
+        state = gauss_newton(problem, state, loss, height_mm, 3)
+        if turn == 0 and state.cost > gain * before:
+            problem.local = np.zeros((3, 1, 1), np.float32)
+            return single, None
+    return state, where
 
 
 def update_local(problem: Problem, u: Array, material: Material, where: NDArray[np.bool_]) -> None:

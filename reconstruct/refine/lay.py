@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from reconstruct.integrate import centre_values
 from reconstruct.refine.problem import Loss, Material, Problem
-from reconstruct.refine.solve import fit_material
+from reconstruct.refine.solve import State, fit_material, gauss_newton
 
 Array = NDArray[np.float64]
 STRAIGHT, CIRCLES = 0, 1
@@ -71,6 +71,18 @@ def find_lay(problem: Problem, u: Array, material: Material, loss: Loss) -> Mate
         (narrowed(problem, u, lay, loss) for lay in _either_side(best)), key=lambda pair: pair[1]
     )
     return best if cost < GAIN * without else None
+
+
+def with_lay(problem: Problem, state: State, loss: Loss, height_mm: float) -> State:
+    """The state with its lay narrowed down, or with one that averaged pixels hid."""
+    if state.material.anisotropic:
+        material, _ = narrowed(problem, state.u, state.material, loss, 0.2)
+    else:
+        found = find_lay(problem, state.u, state.material, loss)
+        if found is None:
+            return state
+        material = found
+    return gauss_newton(problem, replace(state, material=material), loss, height_mm, 3)
 
 
 def _either_side(material: Material) -> list[Material]:

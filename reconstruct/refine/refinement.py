@@ -9,8 +9,9 @@ import numpy as np
 
 from reconstruct.errors import Stopped
 from reconstruct.refine.claims import Claims
-from reconstruct.refine.finish import reconsidered, with_lay, with_own_places
+from reconstruct.refine.dirt import with_own_places
 from reconstruct.refine.fit import FINAL, HUBER, Fit
+from reconstruct.refine.lay import with_lay
 from reconstruct.refine.nearness import by_nearness
 from reconstruct.refine.problem import Problem
 from reconstruct.refine.pyramid import binning_factors
@@ -92,7 +93,6 @@ class Refinement(Fit):
                 if self.config.lay:
                     state = with_lay(problem, state, HUBER, height)
                 self.transport(problem, state, self.rays)
-                state = reconsidered(problem, state, HUBER)
             state = self.own_material(problem, state)
             if fineness(problem.shape) == 1 and self.unexplained(problem, state):
                 state = sharpened(self, problem, state)

@@ -37,6 +37,18 @@ def test_holes_of_guesses_cut_nothing_off() -> None:
     assert not islands(np.zeros_like(inside), inside, inside, inside).any()
 
 
+def test_a_way_of_two_pixels_between_guesses_carries_no_level() -> None:
+    inside, told = whole(), whole()
+    told[:, 14] = False
+    told[8:10, 14] = True
+    assert islands(told, told, told, inside)[:, 16:].all()
+    told[8:11, 14] = True
+    assert not islands(told, told, told, inside).any()
+    narrow = np.zeros_like(inside)
+    narrow[3:5] = True  # a part that is no wider
+    assert not islands(narrow, narrow, narrow, narrow).any()
+
+
 def test_hardly_told_places_between_regions_go_along_with_the_nearer_one() -> None:
     joining, beside = whole(), whole()
     joining[:, 11:16] = False

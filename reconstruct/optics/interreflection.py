@@ -8,7 +8,7 @@ evaluated at once. Further bounces continue from there.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from reconstruct.optics.lights import strength
 from reconstruct.optics.material import Material
 from reconstruct.optics.microfacet import DISTRIBUTIONS, GGX
 from reconstruct.optics.shadows import scaled_inverse_depth, visibility
-from reconstruct.optics.tracing import trace
+from reconstruct.optics.tracing import Scene, trace
 
 Map = NDArray[np.float32]
 
@@ -39,50 +39,6 @@ class Rays:
     samples: int = 64
     bounces: int = 3
     seed: int = 0
-
-
-class Scene(NamedTuple):
-    """What a ray meets on a grid of (h, w) places, float32; of M lobes and N LEDs.
-
-    Attributes
-    ----------
-    w, z0 : (h, w) scaled inverse depth z0 (z0 / depth − 1) and its z0
-    focal : fx, fy, cx, cy of the grid
-    points, normals : (h, w, 3) world frame; NaN where there is no surface
-    shown : (h, w, 3) normals of the places that the camera sees; nothing is traced where NaN
-    tangents : (h, w, 3) directions of the finish
-    centre, basis : optical centre, and rotation from the world to the camera
-    seen : (h, w, N) share of each LED that a place sees
-    position, axis : (3, N); power, exponent : (N,)
-    alpha, across, weight : (h, w, M) of the lobes; diffuse : (h, w)
-    index : (M, 2) complex refractive index; distribution : (M,)
-    samples, bounces : rays a place, and the longest path
-    jitter : (h, w, 5) random numbers of the places
-    """
-
-    w: Any
-    z0: Any
-    focal: Any
-    points: Any
-    shown: Any
-    normals: Any
-    tangents: Any
-    centre: Any
-    basis: Any
-    seen: Any
-    position: Any
-    axis: Any
-    power: Any
-    exponent: Any
-    alpha: Any
-    across: Any
-    weight: Any
-    diffuse: Any
-    index: Any
-    distribution: Any
-    samples: Any
-    bounces: Any
-    jitter: Any
 
 
 def _binned(values: NDArray[Any], factor: int) -> NDArray[np.float64]:

@@ -8,6 +8,8 @@ The compiled half of `reconstruct.optics.interreflection` and `reconstruct.optic
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import njit, prange
 
@@ -25,6 +27,50 @@ from reconstruct.optics.microfacet import (
 _ZERO, _ONE, _QUARTER, _TWO = F(0), F(1), F(0.25), F(2)
 _INV_PI, _TAU = F(1 / np.pi), F(2 * np.pi)
 TILE = 8  # side, places, of what a ray passes over at once
+
+
+class Scene(NamedTuple):
+    """What a ray meets on a grid of (h, w) places, float32; of M lobes and N LEDs.
+
+    Attributes
+    ----------
+    w, z0 : (h, w) scaled inverse depth z0 (z0 / depth − 1) and its z0
+    focal : fx, fy, cx, cy of the grid
+    points, normals : (h, w, 3) world frame; NaN where there is no surface
+    shown : (h, w, 3) normals of the places that the camera sees; nothing is traced where NaN
+    tangents : (h, w, 3) directions of the finish
+    centre, basis : optical centre, and rotation from the world to the camera
+    seen : (h, w, N) share of each LED that a place sees
+    position, axis : (3, N); power, exponent : (N,)
+    alpha, across, weight : (h, w, M) of the lobes; diffuse : (h, w)
+    index : (M, 2) complex refractive index; distribution : (M,)
+    samples, bounces : rays a place, and the longest path
+    jitter : (h, w, 5) random numbers of the places
+    """
+
+    w: Any
+    z0: Any
+    focal: Any
+    points: Any
+    shown: Any
+    normals: Any
+    tangents: Any
+    centre: Any
+    basis: Any
+    seen: Any
+    position: Any
+    axis: Any
+    power: Any
+    exponent: Any
+    alpha: Any
+    across: Any
+    weight: Any
+    diffuse: Any
+    index: Any
+    distribution: Any
+    samples: Any
+    bounces: Any
+    jitter: Any
 
 
 @njit(cache=True, forceinline=True)

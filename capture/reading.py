@@ -65,8 +65,9 @@ class Recording:
         self.entries: tuple[Entry, ...] = tuple(
             entry for entry in entries_of(lines).values() if entry.verdict != "bad"
         )
-        self._offsets: dict[str, int] = {}
+        self._files: dict[str, tuple[str, int]] = {}
         self._darks: dict[float, Fraction | None] = {}
+        self._dark_of: dict[float, Fraction | None] = {}  # of each exposure of a picture
 
     @staticmethod
     def open(folder: Path, unfinished: bool = False) -> Recording:
@@ -124,6 +125,20 @@ class Recording:
         return names
 
     @cached_property
+    def _lit(self) -> dict[int, list[Entry]]:
+        """The frames of each LED, in the order of the plan."""
+        frames: dict[int, list[Entry]] = {}
+        for entry in self.entries:
+            if entry.kind == "light":
+                frames.setdefault(entry.led, []).append(entry)
+        return frames
+
+    def _frames(self, led: int) -> list[Entry]:
+        if led not in self._lit:
+            raise DataError(f"{self.folder} has no picture of LED {led}")
+        return self._lit[led]
+
+    @cached_property
     def exposures(self) -> tuple[float, ...]:
         """The bracket, ascending: ms times gain, or relative (see `Entry.exposure`).
 
@@ -146,12 +161,12 @@ class Recording:
         page, _ = self._page(self.entries[0])
         return page.height, page.width
 
-    @property
+    @cached_property
     def full_scale(self) -> int:
         """Counts that are radiance × exposure = 1."""
         return self._counts_in_start("full_scale", 65535)
 
-    @property
+    @cached_property
     def saturation(self) -> int:
         """Counts from which a pixel is clipped."""
         return self._counts_in_start("saturation", self.full_scale)
@@ -211,9 +226,8 @@ class Recording:
         first, last, step = (rows or slice(None)).indices(height)
         if step != 1:
             raise ValueError("rows must follow one another")
-        path = self.folder / entry.file
         try:
-            offset = self._offset(entry)
+            path, offset = self._placed(entry)
             # Not a memory map: mapped pages of 96 frames would count as this process's memory.
             band = np.fromfile(
                 path,
@@ -222,15 +236,17 @@ class Recording:
                 offset=offset + first * width * 2,
             )
         except FileNotFoundError:
-            raise DataError(f"{path} is missing") from None
+            raise DataError(f"{self.folder / entry.file} is missing") from None
         except OSError as error:
-            raise DataError(f"{path} cannot be read: {reason_of(error)}") from error
+            reason = reason_of(error)
+            raise DataError(f"{self.folder / entry.file} cannot be read: {reason}") from error
         if band.size != max(0, last - first) * width:
             raise DataError(f"{path} is damaged: it is too short")
         return band.reshape(-1, width)
 
-    def _offset(self, entry: Entry) -> int:
-        if entry.file not in self._offsets:
+    def _placed(self, entry: Entry) -> tuple[str, int]:
+        """The file of a frame, and where in it the pixels begin."""
+        if entry.file not in self._files:
             page, order = self._page(entry)
             begin = page.contiguous_at
             plain = (page.bits, page.samples, page.sample_format, order) == (16, 1, 1, "<")
@@ -239,8 +255,8 @@ class Recording:
                     f"{self.folder / entry.file} is {page.height}×{page.width} of {page.bits} "
                     f"bits, expected an uncompressed 16-bit frame of {self.shape}"
                 )
-            self._offsets[entry.file] = begin
-        return self._offsets[entry.file]
+            self._files[entry.file] = str(self.folder / entry.file), begin
+        return self._files[entry.file]
 
     def _page(self, entry: Entry) -> tuple[Page, str]:
         """What the header of a frame's file says, and its byte order."""
@@ -267,6 +283,11 @@ class Recording:
     # radiance --------------------------------------------------------------------------------
     def dark(self, exposure: float) -> Fraction | None:
         """(H, W) dark frame, fraction of full scale, of this exposure or the nearest; or None."""
+        if exposure not in self._dark_of:
+            self._dark_of[exposure] = self._nearest_dark(exposure)
+        return self._dark_of[exposure]
+
+    def _nearest_dark(self, exposure: float) -> Fraction | None:
         darks = [e for e in self.entries if e.kind == "dark"]
         if not darks:
             return None
@@ -294,9 +315,7 @@ class Recording:
         DataError
             if the LED was not captured or a frame is damaged
         """
-        frames = [e for e in self.entries if e.kind == "light" and e.led == led]
-        if not frames:
-            raise DataError(f"{self.folder} has no picture of LED {led}")
+        frames = self._frames(led)
         first, last, _ = (rows or slice(None)).indices(self.shape[0])
         parts: list[LinearImage] = []
         for begin in range(first, max(last, first + 1), _CHUNK):
@@ -327,6 +346,11 @@ class Recording:
         size = (len(chosen), max(0, last - first), self.shape[1])
         radiance, clipped = np.empty(size, np.float32), np.empty(size, np.bool_)
         for place, led in enumerate(chosen):
+            frames = self._frames(led)
+            if len(frames) == 1:  # as `linear`, without its sigma
+                signal, clipped[place] = self._signal(frames[0], rows)
+                np.divide(signal, np.float32(frames[0].exposure), out=radiance[place])
+                continue
             image = self.linear(led, rows)
             radiance[place], clipped[place] = image.radiance, image.clipped
         return radiance, clipped

@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from reconstruct.refine.pixel import LEVELS
@@ -20,6 +21,7 @@ from reconstruct.stack import Stack
 LEAST_EPSILON = 1e-4
 # OpenCV filters that many channels at once.
 CHANNELS = 512
+BLOCK_PX = 32  # pixels that are coded at once
 
 
 @dataclass(eq=False)
@@ -77,22 +79,34 @@ def encode(stack: Stack, mask: NDArray[np.bool_] | None = None, band_rows: int =
     for row in range(0, height, band_rows):
         rows = slice(row, row + band_rows)
         radiance, clipped = stack.band(rows)
-        value = radiance * np.float32(1.0 / reference)
-        value += np.float32(epsilon)
-        np.maximum(value, 0.0, out=value)
         if epsilon > read:
+            value = radiance * np.float32(1.0 / reference) + np.float32(epsilon)
             inside = value if mask is None else value[:, mask[rows]]
             dim += float(np.sum(1.0 - (epsilon - read) / np.maximum(inside, epsilon)))
             seen += inside.size
-        np.sqrt(value, out=value)
-        value *= np.float32(1.0 / scale)
-        np.rint(value, out=value)
-        level = np.minimum(value, LEVELS, out=value).astype(np.uint16)
-        level <<= 2
-        level |= clipped
-        code[rows] = np.moveaxis(level, 0, -1)
+        _encode(radiance, clipped, 1.0 / reference, epsilon, 1.0 / scale, code[rows])
     noise = 0.5 * float(np.sqrt(gain / reference))
     return Pictures(code, reference, scale, epsilon, noise, dim / seen if seen else 1.0)
+
+
+@njit(cache=True, nogil=True)
+def _encode(radiance, clipped, gain, epsilon, per_unit, code):
+    """(h, W, N) codes, their shadow bit clear, of (N, h, W) radiance."""
+    gain, epsilon, per_unit = np.float32(gain), np.float32(epsilon), np.float32(per_unit)
+    count, height, width = radiance.shape
+    block = np.empty((count, BLOCK_PX), np.uint16)  # transposed within the cache
+    for r in range(height):
+        for begin in range(0, width, BLOCK_PX):
+            size = min(BLOCK_PX, width - begin)
+            for k in range(count):
+                own = radiance[k, r, begin : begin + size]
+                for c in range(size):
+                    value = max(own[c] * gain + epsilon, np.float32(0.0))
+                    level = min(np.rint(np.sqrt(value) * per_unit), np.float32(LEVELS))
+                    block[k, c] = (np.int32(level) << 2) | clipped[k, r, begin + c]
+            for c in range(size):
+                for k in range(count):
+                    code[r, begin + c, k] = block[k, c]
 
 
 def lessened(
@@ -109,17 +123,33 @@ def binned(pictures: Pictures, factor: int) -> Pictures:
     height, width = (size // factor for size in pictures.shape)
     n = len(pictures)
     code = np.empty((height, width, n), np.uint16)
-    for row in range(height):
-        band = pictures.code[row * factor : (row + 1) * factor, : width * factor]
-        root = (band >> 2).astype(np.float32) * np.float32(pictures.scale)
-        value = np.square(root).reshape(factor, width, factor, n).mean(axis=(0, 2))
-        clipped = (band & 1).reshape(factor, width, factor, n).max(axis=(0, 2))
-        level = np.rint(np.sqrt(value) / np.float32(pictures.scale)).astype(np.uint16)
-        code[row] = (np.minimum(level, LEVELS) << 2) | clipped
+    _bin(pictures.code, factor, pictures.scale, code)
     return Pictures(
         code, pictures.reference, pictures.scale, pictures.epsilon, pictures.noise / factor,
         pictures.dim,
     )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def _bin(code, factor, scale, out):
+    """Codes of the mean radiance of blocks of pixels, their shadow bit clear."""
+    scale = np.float32(scale)
+    height, width, count = out.shape
+    total, over = np.empty(count, np.float32), np.empty(count, np.uint16)
+    for r in range(height):
+        for c in range(width):
+            total[:] = 0.0
+            over[:] = 0
+            for y in range(r * factor, (r + 1) * factor):
+                for x in range(c * factor, (c + 1) * factor):
+                    own = code[y, x]
+                    for k in range(count):
+                        root = np.float32(own[k] >> 2) * scale
+                        total[k] += root * root
+                        over[k] |= own[k] & 1
+            for k in range(count):
+                level = np.rint(np.sqrt(total[k] / (factor * factor)) / scale)
+                out[r, c, k] = (np.int32(min(level, LEVELS)) << 2) | over[k]
 
 
 def averaged(images: NDArray[Any], times: int) -> NDArray[Any]:

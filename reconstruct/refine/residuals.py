@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
+from reconstruct.refine.pixel import CLIPPED_BIT
 from reconstruct.refine.problem import Problem
 from reconstruct.refine.solve import State
 from reconstruct.surface import Residual
 
-Map = NDArray[np.float32]
 # Longer side of the pictures: they are looked at, not measured from.
 LONGEST, COUNT = 256, 4
 
@@ -28,23 +29,17 @@ def worst_residuals(
     height, width = (size // step for size in problem.shape)
     count = len(problem.pictures)
     pair = np.empty((2, height, width, count), np.float32)
-    error, level = np.zeros(count), np.zeros(count)
+    scale, epsilon = problem.pictures.scale, problem.pictures.epsilon
     for place in range(height):
         row = place * step + step // 2  # of the rows between, none: these are looked at
-        rows = slice(row, row + 1)
         model = problem.render_rows(state.u, state.material, row, row + 1)
-        seen = _radiance(captured[rows], problem)
-        # the response, lens and pixel area, is what was taken from the captured pictures
-        model += seen - _radiance(problem.pictures.code[rows], problem)
-        good = ((captured[rows] & 1) == 0) & (problem.weight[rows] > 0)[..., None]
-        number = good[0, : width * step].reshape(width, step, count).sum(axis=1)
-        for out, image in zip(pair, (seen, model), strict=True):
-            image *= good
-            total = image[0, : width * step].reshape(width, step, count).sum(axis=1)
-            out[place] = np.where(number > 0, total / np.maximum(number, 1), np.nan)
-        own, modelled = pair[:, place]
-        error += np.nansum(np.square(own - modelled), axis=0)
-        level += np.nansum(np.square(own), axis=0)
+        _averaged(
+            captured[row], problem.pictures.code[row], problem.weight[row], model[0],
+            scale, epsilon, step, pair[:, place],
+        )  # fmt: skip
+    own, modelled = pair
+    error = np.nansum(np.square(own - modelled), axis=(0, 1), dtype=np.float64)
+    level = np.nansum(np.square(own), axis=(0, 1), dtype=np.float64)
     order = np.argsort(-error / np.maximum(level, 1e-30), kind="stable")[:COUNT]
     reference = np.float32(problem.pictures.reference)
     return tuple(
@@ -53,7 +48,26 @@ def worst_residuals(
     )
 
 
-def _radiance(code: NDArray[np.uint16], problem: Problem) -> Map:
-    """Radiance in units of the pictures' reference."""
-    root = (code >> 2).astype(np.float32) * np.float32(problem.pictures.scale)
-    return np.asarray(np.square(root) - np.float32(problem.pictures.epsilon))
+@njit(cache=True, nogil=True)
+def _averaged(captured, code, weight, model, scale, epsilon, step, pair):
+    """Means over `step` pixels of a row, captured and modelled, into (2, w, N); NaN where none.
+
+    The response, lens and pixel area, is what was taken from the captured pictures' codes: it is
+    added to the model (W, N).
+    """
+    scale, epsilon = np.float32(scale), np.float32(epsilon)
+    _, width, count = pair.shape
+    for c in range(width):
+        for k in range(count):
+            own, modelled, number = np.float32(0.0), np.float32(0.0), 0
+            for x in range(c * step, (c + 1) * step):
+                if weight[x] > 0 and captured[x, k] & CLIPPED_BIT == 0:
+                    seen = np.float32(captured[x, k] >> 2) * scale
+                    kept = np.float32(code[x, k] >> 2) * scale
+                    own += seen * seen - epsilon
+                    modelled += model[x, k] + (seen * seen - kept * kept)
+                    number += 1
+            if number > 0:
+                pair[0, c, k], pair[1, c, k] = own / number, modelled / number
+            else:
+                pair[0, c, k] = pair[1, c, k] = np.nan

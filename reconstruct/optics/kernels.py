@@ -344,6 +344,16 @@ def _stands_clear(tiles, eu, ev, we):
     return True
 
 
+@njit(cache=True, nogil=True)
+def clear(tiles, image, forward):
+    """(N,) bool: lights that surely cast no shadow; arguments as of `cast`."""
+    out = np.zeros(len(image), np.bool_)
+    for i in range(len(image)):
+        if forward[i] and tiles.size > 0:
+            out[i] = _stands_clear(tiles, image[i, 0], image[i, 1], image[i, 2])
+    return out
+
+
 @njit(cache=True, nogil=True, forceinline=True)
 def _cast_one(w, wt, tiles, light, forward, softness, out, scratch):
     height, width = w.shape

@@ -36,7 +36,11 @@ def light_images(
 
 def scaled_inverse_depth(points_mm: NDArray[Any], camera: Camera) -> tuple[Map, float]:
     """(H, W) ``z0 (z0/z - 1)`` of the surface and its reference depth z0, mm (the mean depth)."""
-    depth = np.asarray(points_mm, dtype=np.float64) @ camera.R[2] + camera.t[2]
+    return _scaled(np.asarray(points_mm, dtype=np.float64) @ camera.R[2] + camera.t[2])
+
+
+def _scaled(depth: NDArray[np.float64]) -> tuple[Map, float]:
+    """The same of the depth, mm; NaN where there is no surface."""
     good = np.isfinite(depth)
     reference = float(depth[good].mean()) if good.any() else 1.0
     scaled = reference * (reference / np.where(good, depth, reference) - 1.0)
@@ -56,10 +60,22 @@ class Relief:
     @staticmethod
     def of(points_mm: NDArray[Any], camera: Camera) -> Relief:
         """Of an (H, W, 3) surface in the world frame; NaN where there is none."""
-        w, reference = scaled_inverse_depth(points_mm, camera)
+        return Relief.at_depth(
+            np.asarray(points_mm, dtype=np.float64) @ camera.R[2] + camera.t[2], camera
+        )
+
+    @staticmethod
+    def at_depth(depth_mm: NDArray[np.float64], camera: Camera) -> Relief:
+        """Of the (H, W) depth of a surface in the camera's frame; NaN where there is none."""
+        w, reference = _scaled(depth_mm)
         whole = w.min() > _HIDDEN
         tiles = kernels.climbs(w) if whole else np.empty((0, 0, 5), np.float32)
         return Relief(camera, w, np.ascontiguousarray(w.T), tiles, reference)
+
+    def cast_by(self, position_mm: NDArray[Any]) -> NDArray[np.bool_]:
+        """(N,) which lights may cast a shadow; by the others every pixel sees all of them."""
+        image, forward = light_images(self.camera, position_mm, self.reference_mm)
+        return ~kernels.clear(self.tiles, image, forward)
 
     def lit_by(self, position_mm: NDArray[Any]) -> Map:
         """(N, H, W) share of each light that each pixel sees; see `visibility`."""

@@ -84,6 +84,32 @@ def continued(
     A part that ends within the picture ends there. With `drawn` it goes on in one of the ways that
     it may, in place of the likeliest.
     """
+    along, inside, camera, border = continued_depth(problem, u, factor, share, drawn)
+    inverse = np.linalg.inv(camera.K)
+    rows, columns = np.mgrid[0 : along.shape[0], 0 : along.shape[1]]
+    x = inverse[0, 0] * columns + inverse[0, 1] * rows + inverse[0, 2]
+    y = inverse[1, 0] * columns + inverse[1, 1] * rows + inverse[1, 2]
+    in_camera = np.stack([x * along, y * along, along], axis=-1)
+    points = (in_camera - camera.t) @ camera.R
+    across_rows, across_columns = np.gradient(points, axis=0), np.gradient(points, axis=1)
+    normals = np.cross(across_rows, across_columns)
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    points[~inside] = np.nan
+    normals[~inside] = np.nan
+    return Continued(camera, points, normals, border)
+
+
+def continued_depth(
+    problem: Problem,
+    u: Array,
+    factor: int,
+    share: float,
+    drawn: np.random.Generator | None = None,
+) -> tuple[Array, NDArray[np.bool_], Camera, int]:
+    """(h, w) depth in mm of the same, where the part is, the camera that sees it, and the border.
+
+    Distortion is left out: it moves what shades or mirrors by less than a grid pixel.
+    """
     height, width = (size // factor for size in problem.shape)
     depth = centre_values(u)[: height * factor, : width * factor]
     inside = (problem.weight > 0)[: height * factor, : width * factor]
@@ -95,23 +121,9 @@ def continued(
         border = min(round(share * max(height, width)), height - 1, width - 1)
     camera = problem.camera.binned(factor) if factor > 1 else problem.camera
     camera = camera.cropped(-border, -border, width + 2 * border, height + 2 * border)
-    depth = gone_on(depth, border, drawn)
+    depth = np.exp(gone_on(depth, border, drawn))
     inside = np.pad(inside, border, mode="edge")
-    inverse = np.linalg.inv(camera.K)
-    rows, columns = np.mgrid[0 : depth.shape[0], 0 : depth.shape[1]]
-    # Distortion is left out: it moves what shades or mirrors by less than a grid pixel.
-    x = inverse[0, 0] * columns + inverse[0, 1] * rows + inverse[0, 2]
-    y = inverse[1, 0] * columns + inverse[1, 1] * rows + inverse[1, 2]
-    straight = replace(camera, dist=np.zeros(5))
-    along = np.exp(depth)
-    in_camera = np.stack([x * along, y * along, along], axis=-1)
-    points = (in_camera - camera.t) @ camera.R
-    across_rows, across_columns = np.gradient(points, axis=0), np.gradient(points, axis=1)
-    normals = np.cross(across_rows, across_columns)
-    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
-    points[~inside] = np.nan
-    normals[~inside] = np.nan
-    return Continued(straight, points, normals, border)
+    return depth, inside, replace(camera, dist=np.zeros(5)), border
 
 
 def gone_on(values: Array, border: int, drawn: np.random.Generator | None = None) -> Array:

@@ -33,7 +33,14 @@ from reconstruct.refine.pixel import (
     radiance_rows,
 )
 
-__all__ = ["lens_rows", "local_rows", "mark_shadows", "render_rows", "system_rows"]
+__all__ = [
+    "lens_rows",
+    "local_rows",
+    "mark_shadows",
+    "pack_shadows",
+    "render_rows",
+    "system_rows",
+]
 
 
 @njit(**JIT)
@@ -48,19 +55,41 @@ def _dot(work, a, b, n):
 
 
 @njit(**JIT)
-def mark_shadows(code, seen, weight, first):
-    """Set or clear the shadow bits of (H, W, N) codes for the lights from `first` on.
+def pack_shadows(seen, weight, plane):
+    """Bits of an (H, W) uint8 plane: pixels of the part that see less than half of a light.
 
-    seen : (K, H, W) share of each light that a pixel sees; less than half is shadow
+    seen : (K, H, W) share of each of up to eight lights that a pixel sees
     """
-    keep = np.uint16(0xFFFF ^ SHADOW_BIT)
-    for r in range(code.shape[0]):
+    for k in range(len(seen)):
+        bit = np.uint8(1 << k)
+        for r in range(plane.shape[0]):
+            for c in range(plane.shape[1]):
+                if seen[k, r, c] < 0.5 and weight[r, c] > 0.0:
+                    plane[r, c] |= bit
+
+
+@njit(**JIT)
+def mark_shadows(rows, code, hidden, casting):
+    """Set or clear the shadow bits of image rows [first, last) of (H, W, N) codes.
+
+    Parameters
+    ----------
+    hidden : (H, W, G) planes of `pack_shadows`
+    casting : (K,) the light of each of their bits; the others cast no shadow
+    """
+    keep, shadow = np.uint16(0xFFFF ^ SHADOW_BIT), np.uint16(SHADOW_BIT)
+    first, last = rows
+    for r in range(first, last):
         for c in range(code.shape[1]):
-            inside = weight[r, c] > 0.0
-            for k in range(len(seen)):
-                hidden = inside and seen[k, r, c] < 0.5
-                bit = np.uint16(SHADOW_BIT) if hidden else np.uint16(0)
-                code[r, c, first + k] = (code[r, c, first + k] & keep) | bit
+            own = code[r, c]
+            for k in range(len(own)):
+                own[k] &= keep
+            for place in range(hidden.shape[2]):
+                bits = hidden[r, c, place]
+                if bits:
+                    for k in range(8 * place, min(8 * place + 8, len(casting))):
+                        if (bits >> (k & 7)) & 1:
+                            own[casting[k]] |= shadow
 
 
 @njit(**JIT)

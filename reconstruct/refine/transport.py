@@ -22,13 +22,19 @@ from reconstruct.optics.mirrored import Cost, by_mirrored_slopes
 from reconstruct.optics.shadows import Relief
 from reconstruct.optics.tracing import trace
 from reconstruct.refine import kernel
-from reconstruct.refine.beyond import BEYOND_SHADOWS, BEYOND_TRACED, Continued, continued
+from reconstruct.refine.beyond import (
+    BEYOND_SHADOWS,
+    BEYOND_TRACED,
+    Continued,
+    continued,
+    continued_depth,
+)
 from reconstruct.refine.data import averaged, blurred
 from reconstruct.refine.problem import TYPICAL_REFLECTANCE, Loss, Material, Problem
 from reconstruct.refine.pyramid import subdivided
 
 Array = NDArray[np.float64]
-LIGHTS_AT_ONCE = 8
+LIGHTS_AT_ONCE = 8  # one bit each
 # Cells along the longer side on which light between places is traced, where not by pixel.
 GRID = 128
 # Change of a slope, over 1 + p² + q², by which light between places is differentiated.
@@ -43,13 +49,21 @@ STIFFNESS = 0.02
 
 def update_shadows(problem: Problem, u: Array) -> None:
     """Mark which pixel-lights lie in cast shadow."""
-    around = continued(problem, u, 1, BEYOND_SHADOWS)
-    relief = Relief.of(around.points, around.camera)
-    count = len(problem.pictures)
-    for first in range(0, count, LIGHTS_AT_ONCE):
-        group = slice(first, min(first + LIGHTS_AT_ONCE, count))
-        seen = relief.lit_by(problem.lights.position_mm[group])
-        kernel.mark_shadows(problem.pictures.code, around.inner(seen), problem.weight, group.start)
+    depth_mm, inside, camera, border = continued_depth(problem, u, 1, BEYOND_SHADOWS)
+    relief = Relief.at_depth(np.where(inside, depth_mm, np.nan), camera)
+    position_mm = problem.lights.position_mm
+    casting = np.flatnonzero(relief.cast_by(position_mm))
+    hidden = np.zeros((*problem.shape, -(-len(casting) // LIGHTS_AT_ONCE)), np.uint8)
+    inner = (slice(None), *(slice(border, border + size) for size in problem.shape))
+    for place in range(hidden.shape[2]):
+        lights = casting[place * LIGHTS_AT_ONCE : (place + 1) * LIGHTS_AT_ONCE]
+        seen = relief.lit_by(position_mm[lights])[inner]
+        kernel.pack_shadows(seen, problem.weight, hidden[..., place])
+
+    def rows(band: tuple[int, int]) -> None:
+        kernel.mark_shadows(band, problem.pictures.code, hidden, casting)
+
+    problem.mapped(rows, problem.bands())
 
 
 def table_lights(problem: Problem) -> Lights:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from reconstruct.refine.pixel import SHADOW_BIT
-from reconstruct.refine.problem import Loss, Problem, System
+from reconstruct.refine.halves import HALVES, signed_gradients
+from reconstruct.refine.pixel import CLIPPED_BIT, SHADOW_BIT
+from reconstruct.refine.problem import Band, Loss, Problem, System
 from reconstruct.refine.solve import State
 from reconstruct.surface import Flag
 
@@ -29,8 +31,8 @@ DARK = 0.01
 # Nothing at all: the brightest picture stands out of the others by less than so many sigmas
 # (of a hundred pictures of nothing, one does so at one place in 300).
 STANDS_OUT = 4.0
-# Over so many pixels a level of misfit is smoothed; rows that are looked at at once.
-SMOOTH_PX, BAND_ROWS = 4.0, 64
+SMOOTH_PX = 4.0  # a level of misfit is smoothed over so many pixels
+SHADOWED, CLIPPED, UNLIT = int(Flag.SHADOWED), int(Flag.CLIPPED), int(Flag.UNLIT)
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,9 @@ class MeanHeight:
     told_sigma_mm: float = np.inf
 
 
-def matrices(system: System, rows: slice = slice(None)) -> Array:
-    """(h, W, 3, 3) Gauss-Newton matrix of (log-depth, two slopes) of each pixel of some rows."""
-    s = system.sums[:, rows]
+def matrices(system: System) -> Array:
+    """(H, W, 3, 3) Gauss-Newton matrix of (log-depth, two slopes) of each pixel."""
+    s = system.sums
     full = np.stack([s[3], s[4], s[5], s[4], s[6], s[7], s[5], s[7], s[8]], axis=-1)
     return full.reshape(*s.shape[1:], 3, 3).astype(np.float64)
 
@@ -63,16 +65,27 @@ def scatter(system: System, weight: Array) -> Array:
     Three numbers a pixel are seen and about one is fitted, so two remain.
     """
     value = np.empty(weight.shape)
-    for first in range(0, len(value), BAND_ROWS):
-        rows = slice(first, first + BAND_ROWS)
-        m = matrices(system, rows)
-        g = np.moveaxis(system.sums[:3, rows], 0, -1).astype(np.float64)
-        trace = np.einsum("...ii", m)
-        m += (1e-9 + 1e-6 * trace)[..., None, None] * np.eye(3)
-        value[rows] = (g * np.linalg.solve(m, g[..., None])[..., 0]).sum(-1) / 2.0
+    _misfit(system.sums, value)
     # Outliers are what the robust loss lets through; a patch's level is what matters.
     top = np.quantile(value[weight > 0], 0.98) if (weight > 0).any() else 0.0
     return smooth(np.minimum(value, top), weight, SMOOTH_PX)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _misfit(sums, value):
+    """gᵀ M⁻¹ g / 2 of each pixel's gradient g and matrix M, for `scatter`."""
+    for r in range(value.shape[0]):
+        for c in range(value.shape[1]):
+            s = sums[:, r, c].astype(np.float64)
+            more = 1e-9 + 1e-6 * (s[3] + s[6] + s[8])
+            uu, up, uq = s[3] + more, s[4], s[5]
+            pp, pq, qq = s[6] + more, s[7], s[8] + more
+            # Elimination by hand of u, then of p.
+            by_p, by_q = up / uu, uq / uu
+            pp, pq, qq = pp - by_p * up, pq - by_p * uq, qq - by_q * uq
+            p, q = s[1] - by_p * s[0], s[2] - by_q * s[0]
+            q -= pq / pp * p
+            value[r, c] = 0.5 * (s[0] * s[0] / uu + p * p / pp + q * q / (qq - pq / pp * pq))
 
 
 def _worse_slope_sigma(system: System, level: Array, weight: Array) -> Array:
@@ -138,23 +151,47 @@ def islands(told: Mask, joining: Mask, going_along: Mask, inside: Mask) -> Mask:
     return told & ~_main(told & ~others & ~between, inside)
 
 
+@njit(cache=True, nogil=True)
+def _lit_rows(rows, code, few, near, flags):
+    """Flags by the pictures alone of image rows [first, last): shadowed, clipped, unlit."""
+    first, last = rows
+    for r in range(first, last):
+        for c in range(code.shape[1]):
+            own = code[r, c]
+            lit, top = 0, 0
+            light, lost = 0.0, 0.0
+            for k in range(len(own)):
+                level = own[k] >> 2
+                lit += (own[k] & SHADOW_BIT) == 0
+                top = max(top, level)
+                if own[k] & CLIPPED_BIT:
+                    lost += float(level) * level
+                light += float(level) * level
+            alike = 0
+            for k in range(len(own)):
+                alike += top - (own[k] >> 2) <= near
+            flag = 0
+            if lit < few:
+                flag |= SHADOWED
+            if lost > 0.5 * light:
+                flag |= CLIPPED
+            # half of the pictures are as bright as the brightest, but for noise: the median is
+            if alike > 0.5 * len(own):
+                flag |= UNLIT
+            flags[r, c] = flag
+
+
 def quality(problem: Problem, slope_sigma: Array) -> NDArray[np.uint8]:
     """(H, W) flags of a fitted surface: outside, clipped, shadowed, unlit."""
     code, count = problem.pictures.code, len(problem.pictures)
     few = max(min(FEW_LIGHTS, count), FEW_SHARE * count)
     near = int(STANDS_OUT * problem.pictures.noise / problem.pictures.scale)
     flags = np.zeros(problem.shape, np.uint8)
-    for out, row in zip(flags, code, strict=True):
-        lit = np.count_nonzero((row & SHADOW_BIT) == 0, axis=1)
-        out[lit < few] |= np.uint8(Flag.SHADOWED)
-        level, clipped = row >> 2, row & 1
-        if clipped.any():
-            light = np.square(level.astype(np.float32))
-            lost = (light * clipped).sum(axis=1) > 0.5 * light.sum(axis=1)
-            out[lost] |= np.uint8(Flag.CLIPPED)
-        # half of the pictures are as bright as the brightest, but for noise: the median is
-        alike = np.count_nonzero(level.max(axis=1, keepdims=True) - level <= near, axis=1)
-        out[alike > 0.5 * count] |= np.uint8(Flag.UNLIT)
+
+    def rows(band: Band) -> None:
+        _lit_rows(band, code, few, near, flags)
+
+    problem.mapped(rows, problem.bands())
     flags[slope_sigma > UNLIT_SLOPE_SIGMA] |= np.uint8(Flag.UNLIT)
     inside = problem.weight > 0
     told = inside & ((flags & int(Flag.UNLIT)) == 0)
@@ -197,21 +234,25 @@ class Claims:
 
     Attributes
     ----------
+    cost : of the state
     sums : (9, H, W) each pixel's gradient and matrix, of `System`
+    halves : (R, 3, h, w) gradients with the lights' shares signed; see `signed_gradients`
     level : (H, W) variance of a residual of unit information; see `scatter`
     flags : (H, W) see `quality`; unlit, too, is what `islands` finds among hardly told slopes
     guessed_mm : see `guessed_mean_sigma_mm`
     """
 
+    cost: float
     sums: NDArray[np.float32]
+    halves: NDArray[np.float32]
     level: Array
     flags: NDArray[np.uint8]
     guessed_mm: float
 
     @staticmethod
-    def of(problem: Problem, state: State, loss: Loss) -> Claims:
-        """By a pixel and its nearest neighbours."""
-        system = problem.evaluate(state.u, state.material, loss, with_material=False)
+    def of(problem: Problem, state: State, loss: Loss, draws: int = HALVES) -> Claims:
+        """By a pixel and its nearest neighbours, with so many draws of `halves`."""
+        system, halves = signed_gradients(problem, state.u, state.material, loss, draws)
         weight = problem.weight.astype(np.float64)
         level = scatter(system, weight)
         slope_sigma = _worse_slope_sigma(system, level, weight)
@@ -224,4 +265,4 @@ class Claims:
             doubt = slope_sigma / max(float(np.median(slope_sigma[told])), TYPICAL_SLOPE_SIGMA)
             off = islands(told, doubt <= JOINING, doubt <= GOING_ALONG, inside)
             flags[off] |= np.uint8(Flag.UNLIT)
-        return Claims(system.sums, level, flags, guessed_mm)
+        return Claims(system.cost, system.sums, halves, level, flags, guessed_mm)

@@ -21,6 +21,9 @@ Array = NDArray[np.float64]
 WINDOW_PX = 1.0
 # A place is odd if its loss is this many times the median and its own material takes this share.
 ODD, TAKES = 6.0, 0.3
+# Least share of the picture that odd places cover. Large pictures are looked at in bands of so many
+# rows first, and everywhere if these hold that much of it.
+LEAST, BAND_ROWS, ENOUGH = 1e-3, 8, 0.5
 # Priors on ln(ks), kd / F0 and ln(α) against what no light tells.
 PRIOR_LN_KS, PRIOR_KD, PRIOR_LN_ALPHA = 2.0, 0.5, 1.0
 # Nearly quadratic, so that what is far off still counts.
@@ -47,8 +50,31 @@ def local_equations(
 def odd_places(problem: Problem, u: Array, material: Material) -> NDArray[np.bool_] | None:
     """(H, W) where a material of their own explains much of what is left; None if nowhere.
 
-    All of the part where that holds at the typical place: its roughness varies.
+    All of the part where that holds at the typical place: its roughness varies. Looked for in bands
+    of rows first, in every row only if these show some.
     """
+    whole = problem.weight
+    some = _some_rows(problem.shape)
+    if not some.all():
+        try:
+            problem.weight = whole * some[:, None]
+            if _odd_places(problem, u, material, ENOUGH * LEAST * some.mean()) is None:
+                return None
+        finally:
+            problem.weight = whole
+    return _odd_places(problem, u, material, LEAST)
+
+
+def _some_rows(shape: tuple[int, int]) -> NDArray[np.float32]:
+    """(H,) 1 in bands of rows that follow each other as closely as the least odd place is high."""
+    period = max(BAND_ROWS, round((LEAST * shape[0] * shape[1]) ** 0.5))
+    return (np.arange(shape[0]) % period < BAND_ROWS).astype(np.float32)
+
+
+def _odd_places(
+    problem: Problem, u: Array, material: Material, least: float
+) -> NDArray[np.bool_] | None:
+    """The same of the places that count, if patches cover that share of the picture."""
     terms, per_pixel = local_equations(problem, u, material, DETECT)
     inside = problem.weight > 0
     if not inside.any():
@@ -63,7 +89,7 @@ def odd_places(problem: Problem, u: Array, material: Material) -> NDArray[np.boo
     # Single pixels and lines are edges of the part, seen through the lens.
     odd = inside & (level > ODD * typical) & explained
     patches = cv2.morphologyEx(odd.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    if patches.mean() < 1e-3:
+    if patches.mean() < least:
         return None
     grown = cv2.dilate(patches, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9)))
     return np.asarray(grown.astype(bool) & inside)

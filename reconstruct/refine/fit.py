@@ -21,7 +21,6 @@ from reconstruct.methods import Options
 from reconstruct.refine import basin
 from reconstruct.refine.claims import Claims, MeanHeight
 from reconstruct.refine.data import binned, encode
-from reconstruct.refine.lay import sampled
 from reconstruct.refine.problem import NOISE_FLOOR, Loss, Problem
 from reconstruct.refine.pyramid import binned_weight
 from reconstruct.refine.reflectance import SOME, update_reflectance
@@ -111,7 +110,7 @@ class Fit:
 
     def material_tells(self, problem: Problem, state: State) -> bool:
         """Whether the typical pixel is explained: then the material is the right one."""
-        with sampled(problem, TYPICAL_SIDE):
+        with problem.sampled(TYPICAL_SIDE):
             inside = problem.weight > 0
             return bool(np.median(self.losses(problem, state)[inside]) <= TYPICAL)
 

@@ -18,20 +18,31 @@ from numpy.typing import NDArray
 from scipy.linalg import hadamard
 
 from reconstruct.refine.inputs import prepare, scratch
+from reconstruct.refine.kernel import pixel_sums
 from reconstruct.refine.pixel import (
     BY_P,
     BY_Q,
     BY_U,
     JIT,
+    N_MATERIAL,
+    N_SUMS,
     RESIDUAL,
     STRIDE,
     pixel_rows,
 )
-from reconstruct.refine.problem import Loss, Material, Problem
+from reconstruct.refine.problem import Loss, Material, Problem, System
 
 Array = NDArray[np.float64]
+HALVES = 12
+# Longer side up to which errors are drawn at full size; of larger pictures on coarser pixels.
+DRAWN_PX = 128
 # A pixel has two slopes and brings one unknown: half of what a light's own residual was bent by.
-UNKNOWNS_PER_SLOPE = 0.5
+UNKNOWNS_PER_SLOPE = np.float32(0.5)
+
+
+def block_px(shape: tuple[int, int]) -> int:
+    """Side of the blocks of pixels on which errors of pictures of this shape are drawn."""
+    return max(1, -(-max(shape) // DRAWN_PX))
 
 
 def balanced_signs(lights: int, draws: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -43,42 +54,45 @@ def balanced_signs(lights: int, draws: int, rng: np.random.Generator) -> NDArray
 
 
 @njit(**JIT)
-def signed_rows(rows, u, level, finish, loss, factor, signs, share, out):
-    """Signed gradients of block rows [first, last); inputs as of `kernel.system_rows`.
+def signed_rows(rows, u, level, finish, loss, factor, signs, sums, per_pixel, out):
+    """Signed gradients of image rows [first, last), with what `kernel.system_rows` gives of them.
 
     Parameters
     ----------
-    factor : pixels along a block's side
-    signs : (R, N); share : of a slope that is an unknown of the pixel
+    factor : pixels along a block's side; rows begin with a block
+    signs : (R, N)
+    sums, per_pixel : (9, H, W) and (H, W) out, as of `kernel.system_rows`
     out : (R, 3, h, w) out: gradients by (log-depth, two slopes), summed over blocks
     """
     first, last = rows
-    n = level.code.shape[2]
-    draws = signs.shape[0]
+    _, width_px, n = level.code.shape
+    draws, _, height, width = out.shape
     signed = np.empty(n, np.float32)
     space = scratch(level.lights)
     _, geometry, tangent, _, mat, work = space
-    kind, width, doubt = loss.kind, np.float32(loss.width), np.float32(level.doubt)
+    kind, limit, doubt = loss.kind, np.float32(loss.width), np.float32(level.doubt)
     weight, model, epsilon = level.weight, finish.model, np.float32(level.epsilon)
-    for r in range(first * factor, last * factor):
-        for c in range(out.shape[3] * factor):
+    for r in range(first, last):
+        for c in range(width_px):
             pw = weight[r, c]
             if pw == 0.0:
+                for i in range(N_SUMS):
+                    sums[i, r, c] = 0.0
+                per_pixel[r, c] = 0.0
                 continue
             prepare(r, c, u, level, finish, space)
-            pixel_rows(geometry, tangent, n, epsilon, mat, model, kind, width, doubt, work)
-            pp, pq, qq = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-            for k in range(n):
-                pp += work[BY_P + k] * work[BY_P + k]
-                pq += work[BY_P + k] * work[BY_Q + k]
-                qq += work[BY_Q + k] * work[BY_Q + k]
+            pixel_rows(geometry, tangent, n, epsilon, mat, model, kind, limit, doubt, work)
+            pixel_sums(work, n, pw, r, c, sums, per_pixel)
+            rr, cc = r // factor, c // factor
+            if rr >= height or cc >= width:
+                continue
+            pp, pq, qq = sums[6, r, c] / pw, sums[7, r, c] / pw, sums[8, r, c] / pw
             det = pp * qq - pq * pq + np.float32(1e-6) * (pp + qq) * (pp + qq) + np.float32(1e-20)
             # What a light's residual would be had the pixel been fitted without it.
             for k in range(n):
                 p, q = work[BY_P + k], work[BY_Q + k]
                 leverage = (p * p * qq - np.float32(2.0) * p * q * pq + q * q * pp) / det
-                work[RESIDUAL + k] /= np.float32(1.0) - np.float32(share) * leverage
-            rr, cc = r // factor, c // factor
+                work[RESIDUAL + k] /= np.float32(1.0) - UNKNOWNS_PER_SLOPE * leverage
             for d in range(draws):
                 for k in range(n):
                     signed[k] = signs[d, k] * work[RESIDUAL + k]
@@ -91,27 +105,31 @@ def signed_rows(rows, u, level, finish, loss, factor, signs, share, out):
 
 
 def signed_gradients(
-    problem: Problem, u: Array, material: Material, loss: Loss, signs: NDArray[np.float32],
-    factor: int = 1,
-) -> NDArray[np.float32]:  # fmt: skip
-    """Gradients of the fit with the lights' shares signed.
-
-    Parameters
-    ----------
-    signs : (R, N) of ±1; factor : side of the blocks of pixels that are summed up
+    problem: Problem, u: Array, material: Material, loss: Loss, draws: int = HALVES
+) -> tuple[System, NDArray[np.float32]]:
+    """What an evaluation gives, and gradients of the fit with the lights' shares signed.
 
     Returns
     -------
-    (R, 3, H / factor, W / factor) by (log-depth, two slopes), means over blocks
+    `System` without the material; (draws, 3, h, w) by (log-depth, two slopes), means over blocks
+    of `block_px` pixels
     """
-    height, width = (size // factor for size in problem.shape)
-    out = np.zeros((len(signs), 3, height, width), np.float32)
+    factor = block_px(problem.shape)
+    height, width = problem.shape
+    count = len(problem.pictures)
+    signs = balanced_signs(count, draws, np.random.default_rng(1))
+    sums = np.empty((N_SUMS, height, width), np.float32)
+    per_pixel = np.empty((height, width), np.float32)
+    out = np.zeros((draws, 3, height // factor, width // factor), np.float32)
     given = problem.inputs(material, loss)
-    edges = np.linspace(0, height, min(height, 4 * problem.threads) + 1).astype(int)
+    blocks = height // factor
+    edges = np.linspace(0, blocks, min(blocks, 4 * problem.threads) + 1).astype(int) * factor
+    edges[-1] = height
 
     def rows(band: tuple[int, int]) -> None:
-        signed_rows(band, u, *given, factor, signs, UNKNOWNS_PER_SLOPE, out)
+        signed_rows(band, u, *given, factor, signs, sums, per_pixel, out)
 
     problem.mapped(rows, list(pairwise(edges.tolist())))
     out /= np.float32(factor**2)
-    return out
+    none = np.zeros(N_MATERIAL)
+    return System(per_pixel, sums, None, none, np.outer(none, none)), out

@@ -38,6 +38,7 @@ __all__ = [
     "local_rows",
     "mark_shadows",
     "pack_shadows",
+    "pixel_sums",
     "render_rows",
     "system_rows",
 ]
@@ -52,6 +53,24 @@ def _dot(work, a, b, n):
     for k in range(n):
         total += x[k] * y[k]
     return total
+
+
+@njit(**JIT)
+def pixel_sums(work, n, pw, r, c, sums, per_pixel):
+    """Loss, gradient and matrix of pixel (r, c), of weight `pw`, by what `pixel_rows` gave."""
+    acc = np.float32(0.0)
+    for k in range(n):
+        acc += work[LOSS + k]
+    per_pixel[r, c] = acc * pw
+    sums[0, r, c] = _dot(work, BY_U, RESIDUAL, n) * pw
+    sums[1, r, c] = _dot(work, BY_P, RESIDUAL, n) * pw
+    sums[2, r, c] = _dot(work, BY_Q, RESIDUAL, n) * pw
+    sums[3, r, c] = _dot(work, BY_U, BY_U, n) * pw
+    sums[4, r, c] = _dot(work, BY_U, BY_P, n) * pw
+    sums[5, r, c] = _dot(work, BY_U, BY_Q, n) * pw
+    sums[6, r, c] = _dot(work, BY_P, BY_P, n) * pw
+    sums[7, r, c] = _dot(work, BY_P, BY_Q, n) * pw
+    sums[8, r, c] = _dot(work, BY_Q, BY_Q, n) * pw
 
 
 @njit(**JIT)
@@ -125,13 +144,13 @@ def lens_rows(rows, u, level, finish, loss, change):
 
     Returns
     -------
-    (K+1)² + K+1 float64: matrix and right side for (s, material), slopes of each pixel projected
-    out (as if they were free: heights that tie them only add knowledge)
+    (K+1)² + K+1 + 1 float64: matrix and right side for (s, material), slopes of each pixel
+    projected out (as if they were free: heights that tie them only add knowledge), and the loss
     """
     first, last = rows
     _, width_px, n = level.code.shape
     size = N_MATERIAL + 1
-    total = np.zeros(size * size + size)
+    total = np.zeros(size * size + size + 1)
     space = scratch(level.lights)
     _, geometry, tangent, _, mat, work = space
     kind, width, doubt = loss.kind, np.float32(loss.width), np.float32(level.doubt)
@@ -146,8 +165,11 @@ def lens_rows(rows, u, level, finish, loss, change):
             prepare(r, c, u, level, finish, space)
             pixel_rows(geometry, tangent, n, epsilon, mat, model, kind, width, doubt, work)
             # Light added to a picture acts as the offset does; the column of u is free for it.
+            acc = np.float32(0.0)
             for k in range(n):
                 work[BY_U + k] = work[BY_OFFSET + k] * change[r - first, c, k]
+                acc += work[LOSS + k]
+            total[-1] += acc * pw
             pp = _dot(work, BY_P, BY_P, n) + 1e-12
             pq = _dot(work, BY_P, BY_Q, n)
             qq = _dot(work, BY_Q, BY_Q, n) + 1e-12
@@ -268,19 +290,7 @@ def system_rows(rows, u, level, finish, loss, sums, cross, per_pixel, with_cross
             prepare(r, c, u, level, finish, space)
             pixel_rows(geometry, tangent, n, epsilon, mat, model, kind, width, doubt, work)
             pw = weight[r, c]
-            acc = np.float32(0.0)
-            for k in range(n):
-                acc += work[LOSS + k]
-            per_pixel[r, c] = acc * pw
-            sums[0, r, c] = _dot(work, BY_U, RESIDUAL, n) * pw
-            sums[1, r, c] = _dot(work, BY_P, RESIDUAL, n) * pw
-            sums[2, r, c] = _dot(work, BY_Q, RESIDUAL, n) * pw
-            sums[3, r, c] = _dot(work, BY_U, BY_U, n) * pw
-            sums[4, r, c] = _dot(work, BY_U, BY_P, n) * pw
-            sums[5, r, c] = _dot(work, BY_U, BY_Q, n) * pw
-            sums[6, r, c] = _dot(work, BY_P, BY_P, n) * pw
-            sums[7, r, c] = _dot(work, BY_P, BY_Q, n) * pw
-            sums[8, r, c] = _dot(work, BY_Q, BY_Q, n) * pw
+            pixel_sums(work, n, pw, r, c, sums, per_pixel)
             if with_cross:
                 for j in range(k_material):
                     column = BY_AX + j * STRIDE

@@ -8,8 +8,6 @@ down, and it is kept only where it explains the pictures much better than no dir
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -28,20 +26,6 @@ GAIN, PROMISING = 0.7, 0.9
 SAMPLED_SIDE = 64
 
 
-@contextmanager
-def sampled(problem: Problem, side: int = SAMPLED_SIDE) -> Iterator[None]:
-    """Only about side × side pixels of the problem count meanwhile."""
-    whole = problem.weight
-    step = max(1, max(problem.shape) // side)
-    thin = np.zeros_like(whole)
-    thin[step // 2 :: step, step // 2 :: step] = whole[step // 2 :: step, step // 2 :: step]
-    try:
-        problem.weight = thin if thin.any() else whole
-        yield
-    finally:
-        problem.weight = whole
-
-
 def _middle(problem: Problem, u: Array) -> tuple[float, float]:
     """World x, y (mm) of the middle of the part in the picture."""
     rows, columns = np.nonzero(problem.weight > 0)
@@ -55,7 +39,7 @@ def _middle(problem: Problem, u: Array) -> tuple[float, float]:
 def find_lay(problem: Problem, u: Array, material: Material, loss: Loss) -> Material | None:
     """The anisotropic material that explains the pictures much better at this surface, if any."""
     a = material.alpha_x
-    with sampled(problem):
+    with problem.sampled(SAMPLED_SIDE):
         _, without = fit_material(problem, u, material, loss, 3)
         lays = [(STRAIGHT, float(angle), 0.0, 0.0) for angle in ANGLES]
         lays.append((CIRCLES, 0.0, *_middle(problem, u)))
@@ -117,7 +101,7 @@ def narrowed(
     def fitted(brush: tuple[float, float, float, float]) -> tuple[Material, float]:
         return fit_material(problem, u, replace(material, brush=brush), loss, 3)
 
-    with sampled(problem):
+    with problem.sampled(SAMPLED_SIDE):
         if kind == CIRCLES:
             centre = minimize(
                 lambda at: fitted((kind, angle, float(at[0]), float(at[1])))[1],

@@ -115,9 +115,9 @@ class Lens:
         self.problem.mapped(band, self._bands())
 
     def update(self, u: Array, material: Material, loss: Loss) -> float:
-        """A Gauss-Newton step of the blur's variance; what it promises to take from the cost.
+        """A Gauss-Newton step of the blur's variance; what share of the cost it promises to take.
 
-        To first order, beyond what the material alone would take.
+        To first order, beyond what the material alone would take, and of the places that tell it.
         """
         problem = self.problem
         size = N_MATERIAL + 1
@@ -133,10 +133,9 @@ class Lens:
             inner = level._replace(weight=_placed(edge, problem.shape, first))
             return kernel.lens_rows(rows, u, inner, finish, robust, np.ascontiguousarray(change))
 
-        bands = self._bands()
-        some = bands[:: max(1, problem.shape[0] // UPDATE_ROWS)]
+        some = self._bands()[:: max(1, problem.shape[0] // UPDATE_ROWS)]
         total = np.sum(problem.mapped(band, some), axis=0)
-        matrix, right = total[: size * size].reshape(size, size), total[size * size :]
+        matrix, right = total[: size * size].reshape(size, size), total[size * size : -1]
         if not material.anisotropic:
             tie = np.eye(size)
             tie[1] += tie[2]
@@ -149,8 +148,7 @@ class Lens:
         without = np.linalg.solve(damped[1:, 1:], right[1:])
         step = float(np.clip(steps[0], -0.3, 0.3))
         self.sigma_px = float(np.clip(variance + step, 0.0, MAX_SIGMA_PX**2)) ** 0.5
-        promised = float(right @ steps - right[1:] @ without)
-        return promised * len(bands) / len(some)
+        return float(right @ steps - right[1:] @ without) / max(float(total[-1]), 1e-300)
 
 
 def _placed(rows: NDArray[np.float32], shape: tuple[int, int], first: int) -> NDArray[np.float32]:

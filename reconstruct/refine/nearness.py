@@ -83,7 +83,7 @@ def answered(
     for _ in range(STEPS):
         u = at_mean_height(u, height_mm, problem.camera, problem.xy, inside)
         system = problem.evaluate(u, material, loss)
-        step, change = joint_step(problem, system, material, DAMPING, iterations=ITERATIONS)
+        step, change, _ = joint_step(problem, system, material, DAMPING, iterations=ITERATIONS)
         u, material = u + step, material.moved(change)
     u = at_mean_height(u, height_mm, problem.camera, problem.xy, inside)
     system = problem.evaluate(u, material, loss, with_material=False)

@@ -266,18 +266,30 @@ class Problem:
         )
 
     @contextmanager
-    def holding(self, u: Array, sums: NDArray[np.float32], share: float) -> Iterator[None]:
-        """Hold the slopes of a surface with a share of the weight that pictures give on average.
+    def holding(self, u: Array, weight: float) -> Iterator[None]:
+        """Hold the slopes of a surface with a weight.
 
-        What they show well hardly feels it; what they do not show stays where it is. `sums` are
-        those of `System`.
+        A share of that which pictures give on average is hardly felt by what they show well; what
+        they do not show stays where it is.
         """
-        mean = 0.5 * (sums[6] + sums[8])[self.weight > 0].mean()
-        self.hold = np.stack([*slopes(u, self.jacobians), share * mean * self.weight])
+        self.hold = np.stack([*slopes(u, self.jacobians), weight * self.weight])
         try:
             yield
         finally:
             self.hold = None
+
+    @contextmanager
+    def sampled(self, side: int) -> Iterator[None]:
+        """Only about side × side pixels of the problem count meanwhile."""
+        whole = self.weight
+        step = max(1, max(self.shape) // side)
+        thin = np.zeros_like(whole)
+        thin[step // 2 :: step, step // 2 :: step] = whole[step // 2 :: step, step // 2 :: step]
+        try:
+            self.weight = thin if thin.any() else whole
+            yield
+        finally:
+            self.weight = whole
 
     def render_rows(
         self, u: Array, material: Material, first: int, last: int
@@ -287,11 +299,21 @@ class Problem:
         kernel.render_rows((first, last), u, self.level(), finish_of(material), out)
         return out
 
-    def own_light(self, u: Array, material: Material) -> NDArray[np.float32]:
-        """(H, W, N) the same without what comes by other places of the part."""
-        traced, self.traced = self.traced, np.zeros((1, 1, len(self.pictures)), np.float32)
-        own = self.render_rows(u, material, 0, self.shape[0])
-        self.traced = traced
+    def own_light(
+        self, u: Array, material: Material, step: int = 1
+    ) -> NDArray[np.float32]:  # fmt: skip
+        """(h, w, N) the same of every so many-th pixel, without what comes by other places."""
+        some, count = slice(step // 2, None, step), len(self.pictures)
+        weight = np.zeros_like(self.weight)
+        weight[some, some] = self.weight[some, some]
+        none = np.zeros((1, 1, count), np.float32)
+        level = self.level()._replace(weight=weight, traced=none)
+        finish = finish_of(material)
+        own = np.empty((*weight[some, some].shape, count), np.float32)
+        row = np.empty((1, self.shape[1], count), np.float32)
+        for out, r in zip(own, range(self.shape[0])[some], strict=True):
+            kernel.render_rows((r, r + 1), u, level, finish, row)
+            out[:] = row[0, some]
         return own
 
     def gradient(self, sums: NDArray[np.float32]) -> Array:

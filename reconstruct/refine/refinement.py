@@ -11,6 +11,7 @@ from reconstruct.errors import Stopped
 from reconstruct.refine.claims import Claims
 from reconstruct.refine.dirt import with_own_places
 from reconstruct.refine.fit import FINAL, HUBER, Fit
+from reconstruct.refine.halves import HALVES
 from reconstruct.refine.lay import with_lay
 from reconstruct.refine.nearness import by_nearness
 from reconstruct.refine.problem import Problem
@@ -24,6 +25,9 @@ from reconstruct.refine.transport import update_shadows
 
 # Mean loss of a coarse level from which on it explains its pictures poorly.
 POORLY = 3e-4
+# On all pixels a first step that promises less than this share of the cost is all: another loss
+# goes on from there.
+GOES_ON_BELOW = 3e-2
 
 
 class Refinement(Fit):
@@ -77,7 +81,8 @@ class Refinement(Fit):
         height = self.options.height_mm
         update_shadows(problem, state.u)
         last = problem.shape == self.pictures.shape  # it goes on from here
-        state = gauss_newton(problem, state, HUBER, height, 2 if last else 6)
+        rounds, stop = (2, GOES_ON_BELOW) if last else (6, 3e-3)
+        state = gauss_newton(problem, state, HUBER, height, rounds, stop)
         if last:
             return state
         if self.config.lay and not self.material_tells(problem, state):
@@ -98,7 +103,7 @@ class Refinement(Fit):
                 state = sharpened(self, problem, state)
             if state.lens_blur_px == 0:
                 state = self.alternated(problem, state)
-                if self.unexplained(problem, state):
+                if fineness(problem.shape) > 1 and self.unexplained(problem, state):
                     state = responded(self, problem, state)
         else:
             state = self.own_material(problem, state)
@@ -107,23 +112,31 @@ class Refinement(Fit):
                 state = sharpened(self, problem, state)
         if state.lens_blur_px > 0:
             self.notes["lens_blur_px"] = state.lens_blur_px
+        state = self.settled(problem, state, self.mean.mm)
         with self.stage("nearness", 0.78):
-            near, claims = state, Claims.of(problem, state, FINAL)
+            claims = Claims.of(problem, state, FINAL, HALVES if self.options.uncertainty else 0)
+            state = near = replace(state, cost=claims.cost)
             state, self.mean = by_nearness(problem, state, FINAL, self.mean, claims)
             if np.isfinite(self.mean.told_sigma_mm):
                 self.notes["nearness"] = asdict(self.mean)
         height = self.mean.mm
-        if self.unexplained(problem, state) and problem.weight.size <= SETTLED_PIXELS:
-            with self.stage("settling", 0.8) as gained:
-                sums = (claims if state is near else Claims.of(problem, state, FINAL)).sums
-                before, state = state.cost, settled(problem, state, FINAL, height, sums)
-                gained(before, state.cost)
+        if state is not near:
+            state = self.settled(problem, state, height)
         if self.options.self_calibrate:
             with self.stage("self-calibration", 0.85):
                 state, self.notes["self_calibration"] = with_lights(
                     problem, state, FINAL, self.lights, height
                 )
         self.claims = claims if state is near else None
+        return state
+
+    def settled(self, problem: Problem, state: State, height_mm: float) -> State:
+        """The state at the end of the descent, where the pictures are few and hold more."""
+        if not self.unexplained(problem, state) or problem.weight.size > SETTLED_PIXELS:
+            return state
+        with self.stage("settling", 0.8) as gained:
+            before, state = state.cost, settled(problem, state, FINAL, height_mm)
+            gained(before, state.cost)
         return state
 
     def own_material(self, problem: Problem, state: State) -> State:

@@ -73,10 +73,9 @@ def update_reflectance(
 
 def mirrors(problem: Problem, u: Array, material: Material, least: float) -> bool:
     """Whether enough of the traced cells get `least` times their own light from other places."""
-    height, width, _ = problem.indirect.shape
     step = int(problem.indirect_step)
-    places = (slice(step // 2, None, step),) * 2
-    own = problem.own_light(u, material)[places][:height, :width]
-    inside = (problem.weight > 0)[places][:height, :width]
+    height, width, _ = problem.indirect.shape
+    own = problem.own_light(u, material, step)[:height, :width]
+    inside = (problem.weight > 0)[step // 2 :: step, step // 2 :: step][:height, :width]
     told = (problem.indirect[: own.shape[0], : own.shape[1]] > least * own)[inside]
     return bool(told.any() and told.mean() > ENOUGH)

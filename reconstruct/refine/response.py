@@ -21,9 +21,9 @@ WITHIN_TIMES, MUCH, WITHIN_GAIN = 2, 1.25, 0.99
 
 
 def responded(run: Fit, problem: Problem, state: State) -> State:
-    """With the pixels' response, if it explains the pictures better: blur, or area."""
-    if fineness(problem.shape) == 1 or not run.config.response:
-        return sharpened(run, problem, state)
+    """Small pictures with their pixels' response, if it explains them better: blur, or area."""
+    if not run.config.response:
+        return state
     before = Light.of(problem)
     blurred = sharpened(run, problem, state)
     if not run.unexplained(problem, blurred):
@@ -52,11 +52,11 @@ def sharpened(run: Fit, problem: Problem, state: State) -> State:
         return state
     with run.stage("lens", 0.65) as gained:
         lens = Lens(problem)
-        cost = problem.evaluate(state.u, state.material, HUBER, False).cost
         promised = lens.update(state.u, state.material, HUBER)
-        wanted = PROMISED * (1 - run.config.response_gain) * cost
+        wanted = PROMISED * (1 - run.config.response_gain)
         if lens.sigma_px < MIN_SIGMA_PX or promised < wanted:
             return state
+        cost = problem.evaluate(state.u, state.material, HUBER, False).cost
         light = Light.of(problem)
         lens.captured = light.code
         lens.sigma_px = max(lens.sigma_px, FIRST_SIGMA_PX)

@@ -32,9 +32,12 @@ PRIOR_SIGMA = np.array([np.inf, np.inf, np.inf, 0.5, np.inf, 0.01])
 CORRELATED = 1000.0
 # Damping of the step relative to the mean matrix: slopes of dark pixels, a membrane, twist.
 FLOOR, SMOOTH, TWIST = 1e-2, 1e-3, 0.1
+# Levenberg-Marquardt damping that descents begin with.
+FIRST_DAMPING = 1e-3
 # Up to so many pixels the fit goes on until its slowest modes rest, pieces' levels and bends of the
 # whole; meanwhile slopes are held by a share of the mean weight, or dark places would wander.
 SETTLED_PIXELS, SETTLED_ROUNDS, SETTLED_GAIN, HELD = 1 << 18, 40, 1e-4, 1e-3
+SAMPLED_SIDE = 64  # so many pixels squared tell the mean weight
 
 
 @dataclass(eq=False)
@@ -126,8 +129,11 @@ def joint_step(
     damping: float,
     iterations: int = 60,
     firmness: float = 1.0,
-) -> tuple[Array, Array]:
-    """Gauss-Newton step of (log-depth at corners, material vector)."""
+) -> tuple[Array, Array, float]:
+    """Gauss-Newton step of (log-depth at corners, material vector), and what it promises.
+
+    That is by how much the quadratic model of the cost falls.
+    """
     lin = linearise(problem, system, damping, firmness)
     free, matrix, right_m, held = material_equations(system, material, problem.count)
     k = len(free)
@@ -164,7 +170,8 @@ def joint_step(
 
     right = np.concatenate([right_u.ravel(), right_m])
     x = conjugate_gradients(apply, right, precondition, 1e-2, iterations)
-    return x[:size].reshape(shape), material_vector(material, free, x[size:])
+    step_m = material_vector(material, free, x[size:])
+    return x[:size].reshape(shape), step_m, float(np.vdot(right, x))
 
 
 def material_step(system: System, material: Material, count: float) -> Array:
@@ -215,16 +222,24 @@ def gauss_newton(
     pcg_iterations: int = 30,
     firmness: float = 1.0,
 ) -> State:
-    """Damped joint Gauss-Newton until the cost falls by less than `stop`, relative."""
+    """Damped joint Gauss-Newton until the cost falls by less than `stop`, relative.
+
+    The last step is one that promises less than that. It is taken unseen: to look at all pictures
+    once more costs twenty times what a step costs. The cost is then the promised one.
+    """
     mask = problem.weight > 0
-    damping = 1e-3
+    damping = FIRST_DAMPING
     u, material = state.u, state.material
     system = problem.evaluate(u, material, loss)
     cost = system.cost
     for _ in range(rounds):
-        step_u, step_m = joint_step(
+        step_u, step_m, promised = joint_step(
             problem, system, material, damping, iterations=pcg_iterations, firmness=firmness
         )
+        if promised < stop * cost and damping <= FIRST_DAMPING:  # no step was refused
+            u = at_mean_height(u + step_u, height_mm, problem.camera, problem.xy, mask)
+            material, cost = material.moved(step_m), cost - promised
+            break
         accepted = False
         for shorter in (1.0, 0.3, 0.1):
             trial_u = at_mean_height(
@@ -248,12 +263,11 @@ def gauss_newton(
     return replace(state, u=u, material=material, cost=cost)
 
 
-def settled(
-    problem: Problem, state: State, loss: Loss, height_mm: float, sums: NDArray[np.float32]
-) -> State:
-    """On to the end of the descent; `sums` are those of the state's `System`."""
-    with problem.holding(state.u, sums, HELD):
-        state = gauss_newton(
+def settled(problem: Problem, state: State, loss: Loss, height_mm: float) -> State:
+    """On to the end of the descent."""
+    with problem.sampled(SAMPLED_SIDE):
+        sums = problem.evaluate(state.u, state.material, loss, False).sums[:, problem.weight > 0]
+    with problem.holding(state.u, HELD * 0.5 * float((sums[6] + sums[8]).mean())):
+        return gauss_newton(
             problem, state, loss, height_mm, SETTLED_ROUNDS, stop=SETTLED_GAIN, pcg_iterations=200
         )
-    return replace(state, cost=problem.evaluate(state.u, state.material, loss, False).cost)

@@ -12,7 +12,6 @@ from reconstruct.classic import half_vector
 from reconstruct.integrate import integrate_normals, log_depth_at
 from reconstruct.methods import Options, find
 from reconstruct.refine.data import Pictures
-from reconstruct.refine.lay import sampled
 from reconstruct.refine.problem import Loss, Material, Problem
 from reconstruct.refine.solve import fit_material
 from reconstruct.stack import Stack
@@ -70,7 +69,7 @@ def learned_surface(
 def first_materials(problem: Problem, u: Array, loss: Loss) -> list[Material]:
     """The best material of each distribution on a surface, the better one first."""
     ranked = []
-    with sampled(problem, SAMPLED_SIDE):
+    with problem.sampled(SAMPLED_SIDE):
         for model in ("ggx", "beckmann"):
             for alpha in ALPHAS:
                 ks = _specular_level(problem, u, model, alpha)

@@ -38,7 +38,7 @@ from reconstruct.refine.claims import (
     smooth,
 )
 from reconstruct.refine.data import binned
-from reconstruct.refine.halves import balanced_signs, signed_gradients
+from reconstruct.refine.halves import block_px
 from reconstruct.refine.problem import Loss, Problem, System, light_table
 from reconstruct.refine.pyramid import binned_weight
 from reconstruct.refine.solve import Linearised, State, linearise
@@ -47,11 +47,9 @@ from reconstruct.refine.turned import turned_gradients
 from reconstruct.repeats import Repeats
 
 Array = NDArray[np.float64]
-DRAWS, TRACE_DRAWS, BEYOND_DRAWS, HALVES, REPEATS = 8, 4, 3, 12, 8
+DRAWS, TRACE_DRAWS, BEYOND_DRAWS, REPEATS = 8, 4, 3, 8
 # Rays a pixel of the traces that tell what beyond leaves unsure: all along the same.
 BEYOND_RAYS = 6
-# Longer side up to which errors are drawn at full size; of larger pictures on coarser pixels.
-DRAWN_PX = 128
 # Weights of the causes; see above.
 LIGHTS, NEIGHBOURS, PIXEL = 0.7, 2.8, 0.25
 # Blur in px where the fit has found none: of the pixels' own lens.
@@ -204,16 +202,14 @@ def estimate(
     Errors that reach far are the same on coarser pixels, where large pictures have them drawn. What
     a single pixel's noise does to its own normal is added there from the pixel's own matrix.
     """
-    factor = max(1, -(-max(problem.shape) // DRAWN_PX))
+    factor = block_px(problem.shape)
     claims = claims or Claims.of(problem, state, loss)
     sums, level = claims.sums, claims.level
-    signs = balanced_signs(len(problem.pictures), HALVES, np.random.default_rng(1))
-    halves = signed_gradients(problem, state.u, state.material, loss, signs, factor)
     pixel = pixel_gradient(problem, state, sums)
     small, there = (problem, state) if factor == 1 else coarser(problem, state, factor)
     # Averaged pixels leave misfits of their own at edges: what is left is that of the fit itself.
     told = Told(
-        _means(sums, factor), halves, _means(pixel, factor), mean.mm, mean.sigma_mm,
+        _means(sums, factor), claims.halves, _means(pixel, factor), mean.mm, mean.sigma_mm,
         min(claims.guessed_mm, mean.told_sigma_mm),
     )  # fmt: skip
     found = _drawn_estimate(small, there, loss, told)

@@ -51,12 +51,43 @@ def failure(error: BaseException, workspace: Path | None = None) -> tuple[int, s
     code = exit_code(error)
     if code is not None:
         return code, in_words(error)
+    if _forgot_kernels(error):
+        return UNFORESEEN, (
+            "compiled kernels that an older version of rig left could not be read, and are removed "
+            "now: start the command again; this once it takes a minute longer"
+        )
     kind = type(error).__name__
     first = next(iter(str(error).splitlines()), "")
     what = f"{kind}: {first}" if first else kind
     log = keep_log(error, workspace)
     where = f"the traceback is in {log}" if log else "its traceback could not be written"
     return UNFORESEEN, f"something unforeseen went wrong ({what}): {where}; please report it"
+
+
+def _forgot_kernels(error: BaseException) -> bool:
+    """Whether an error came from reading Numba's cache of compiled kernels, which is then removed.
+
+    Its index names the classes that kernels are called with by their modules, and is read before
+    it is looked whether it is out of date: it cannot be where a newer version has moved a class.
+    """
+    read = [
+        getattr(frame.f_locals.get("self"), "_index_path", None)
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_name == "_load_index" and "numba" in frame.f_code.co_filename
+    ]
+    folders = [Path(path).parent for path in read if path is not None]
+    if not folders:
+        return False
+    rooms = [
+        Path(__file__).parents[1] / room for room in ("calib", "capture", "reconstruct", "rig")
+    ]
+    folders += [folder for room in rooms for folder in room.rglob("__pycache__")]
+    try:
+        for index in [index for folder in folders for index in folder.glob("*.nbi")]:
+            index.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def keep_log(error: BaseException, workspace: Path | None = None) -> Path | None:

@@ -99,27 +99,35 @@ def _main(told: Mask, inside: Mask) -> Mask:
     """(H, W) the main connected region of told places of each connected piece of the part.
 
     It is the one that fills most of the piece, the piece's middle above all: places count by their
-    distance from the piece's border, so that a part is kept rather than what surrounds it. A way of
-    one or two pixels between guessed places connects nothing: how well a pixel's slopes are told is
-    looked at with its nearest neighbours, and spreads to it from them.
+    distance from the piece's border, so that a part is kept rather than what surrounds it.
     """
-    near = np.ones((3, 3), np.uint8)
-    core = told & (cv2.erode((told | ~inside).astype(np.uint8), near) > 0)
     within = cv2.copyMakeBorder(inside.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     depth_px = cv2.distanceTransform(within, cv2.DIST_L2, 5)[1:-1, 1:-1]
     pieces = cv2.connectedComponents(inside.astype(np.uint8), connectivity=8)[1]
-    core |= told & ~np.isin(pieces, np.unique(pieces[core]))  # pieces that are no wider anywhere
-    count, label = cv2.connectedComponents(core.astype(np.uint8), connectivity=8)
+    count, label = cv2.connectedComponents(told.astype(np.uint8), connectivity=8)
     filled = np.bincount(label.ravel(), depth_px.ravel(), count)
     piece_of = np.zeros(count, np.int64)
-    piece_of[label[core]] = pieces[core]
+    piece_of[label[told]] = pieces[told]
     main: dict[int, int] = {}
     for k in range(1, count):
         best = main.get(int(piece_of[k]))
         if best is None or filled[k] > filled[best]:
             main[int(piece_of[k])] = k
-    kept = np.isin(label, list(main.values()))
-    return told & (cv2.dilate(kept.astype(np.uint8), near) > 0)
+    kept: Mask = np.isin(label, list(main.values()))
+    return told & kept
+
+
+def _reached(told: Mask, inside: Mask) -> Mask:
+    """(H, W) what is told and reached from the main region by ways of three pixels.
+
+    How well a pixel's slopes are told is looked at with its nearest neighbours, and spreads to it
+    from them: a narrower way between guessed places carries no level.
+    """
+    near = np.ones((3, 3), np.uint8)
+    wide = told & (cv2.erode((told | ~inside).astype(np.uint8), near) > 0)
+    pieces = cv2.connectedComponents(inside.astype(np.uint8), connectivity=8)[1]
+    wide |= told & ~np.isin(pieces, np.unique(pieces[wide]))  # pieces that are no wider anywhere
+    return told & (cv2.dilate(_main(wide, inside).astype(np.uint8), near) > 0)
 
 
 def islands(told: Mask, joining: Mask, going_along: Mask, inside: Mask) -> Mask:
@@ -148,7 +156,7 @@ def islands(told: Mask, joining: Mask, going_along: Mask, inside: Mask) -> Mask:
             for region in (main, others)
         )
         between &= ~going_along | (away_px >= others_px)
-    return told & ~_main(told & ~others & ~between, inside)
+    return told & ~_reached(told & ~others & ~between, inside)
 
 
 @njit(cache=True, nogil=True)

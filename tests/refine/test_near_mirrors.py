@@ -37,9 +37,10 @@ def test_a_cap_is_claimed_where_it_shows_highlights() -> None:
     capture, flat = read_with_plate(CAPTURES / "cap", CAPTURES / "white")
     options = Options(height_mm=capture.mean_height_mm, flat=flat)
     surface = reconstruct("refine", capture.stack, capture.camera, capture.lights, options)
-    truth = np.load(CAPTURES / "cap" / "truth.npz")
+    with np.load(CAPTURES / "cap" / "truth.npz") as truth:
+        points, normals = truth["position"], truth["normal"]
     nearest = farthest_highlight(
-        truth["position"], truth["normal"], capture.lights.position_mm, capture.camera.centre_mm
+        points, normals, capture.lights.position_mm, capture.camera.centre_mm
     )
     inner = np.s_[8:-8, 8:-8]
     claimed, dark = surface.mask[inner], nearest[inner] > 3

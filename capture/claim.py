@@ -137,29 +137,32 @@ def is_there(path: Path) -> bool:
 @contextlib.contextmanager
 def _claimed(targets: Iterable[Path], is_taken: Callable[[Path], bool]) -> Iterator[Claim]:
     made: list[Path] = []  # folders that are there for this claim alone
-    claimed: Claim | None = None
+    held: list[Claim] = []  # noted where it is made: Ctrl-C may come before `_first` returns
     try:
-        claimed = _first(targets, is_taken, made)
-        yield claimed
+        yield _first(targets, is_taken, made, held)
     finally:
-        if claimed is not None:
+        for claimed in held:
             _give_up(claimed.work.parent)
         for folder in reversed(made):
             with contextlib.suppress(OSError):  # it holds something now
                 folder.rmdir()
 
 
-def _first(targets: Iterable[Path], is_taken: Callable[[Path], bool], made: list[Path]) -> Claim:
+def _first(
+    targets: Iterable[Path], is_taken: Callable[[Path], bool], made: list[Path], held: list[Claim]
+) -> Claim:
     refusal = "there is nothing to write"
     for target in targets:
-        found = _try(target, is_taken, made)
+        found = _try(target, is_taken, made, held)
         if isinstance(found, Claim):
             return found
         refusal = found
     raise DataError(refusal)
 
 
-def _try(target: Path, is_taken: Callable[[Path], bool], made: list[Path]) -> Claim | str:
+def _try(
+    target: Path, is_taken: Callable[[Path], bool], made: list[Path], held: list[Claim]
+) -> Claim | str:
     """The claim, or why it cannot be had."""
     place = claim_of(target)
     for attempt in range(ATTEMPTS):
@@ -172,23 +175,24 @@ def _try(target: Path, is_taken: Callable[[Path], bool], made: list[Path]) -> Cl
                     return f"{target} is being written by {owner}: wait until it ends"
                 if is_taken(target):
                     return f"{target} exists already: nothing is overwritten"
-                return _begun(target, place)
+                return _begun(target, place, held)
         except FileNotFoundError:  # another process gave the folder up just now
             if attempt == ATTEMPTS - 1:
                 raise
     raise AssertionError("never reached")
 
 
-def _begun(target: Path, place: Path) -> Claim:
+def _begun(target: Path, place: Path, held: list[Claim]) -> Claim:
     place.mkdir()
     try:
         note = json.dumps(asdict(Owner.of_this_process()), indent=1)
         (place / OWNER).write_text(note + "\n", encoding="utf-8")
         (place / WORK).mkdir()
+        held.append(Claim(target, place / WORK))
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)
         raise
-    return Claim(target, place / WORK)
+    return held[-1]
 
 
 def claim_of(target: Path) -> Path:

@@ -45,6 +45,23 @@ def test_what_is_given_up_leaves_nothing(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_ctrl_c_before_the_claim_is_told_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = os.close
+
+    def interrupted(handle: int) -> None:
+        close(handle)
+        if claim_of(tmp_path / "new" / "01").is_dir():
+            monkeypatch.setattr(os, "close", close)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "close", interrupted)  # of the lock, the last step of a claim
+    with pytest.raises(KeyboardInterrupt), claim(tmp_path / "new" / "01"):
+        pass
+    assert names(tmp_path) == []
+
+
 def test_a_second_writer_is_refused_by_one_sentence(tmp_path: Path) -> None:
     target = tmp_path / "01"
     sentence = f"01 is being written by process {os.getpid()}"

@@ -200,10 +200,10 @@ def quality(problem: Problem, slope_sigma: Array) -> NDArray[np.uint8]:
         _lit_rows(band, code, few, near, flags)
 
     problem.mapped(rows, problem.bands())
-    flags[slope_sigma > UNLIT_SLOPE_SIGMA] |= np.uint8(Flag.UNLIT)
+    flags[slope_sigma > UNLIT_SLOPE_SIGMA] |= UNLIT
     inside = problem.weight > 0
-    told = inside & ((flags & int(Flag.UNLIT)) == 0)
-    flags[islands(told, told, told, inside)] |= np.uint8(Flag.UNLIT)
+    told = inside & ((flags & UNLIT) == 0)
+    flags[islands(told, told, told, inside)] |= UNLIT
     flags[problem.weight == 0] = np.uint8(Flag.OUTSIDE)
     return flags
 
@@ -226,7 +226,7 @@ def guessed_mean_sigma_mm(problem: Problem, flags: NDArray[np.uint8]) -> float:
     given holds all of it.
     """
     inside = problem.weight > 0
-    told = inside & ((flags & int(Flag.UNLIT)) == 0)
+    told = inside & ((flags & UNLIT) == 0)
     if not told.any() or (told == inside).all():
         return 0.0
     away_px = cv2.distanceTransform((~told).astype(np.uint8), cv2.DIST_L2, 5)
@@ -268,9 +268,9 @@ class Claims:
         # Slopes that are hardly told are no guess: the mean height that is given holds for them.
         guessed_mm = guessed_mean_sigma_mm(problem, flags)
         inside = weight > 0
-        told = inside & ((flags & int(Flag.UNLIT)) == 0)
+        told = inside & ((flags & UNLIT) == 0)
         if told.any():
             doubt = slope_sigma / max(float(np.median(slope_sigma[told])), TYPICAL_SLOPE_SIGMA)
             off = islands(told, doubt <= JOINING, doubt <= GOING_ALONG, inside)
-            flags[off] |= np.uint8(Flag.UNLIT)
+            flags[off] |= UNLIT
         return Claims(system.cost, system.sums, halves, level, flags, guessed_mm)

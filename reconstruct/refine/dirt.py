@@ -53,22 +53,18 @@ def odd_places(problem: Problem, u: Array, material: Material) -> NDArray[np.boo
     All of the part where that holds at the typical place: its roughness varies. Looked for in bands
     of rows first, in every row only if these show some.
     """
-    whole = problem.weight
     some = _some_rows(problem.shape)
     if not some.all():
-        try:
-            problem.weight = whole * some[:, None]
+        with problem.counting(some):
             if _odd_places(problem, u, material, ENOUGH * LEAST * some.mean()) is None:
                 return None
-        finally:
-            problem.weight = whole
     return _odd_places(problem, u, material, LEAST)
 
 
-def _some_rows(shape: tuple[int, int]) -> NDArray[np.float32]:
-    """(H,) 1 in bands of rows that follow each other as closely as the least odd place is high."""
+def _some_rows(shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """(H, 1) bands of rows that follow each other as closely as the least odd place is high."""
     period = max(BAND_ROWS, round((LEAST * shape[0] * shape[1]) ** 0.5))
-    return (np.arange(shape[0]) % period < BAND_ROWS).astype(np.float32)
+    return np.arange(shape[0])[:, None] % period < BAND_ROWS
 
 
 def _odd_places(

@@ -279,17 +279,24 @@ class Problem:
             self.hold = None
 
     @contextmanager
-    def sampled(self, side: int) -> Iterator[None]:
-        """Only about side × side pixels of the problem count meanwhile."""
-        whole = self.weight
-        step = max(1, max(self.shape) // side)
-        thin = np.zeros_like(whole)
-        thin[step // 2 :: step, step // 2 :: step] = whole[step // 2 :: step, step // 2 :: step]
+    def counting(self, where: NDArray[np.bool_]) -> Iterator[None]:
+        """Only some pixels of the problem count meanwhile, told for each, or (H, 1) for rows."""
+        whole, self.weight = self.weight, self.weight * where
         try:
-            self.weight = thin if thin.any() else whole
             yield
         finally:
             self.weight = whole
+
+    @contextmanager
+    def sampled(self, side: int) -> Iterator[None]:
+        """Only about side × side pixels of the problem count meanwhile."""
+        step = max(1, max(self.shape) // side)
+        thin = np.zeros(self.shape, bool)
+        thin[step // 2 :: step, step // 2 :: step] = True
+        if not self.weight[thin].any():
+            thin[:] = True
+        with self.counting(thin):
+            yield
 
     def render_rows(
         self, u: Array, material: Material, first: int, last: int
@@ -299,9 +306,7 @@ class Problem:
         kernel.render_rows((first, last), u, self.level(), finish_of(material), out)
         return out
 
-    def own_light(
-        self, u: Array, material: Material, step: int = 1
-    ) -> NDArray[np.float32]:  # fmt: skip
+    def own_light(self, u: Array, material: Material, step: int = 1) -> NDArray[np.float32]:
         """(h, w, N) the same of every so many-th pixel, without what comes by other places."""
         some, count = slice(step // 2, None, step), len(self.pictures)
         weight = np.zeros_like(self.weight)

@@ -11,12 +11,12 @@ are fitted alike, so that what the model itself cannot explain is left in all of
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
 
@@ -217,6 +217,15 @@ def _explained(measured: Array, found: Fit) -> Array:
     return model * found.scale[:, None]
 
 
+@functools.cache
+def _waves(count: int) -> tuple[Array, Array]:
+    """(n, n) orthonormal cosine transform of so few cells, and each wave's second difference."""
+    frequency = np.pi * np.arange(count) / count
+    waves = np.cos(frequency[:, None] * (np.arange(count) + 0.5)) * math.sqrt(2 / count)
+    waves[0] /= math.sqrt(2)
+    return waves, 2 * np.cos(frequency) - 2
+
+
 def _integrated(slopes: Array, cell_mm: tuple[float, float]) -> tuple[Array, Array]:
     """Heights (g, h) whose slopes come nearest, and the normals (g, h, 3) of those heights."""
     dx, dy = cell_mm
@@ -228,12 +237,12 @@ def _integrated(slopes: Array, cell_mm: tuple[float, float]) -> tuple[Array, Arr
     divergence[:, 1:] -= right
     divergence[:-1] += below
     divergence[1:] -= below
-    symbol = (2 * np.cos(np.pi * np.arange(rows) / rows) - 2)[:, None]
-    symbol = symbol + (2 * np.cos(np.pi * np.arange(columns) / columns) - 2)[None]
+    (waves_down, bend_down), (waves_across, bend_across) = _waves(rows), _waves(columns)
+    symbol = bend_down[:, None] + bend_across[None]
     symbol[0, 0] = 1.0
-    spectrum = scipy.fft.dctn(divergence, norm="ortho") / symbol
+    spectrum = waves_down @ divergence @ waves_across.T / symbol
     spectrum[0, 0] = 0.0
-    z = scipy.fft.idctn(spectrum, norm="ortho")
+    z = waves_down.T @ spectrum @ waves_across
     normals = np.stack(
         [-np.gradient(z, axis=1) / dx, np.gradient(z, axis=0) / dy, np.ones_like(z)], axis=-1
     )

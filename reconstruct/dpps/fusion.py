@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from reconstruct.linear import conjugate_gradients
 
@@ -108,14 +108,18 @@ def fuse(
             out[second] += pull
         return out
 
-    kx = 2 - 2 * np.cos(np.pi * np.arange(width) / width)
-    ky = 2 - 2 * np.cos(np.pi * np.arange(height) / height)
+    # OpenCV's transform takes even sides; SciPy's would be 0.3 s of loading for a few transforms.
+    rows, columns = height + height % 2, width + width % 2
+    kx = 2 - 2 * np.cos(np.pi * np.arange(columns) / columns)
+    ky = 2 - 2 * np.cos(np.pi * np.arange(rows) / rows)
     spectrum = float(trust[mask].mean()) * (ky[:, None] + kx[None]) + max(screen, 1e-12)
     symbol, inside = spectrum.astype(np.float32), mask.astype(np.float32)
+    padded = np.zeros((rows, columns), np.float32)
 
     def precondition(residual: Array) -> Array:
-        coefficients = fft.dctn(residual.astype(np.float32), norm="ortho") / symbol
-        return np.asarray(fft.idctn(coefficients, norm="ortho") * inside, dtype=np.float64)
+        padded[:height, :width] = residual
+        field = cv2.idct(cv2.dct(padded) / symbol)[:height, :width]
+        return np.asarray(field * inside, dtype=np.float64)
 
     change = conjugate_gradients(apply, right, precondition, tolerance, 200)
     return np.where(mask, guess + change, np.nan)

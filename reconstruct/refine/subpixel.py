@@ -70,19 +70,24 @@ class Light:
 
     code: NDArray[np.uint16]
     traced: NDArray[np.float32]
+    indirect_step: float
+    mirroring: float
     local: NDArray[np.float32]
     finer: int
     mirrored: Array | None
 
     @staticmethod
     def of(problem: Problem) -> Light:
-        code, local = problem.pictures.code.copy(), problem.local.copy()
-        return Light(code, problem.traced, local, problem.finer, problem.mirrored)
+        return Light(
+            problem.pictures.code.copy(), problem.traced, problem.indirect_step, problem.mirroring,
+            problem.local.copy(), problem.finer, problem.mirrored,
+        )  # fmt: skip
 
     def restore(self, problem: Problem) -> None:
         problem.pictures.code[:] = self.code
-        problem.traced, problem.local, problem.finer = self.traced, self.local, self.finer
-        problem.mirrored = self.mirrored
+        problem.traced, problem.indirect_step = self.traced, self.indirect_step
+        problem.mirroring = self.mirroring  # what the traced light was made with
+        problem.local, problem.finer, problem.mirrored = self.local, self.finer, self.mirrored
 
 
 class Areas:

@@ -10,7 +10,8 @@ from reconstruct.optics.mirrored import Cost, by_mirrored_slopes
 from reconstruct.refine.beyond import BEYOND_TRACED, continued
 from reconstruct.refine.fit import HUBER
 from reconstruct.refine.problem import Material
-from reconstruct.refine.transport import optics_material, table_lights
+from reconstruct.refine.subpixel import Light
+from reconstruct.refine.transport import optics_material, table_lights, update_indirect
 
 METAL = Material("ggx", 0.25, 0.25, ks=0.8)
 
@@ -68,3 +69,17 @@ def test_what_changes_elsewhere_is_part_of_cost_and_step() -> None:
     slope = (costs[1] - costs[0]) / (2 * size)
     assert abs(2 * float((gradient * along).sum()) - slope) < 1e-3 * abs(slope)
     np.testing.assert_allclose(here.sums[6:9] - alone.sums[6:9], blocks[4:], atol=0.05)
+
+
+def test_light_that_is_gone_back_to_is_the_light_before() -> None:
+    _, problem, u = pit()
+    update_indirect(problem, u, METAL, samples=8)
+    before, traced = Light.of(problem), problem.traced
+    cost = problem.evaluate(u, METAL, HUBER, False).cost
+    problem.mirroring, problem.finer = 0.7, 2
+    problem.pictures.code[::2] &= 0xFF00
+    update_indirect(problem, u, METAL, samples=8, by_slopes=True)
+    before.restore(problem)
+    assert problem.evaluate(u, METAL, HUBER, False).cost == cost
+    update_indirect(problem, u, METAL, samples=8)
+    np.testing.assert_array_equal(problem.traced, traced)

@@ -87,6 +87,7 @@ def test_fusion_in_a_batch_solves_the_same_equations() -> None:
         np.testing.assert_allclose(found[i][mask[i]], wanted[mask[i]], atol=2e-4)
 
 
+@pytest.mark.usefixtures("ticking")
 @pytest.mark.parametrize("again", [pytest.param(0.0, marks=pytest.mark.slow), 1.0])
 def test_a_device_that_makes_the_pairs_learns_the_same(tmp_path, again: float) -> None:
     losses = {}

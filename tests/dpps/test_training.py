@@ -70,9 +70,16 @@ def test_mistakes_in_the_configuration_are_named(data, sentence) -> None:
         TrainConfig.from_mapping(data)
 
 
+def small(folder: Path) -> str:
+    """Weights of a network that is small enough for steps of any optimiser to be quick."""
+    torch.manual_seed(1)
+    write_weights(AnyRigNet(Shape(widths=(8, 8, 8), pixelwise=8)), folder / "small.safetensors")
+    return str(folder / "small.safetensors")
+
+
 @pytest.mark.parametrize("optimiser", [pytest.param("adamw", marks=pytest.mark.slow), "muon"])
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path, optimiser) -> None:
-    config = replace(TINY, optimiser=optimiser)
+    config = replace(TINY, optimiser=optimiser, init=small(tmp_path))
     whole = Trainer(replace(config, out=str(tmp_path / "a")), Processes())
     whole.run(lambda _: None)
     first = Trainer(replace(config, out=str(tmp_path / "b")), Processes())
@@ -93,9 +100,8 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path, optimiser) 
 
 
 def test_a_run_begins_from_given_weights(tmp_path) -> None:
-    net = AnyRigNet(Shape(widths=(8, 8, 8), pixelwise=8))
-    write_weights(net, tmp_path / "w.safetensors")
-    config = replace(TINY, init=str(tmp_path / "w.safetensors"), out=str(tmp_path / "run"))
+    config = replace(TINY, init=small(tmp_path), out=str(tmp_path / "run"))
+    net = read_weights(Path(config.init))[0]
     run = Trainer(config, Processes())
     first = net.head.weight.detach()
     torch.testing.assert_close(run.model.head.weight.detach(), first, atol=1e-3, rtol=1e-3)
@@ -106,10 +112,15 @@ def test_a_run_begins_from_given_weights(tmp_path) -> None:
         Trainer(replace(TINY, init="none", out=str(tmp_path / "other")), Processes())
 
 
+@pytest.mark.usefixtures("ticking")
 def test_a_process_beside_makes_the_same_samples(tmp_path) -> None:
-    folders = tmp_path / "in_line", tmp_path / "beside"
+    folders, config = (
+        (tmp_path / "in_line", tmp_path / "beside"),
+        replace(TINY, init=small(tmp_path)),
+    )
     for workers, folder in enumerate(folders):
-        Trainer(replace(TINY, workers=workers, out=str(folder)), Processes()).run(lambda _: None)
+        run = Trainer(replace(config, workers=workers, out=str(folder)), Processes())
+        run.run(lambda _: None)
     in_line, beside = map(rows, folders)
     assert [row["loss"] for row in in_line] == [row["loss"] for row in beside]
 

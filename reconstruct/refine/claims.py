@@ -17,7 +17,7 @@ from reconstruct.surface import Flag
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-# Slopes less sure than this, from a pixel's nearest neighbourhood alone, are a guess.
+# Slopes less sure than this, from a pixel's nearest neighbourhood and own light alone, are a guess.
 UNLIT_SLOPE_SIGMA = 0.1
 # So many times less sure than typical, slopes carry a level on, and go along with a level beside
 # them; typical is this at least.
@@ -88,11 +88,26 @@ def _misfit(sums, value):
             value[r, c] = 0.5 * (s[0] * s[0] / uu + p * p / pp + q * q / (qq - pq / pp * pq))
 
 
-def _worse_slope_sigma(system: System, level: Array, weight: Array) -> Array:
+def _worse_slope_sigma(sums: NDArray[np.float32], level: Array, weight: Array) -> Array:
     """(H, W) sigma of the worse of the two slopes, by a pixel and its nearest neighbours."""
-    pp, pq, qq = (smooth(entry, weight, 1.0) for entry in system.sums[6:9])
+    pp, pq, qq = (smooth(entry, weight, 1.0) for entry in sums[6:9])
     least = 0.5 * (pp + qq) - np.sqrt(0.25 * np.square(pp - qq) + np.square(pq))
     return np.asarray(np.sqrt(level / np.maximum(least, 1e-12)))
+
+
+def _by_own_light(problem: Problem, state: State, loss: Loss) -> NDArray[np.float32] | None:
+    """(9, H, W) sums of `System` while light between places stays as the slopes move.
+
+    None where it stays anyway.
+    """
+    traced = problem.traced
+    if traced.shape[-1] == len(problem.pictures):
+        return None
+    problem.traced = np.ascontiguousarray(problem.indirect)
+    try:
+        return problem.evaluate(state.u, state.material, loss, with_material=False).sums
+    finally:
+        problem.traced = traced
 
 
 def _main(told: Mask, inside: Mask) -> Mask:
@@ -263,8 +278,12 @@ class Claims:
         system, halves = signed_gradients(problem, state.u, state.material, loss, draws)
         weight = problem.weight.astype(np.float64)
         level = scatter(system, weight)
-        slope_sigma = _worse_slope_sigma(system, level, weight)
-        flags = quality(problem, slope_sigma)
+        slope_sigma = least_told = _worse_slope_sigma(system.sums, level, weight)
+        own = _by_own_light(problem, state, loss)
+        if own is not None:
+            # Slopes that only the light of other places tells err as these do, by any amount.
+            least_told = np.maximum(slope_sigma, _worse_slope_sigma(own, level, weight))
+        flags = quality(problem, least_told)
         # Slopes that are hardly told are no guess: the mean height that is given holds for them.
         guessed_mm = guessed_mean_sigma_mm(problem, flags)
         inside = weight > 0

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from simulated_parts import errors, pictures
+from simulated_parts import at_the_truth, errors, pictures
 
 from reconstruct.methods import Options, reconstruct
 from reconstruct.optics.material import Material
-from reconstruct.refine.claims import islands
+from reconstruct.refine.claims import Claims, islands
+from reconstruct.refine.fit import FINAL
+from reconstruct.refine.problem import Material as Finish
+from reconstruct.refine.solve import State, fit_material
 from reconstruct.shapes.catalogue import shape
+from reconstruct.surface import Flag
 from rig.simulate import part_scene, virtual_rig
 
 
@@ -92,3 +96,23 @@ def test_a_mirror_s_dim_rim_does_not_carry_a_level_to_the_plane_about_it() -> No
     assert not claimed[~top].any()
     assert error.std() < 0.03
     assert np.mean(np.abs(error) < 3 * surface.sigma_mm[claimed]) > 0.98
+
+
+def test_slopes_that_only_light_of_other_places_tells_are_a_guess() -> None:
+    """That light errs as these places do, alike under all lights: no scatter shows it."""
+    _, problem, u = at_the_truth(32)
+    material, _ = fit_material(problem, u, Finish(), FINAL)
+    count, dark = len(problem.pictures), np.s_[10:20, 10:20]
+    own = problem.own_light(u, material)
+    problem.traced = np.zeros((32, 32, 3 * count + 2), np.float32)
+    problem.local = np.zeros((3, 32, 32), np.float32)
+    assert not (Claims.of(problem, State(u, material), FINAL).flags[dark] & int(Flag.UNLIT)).any()
+    # The same light in these pictures, but all of it from elsewhere, and as steep in the slopes.
+    problem.local[0, *dark] = -20.0
+    problem.traced[*dark, :count] = own[dark]
+    told = np.random.default_rng(1).normal(0, 300, (10, 10, 2 * count)) * own[dark].mean()
+    problem.traced[*dark, count : 3 * count] = told
+    claims = Claims.of(problem, State(u, material), FINAL)
+    unlit = (claims.flags & int(Flag.UNLIT)) > 0
+    assert unlit[13:17, 13:17].all()
+    assert not unlit[:8].any()

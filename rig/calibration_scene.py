@@ -96,9 +96,9 @@ class CalibrationScene:
         lamp, axis = (v[k].astype(np.float32) for v in (self.lights.position_mm, self.lights.axis))
         x, y, z = lamp[:, None, None] - self._points
         squared = x * x + y * y + z * z
-        along = -(x * axis[0] + y * axis[1] + z * axis[2]) / np.sqrt(squared)
-        paper = self.lights.power[k] * along * z / squared**1.5 * 280**2
-        image = PLATE * np.maximum(paper, 0)
+        facing = -(x * axis[0] + y * axis[1] + z * axis[2])  # times the distance
+        strength = np.float32(PLATE * 280**2 * self.lights.power[k])
+        image = np.maximum(strength * facing * z / (squared * squared), 0)
         if self.ball_mm is None:
             return np.asarray(image, dtype=np.float32)
         image = 0.1 * image * (1 - 0.97 * self._disc)

@@ -14,7 +14,8 @@ from reconstruct.refine.subpixel import Areas, Light, fineness, released
 # The least blur in px that is taken out, and the first guess: the surface has followed the blur,
 # so that the first step towards it comes out short, and promises less than it will bring: it is
 # tried from that share of the gain on that is asked for.
-MIN_SIGMA_PX, FIRST_SIGMA_PX, PROMISED = 0.2, 0.5, 0.5
+# Its size is found where another one promises less than a share of the cost.
+MIN_SIGMA_PX, FIRST_SIGMA_PX, PROMISED, RESTS = 0.2, 0.5, 0.5, 1e-3
 # The part's own light is blurred on pixels so many times finer where so many times what is taken
 # as explained is left, and if that leaves a share of the cost at most: it takes long.
 WITHIN_TIMES, MUCH, WITHIN_GAIN = 2, 1.25, 0.99
@@ -60,12 +61,12 @@ def sharpened(run: Fit, problem: Problem, state: State) -> State:
         light = Light.of(problem)
         lens.captured = light.code
         lens.sigma_px = max(lens.sigma_px, FIRST_SIGMA_PX)
-        turns = 0
+        turns, left = 0, promised
 
         def refresh(now: State) -> None:
-            nonlocal turns
-            if turns > 0:  # the surface follows the blur no longer: now its size shows
-                lens.update(now.u, now.material, HUBER)
+            nonlocal turns, left
+            if turns > 0 and left > RESTS:  # the surface follows the blur no longer: its size shows
+                left = lens.update(now.u, now.material, HUBER)
             through(run, lens, now)
             turns += 1
 

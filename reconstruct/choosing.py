@@ -69,7 +69,8 @@ def method_for(
             say(f"note: {_why(judgement)}: --method lambert suits it, {asked} is for metal")
         return asked, summary
     method = "lambert" if judgement.kind == "matt" else "refine"
-    why = _why(judgement) if judgement.kind else "too few pictures to tell metal from matt"
+    untold = "too few pictures, or too little of a part in them, to tell metal from matt"
+    why = _why(judgement) if judgement.kind else untold
     say(f"Method {method}: {why}")
     return method, {**summary, "method": method, "why": why}
 

@@ -192,7 +192,7 @@ def summary(result: CameraCalibration) -> str:
     worst = int(np.argmax(result.rms_px))
     return "\n".join(
         [
-            f"{len(result.names)} views, corners to {result.sigma_px:.3f} px, worst view "
+            f"{len(result.names)} views, corners to {result.sigma_px:.3f} px, worst "
             f"{result.names[worst]} {result.rms_px[worst]:.3f} px",
             f"  focal length     {K[0, 0]:.2f} ± {sigma[0]:.2f}, {K[1, 1]:.2f} ± {sigma[1]:.2f} px",
             f"  principal point  {K[0, 2]:.2f} ± {sigma[2]:.2f}, {K[1, 2]:.2f} ± {sigma[3]:.2f} px",

@@ -126,6 +126,7 @@ def user_logs() -> Path:
     return Path(state) / "rig" if state else Path(home) / ".local" / "state" / "rig"
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # how NumPy says that
 _ADVICE = {
     errno.EACCES: "get the right to it, or choose another place",
@@ -146,7 +147,8 @@ def in_words(error: BaseException) -> str:
     if not isinstance(error, OSError) or error.strerror is None:
         if isinstance(error, OSError) and _CUT_SHORT.fullmatch(str(error)):
             return "a file could be written in part only: make room on that disk"
-        return str(error)
+        # What was read from a file and is told again does not steer the terminal.
+        return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", str(error))
     what = error.filename2 or error.filename
     said = error.strerror if what is None else f"{what}: {error.strerror}"
     advice = _ADVICE.get(error.errno or 0)

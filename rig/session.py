@@ -216,15 +216,15 @@ def references_of(
 ) -> Callable[[float], Sequence[Reference]]:
     """How this rig's LEDs should look: the newest recording of this part, and the calibration in
     force. Another part is asked only where no calibration is: it knows less of the LEDs. A
-    recording of fewer LEDs than `leds`, a wiring test say, is none; nor is another part that was
-    judged bad: where a good part differs from it, no LED shone."""
-    devices = rig.devices
+    recording of fewer LEDs than `leds`, a wiring test say, is none, nor is one of another part of
+    the field or in other pixels; nor is another part that was judged bad: where a good part differs
+    from it, no LED shone."""
     calibrated = _calibrated(workspace) or _own_lights(rig.config)
-    same = (run for run in reversed(workspace.runs(part)) if _is_of(run, devices, leds))
+    same = (run for run in reversed(workspace.runs(part)) if _is_of(run, rig, leds))
     newest = next(same, None)
     if newest is None and calibrated is None:
         others = (run for run in reversed(workspace.all_runs()) if not _judged_bad(run))
-        newest = next((run for run in others if _is_of(run, devices, leds)), None)
+        newest = next((run for run in others if _is_of(run, rig, leds)), None)
 
     def at(exposure_us: float) -> Sequence[Reference]:
         recorded = None
@@ -245,16 +245,18 @@ def _judged_bad(run: Path) -> bool:
     return said in ("out of tolerance", "not sufficient")
 
 
-def _is_of(run: Path, devices: Devices, leds: Sequence[int]) -> bool:
-    """Was this recorded by these very devices, with all of these LEDs?"""
+def _is_of(run: Path, rig: Rig, leds: Sequence[int]) -> bool:
+    """Was this recorded by these very devices, with all of these LEDs, in pictures of this size?"""
     try:
         recording = Recording.open(run)
+        if recording.shape != (rig.state.height, rig.state.width):
+            return False
     except DataError:
         return False
     if not set(leds) <= {entry.led for entry in recording.entries if entry.kind == "light"}:
         return False
     recorded = recording.start.get("devices")
-    now = devices.to_json()
+    now = rig.devices.to_json()
     if not isinstance(recorded, dict):
         return False
     board, camera = recorded.get("board"), recorded.get("camera")

@@ -60,7 +60,7 @@ def _strips(image: NDArray[np.uint16]) -> Array:
     """Evenly spaced rows of blocks, so many that a large picture is told in a moment."""
     rows = image.shape[0] // BLOCK
     every = max(1, math.ceil(image.size / MOST_PIXELS))
-    cut = image[: rows * BLOCK].reshape(rows, BLOCK, -1)[::every]
+    cut = image[: rows * BLOCK].reshape(rows, BLOCK, image.shape[1])[::every]
     return np.asarray(cut.reshape(-1, image.shape[1]), dtype=np.float64)
 
 

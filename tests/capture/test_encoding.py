@@ -78,6 +78,11 @@ def test_a_rough_place_and_a_smooth_one_do_not_make_a_gamma() -> None:
     assert found > 0.8
 
 
+@pytest.mark.parametrize("size", [(1, 1), (3, 3), (3, 40), (40, 3)])
+def test_pictures_too_small_for_a_block_say_nothing(size: tuple[int, int], tmp_path: Path) -> None:
+    assert gamma_remark(written(tmp_path / "tiny", np.full((6, *size), 90, np.uint16))) is None
+
+
 @pytest.mark.parametrize(("gamma", "said"), [(45_455, True), (100_000, False)])
 def test_a_png_that_says_so_is_believed_where_no_noise_tells(
     gamma: int, said: bool, tmp_path: Path

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from capture.errors import DataError
 from rig import measuring
 from rig.exits import UNFORESEEN, exit_code, failure
 
@@ -233,3 +234,9 @@ def test_a_full_disk_is_said_where_numpy_writes() -> None:
     code, said = failure(OSError("12288 requested and 4024 written"))
     assert code == 4
     assert "make room" in said
+
+
+def test_what_a_file_says_does_not_steer_the_terminal() -> None:
+    code, said = failure(DataError("lights.lp, line 1: 'a\x1b[2J\x00b'"))
+    assert code == 4
+    assert said == "lights.lp, line 1: 'a\\x1b[2J\\x00b'"

@@ -46,6 +46,15 @@ def test_the_size_is_kept_in_rig_yaml(tmp_path: Path) -> None:
     assert taken(tmp_path) == (40, 40)
 
 
+def test_a_recording_of_another_size_is_no_reference(tmp_path: Path) -> None:
+    """It shows LEDs in other pixels: by it a sound picture held another LED's light."""
+    words = ("capture", "--part", "stamped-3", "--simulate", "--size")
+    assert rig(*words, "128", workspace=tmp_path).exit_code == 0
+    again = rig(*words, "64", workspace=tmp_path)
+    assert again.exit_code == 0, again.output
+    assert "100 good" in again.output
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -26,7 +26,7 @@ from reconstruct.surface import Flag
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 PART = "block-1"
 SIDE = 256  # px of a panel
-LARGEST_ERROR_MM = 0.1  # end of the error's colours
+LARGEST_ERROR_MM = 0.03  # end of the error's colours
 
 
 def panel(image: np.ndarray) -> np.ndarray:

@@ -166,7 +166,8 @@ const chart = {
       const s = points === mine && Number.isFinite(p.sigma) ? p.sigma : 0;
       [low, high] = [Math.min(low, p.z - s), Math.max(high, p.z + s)];
     }
-    if (high - low < 1e-4) [low, high] = [low - 5e-5, high + 5e-5];
+    const margin = Math.max(0.04 * (high - low), 5e-5); // no line lies on the frame
+    [low, high] = [low - margin, high + margin];
     const px = (s) => frame.left + (s / end) * (width - frame.left - frame.right), py = (z) => frame.top + ((high - z) / (high - low)) * (this.height - frame.top - frame.bottom);
     Object.assign(this, { px, py, end, frame, width });
     const bottom = this.height - frame.bottom, under = [];

@@ -144,11 +144,15 @@ _ADVICE = {
 
 def in_words(error: BaseException) -> str:
     """What to print for a known error: its message, or what the system refused and what to do."""
+    # What was read from a file, or is a file's name, does not steer the terminal.
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", _said(error))
+
+
+def _said(error: BaseException) -> str:
     if not isinstance(error, OSError) or error.strerror is None:
         if isinstance(error, OSError) and _CUT_SHORT.fullmatch(str(error)):
             return "a file could be written in part only: make room on that disk"
-        # What was read from a file and is told again does not steer the terminal.
-        return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", str(error))
+        return str(error)
     what = error.filename2 or error.filename
     said = error.strerror if what is None else f"{what}: {error.strerror}"
     advice = _ADVICE.get(error.errno or 0)

@@ -216,9 +216,9 @@ def references_of(
 ) -> Callable[[float], Sequence[Reference]]:
     """How this rig's LEDs should look: the newest recording of this part, and the calibration in
     force. Another part is asked only where no calibration is: it knows less of the LEDs. A
-    recording of fewer LEDs than `leds`, a wiring test say, is none, nor is one of another part of
-    the field or in other pixels; nor is another part that was judged bad: where a good part differs
-    from it, no LED shone."""
+    recording of fewer LEDs than `leds`, a wiring test say, is none, nor is one of pictures of
+    another size; nor is another part that was judged bad: where a good part differs from it, no LED
+    shone."""
     calibrated = _calibrated(workspace) or _own_lights(rig.config)
     same = (run for run in reversed(workspace.runs(part)) if _is_of(run, rig, leds))
     newest = next(same, None)

@@ -114,10 +114,8 @@ def test_a_run_begins_from_given_weights(tmp_path) -> None:
 
 @pytest.mark.usefixtures("ticking")
 def test_a_process_beside_makes_the_same_samples(tmp_path) -> None:
-    folders, config = (
-        (tmp_path / "in_line", tmp_path / "beside"),
-        replace(TINY, init=small(tmp_path)),
-    )
+    folders = tmp_path / "in_line", tmp_path / "beside"
+    config = replace(TINY, init=small(tmp_path))
     for workers, folder in enumerate(folders):
         run = Trainer(replace(config, workers=workers, out=str(folder)), Processes())
         run.run(lambda _: None)

@@ -23,7 +23,7 @@ from reconstruct.dpps import fusion, predict
 from reconstruct.dpps.captured import Captured, captured_in
 from reconstruct.dpps.dataset import PUBLISHED_RIG, published_pair
 from reconstruct.dpps.drawing import Ask
-from reconstruct.dpps.network import ready
+from reconstruct.dpps.forward import Network
 from reconstruct.dpps.published import PublishedNet, read_published
 from reconstruct.dpps.samples import draw
 from reconstruct.dpps.view import view_of_sample
@@ -146,7 +146,7 @@ def times(model, net: PublishedNet) -> None:
         sample = draw(0, replace(STEEP, size=size), "test", keep_radiance=True)
         view = view_of_sample(sample)
         base = sample.base_log_depth.astype(np.float64)
-        channels = torch.from_numpy(view.channels(base))[None]
+        channels = view.channels(base)
         tasks = {
             "any-rig, pictures to surface": lambda v=view, b=base: predict.predict_view(
                 model, v, b
@@ -176,9 +176,9 @@ def main() -> None:
         choices=("", "synthetic", "captures", "refine", "published", "times"),
     )  # fmt: skip
     options = parser.parse_args()
-    model, facts = read_weights(options.weights)
-    model = ready(model)
-    print(f"weights: {facts}\n")
+    weights = read_weights(options.weights)
+    model = Network(weights)
+    print(f"weights: {weights.facts}\n")
     gentle = replace(STEEP, slope_deg=(5, 15))
     rows = {
         "steep, slopes 40-50°": STEEP,

@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import safe_open
-from torch import Tensor
 
 from intake.errors import told_as
 from intake.files import open_file
 from intake.trees import parse_json
 from reconstruct.errors import ReconstructError
 
-_KINDS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
+_KINDS = (np.float16, np.float32, np.float64, np.int64)
 
 
 @told_as(ReconstructError)
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Tensors of numbers by name, and the texts of the header.
 
     Raises
@@ -28,14 +28,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     open_file(path).close()  # a pipe or a folder would be opened and waited for
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             facts = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except Exception as error:  # it raises kinds of its own, and torch's for types that it lacks
+    except Exception as error:  # it raises kinds of its own, and NumPy's for types that it lacks
         said = " ".join(str(error).split())[:200]
         raise ReconstructError(f"{path} is not a safetensors file, or damaged: {said}") from error
     for name, tensor in tensors.items():
-        if tensor.dtype not in _KINDS or not bool(torch.isfinite(tensor).all()):
+        if tensor.dtype not in _KINDS or not np.isfinite(tensor).all():
             raise ReconstructError(f"{path} is damaged: '{name}' holds what is no number")
     return tensors, facts
 

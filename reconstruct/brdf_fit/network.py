@@ -91,7 +91,7 @@ class BrdfNetwork(nn.Module):
             )
         network = BrdfNetwork()
         try:
-            network.load_state_dict(state)
+            network.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
         except RuntimeError as error:
             raise ReconstructError(f"{path} does not fit the reflectance network") from error
         return network.eval(), described(metadata, "facts", path)

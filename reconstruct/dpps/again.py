@@ -6,16 +6,15 @@ errors are not: a network that has only met those trusts the base too much where
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy.ndimage import gaussian_filter
 
+from reconstruct.dpps.checkpoint import averaged
 from reconstruct.dpps.encoding import UNIT_PX
-from reconstruct.dpps.network import AnyRigNet, Shape, ready
+from reconstruct.dpps.forward import Network
 from reconstruct.dpps.predict import Estimate, joined
 from reconstruct.dpps.samples import Sample
 from reconstruct.dpps.view import view_of_sample
@@ -30,7 +29,7 @@ class FirstPass:
     def __init__(self, checkpoint: Path) -> None:
         self.checkpoint = checkpoint
         self.saved = 0
-        self.model: AnyRigNet | None = None
+        self.model: Network | None = None
 
     def ready(self) -> bool:
         """Read the checkpoint if it is new; False before the first one."""
@@ -38,25 +37,20 @@ class FirstPass:
             return False
         saved = self.checkpoint.stat().st_mtime_ns
         if saved != self.saved:
-            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            model = AnyRigNet(Shape.from_json(json.loads(state["shape"])))
-            model.load_state_dict(state["average"])
-            self.model = ready(model)
+            self.model = Network(averaged(self.checkpoint)[0])
             self.saved = saved
         return True
 
     def estimate(self, sample: Sample) -> Estimate:
         """What the network says over the sample's base."""
         assert self.model is not None, "ask ready() first"
-        with torch.no_grad():
-            x = torch.from_numpy(sample.channels)[None].to(memory_format=torch.channels_last)
-            y = self.model(x)
+        said = self.model(sample.channels)
         scale = UNIT_PX * sample.pixel_angle
         return Estimate(
-            np.moveaxis(y.normals[0].float().numpy(), 0, -1).astype(np.float64),
-            sample.base_log_depth + scale * y.delta[0].float().numpy().astype(np.float64),
-            np.exp(y.log_normal_error[0].float().numpy()),
-            scale * np.exp(y.log_delta_error[0].float().numpy()),
+            np.moveaxis(said[:3], 0, -1).astype(np.float64),
+            sample.base_log_depth + scale * said[3].astype(np.float64),
+            np.exp(said[4]),
+            scale * np.exp(said[5]),
         )
 
     def seen_again(self, sample: Sample, blur_px: float) -> Sample:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from calib.light_files import read_lights, read_powers
 from calib.lights import Lights
 from capture.exchange.images import code_scale, read_grey
 from capture.exchange.layouts import find
-from reconstruct.dpps.predict import predict_with
+from reconstruct.dpps.predict import Network, predict_with
 from reconstruct.flat_field import with_plate
 from reconstruct.methods import Options
 from reconstruct.stack import Stack
@@ -59,7 +58,7 @@ class Captured:
         gap = (surface.height_mm - self.height_mm)[seen]
         return float(np.degrees(np.arccos(cosine)).mean()), float(gap.std())
 
-    def predicted(self, model: Any) -> Surface:
+    def predicted(self, model: Network) -> Surface:
         """The surface by a network alone."""
         asked = Options(mask=self.mask, height_mm=self.mean_height_mm)
         return predict_with(model, {}, self.stack, self.camera, self.lights, asked)

@@ -7,19 +7,17 @@ parts with all that is drawn in training, is written with the weights.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from reconstruct.dpps.drawing import Ask
-from reconstruct.dpps.predict import predict_view
+from reconstruct.dpps.predict import Network, predict_view
 from reconstruct.dpps.samples import draw
 from reconstruct.dpps.view import view_of_sample
 
 ASK = Ask(size=128, rig="mixed", zoom=0.0)
 
 
-def sigma_scales(model: Any, count: int = 24) -> dict[str, float]:
+def sigma_scales(model: Network, count: int = 24) -> dict[str, float]:
     """Factors from the heads' expected errors to one sigma: RMS error over RMS prediction,
     the median over parts; "height_sigma" and "normal_sigma"."""
     height, tilt = [], []

@@ -174,7 +174,7 @@ def _shard(path: Path) -> dict[str, NDArray[Any]]:
         tensors, _ = read_tensors(path)
     except ReconstructError as error:
         raise ReconstructError(f"{error}; delete it and run `rig dataset` again") from error
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
+    return tensors
 
 
 @functools.lru_cache(maxsize=4)

@@ -9,35 +9,16 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from reconstruct.dpps.encoding import CHANNELS, ENCODING
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of the network."""
-
-    channels: int = CHANNELS
-    widths: tuple[int, ...] = (32, 64, 128, 192, 256)
-    pixelwise: int = 32
-
-    def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "widths": list(self.widths), "encoding": ENCODING}
-
-    @staticmethod
-    def from_json(data: dict[str, Any]) -> Shape:
-        """The sizes that `to_json` wrote."""
-        sizes = {key: value for key, value in data.items() if key != "encoding"}
-        return Shape(**{**sizes, "widths": tuple(sizes["widths"])})
+from reconstruct.dpps.forward import F32, Network
+from reconstruct.dpps.weights import Shape, Weights
 
 
 class Joining(nn.Conv2d):
@@ -45,41 +26,11 @@ class Joining(nn.Conv2d):
 
     def __init__(self, fine: int, coarse: int, outside: int) -> None:
         super().__init__(fine + coarse, outside, 3, 1, 1, bias=False)
-        self.fine = fine
 
     def forward(self, maps: tuple[Tensor, Tensor]) -> Tensor:  # type: ignore[override]
         fine, coarse = maps
         doubled = F.interpolate(coarse, scale_factor=2.0, mode="nearest")
         return super().forward(torch.cat([fine, doubled], 1))
-
-
-class QuickJoining(nn.Module):
-    """What `Joining` says, at four ninths of the coarse map's cost, and the large map not made.
-
-    Of a doubled map 3×3 pixels hold 2×2 pixels of the coarse one, so that the filter has four
-    weights for each of the four places within a doubled pixel: a transposed convolution of 4×4.
-    """
-
-    def __init__(self, joining: Joining) -> None:
-        super().__init__()
-        weight, bias = joining.weight.detach(), joining.bias
-        outside, fine = len(weight), joining.fine
-        coarse = weight.shape[1] - fine
-        with torch.device("meta"):  # their weights are given
-            self.fine = nn.Conv2d(fine, outside, 3, 1, 1, bias=bias is not None)
-            self.coarse = nn.ConvTranspose2d(coarse, outside, 4, 2, 1, bias=False)
-        spread = weight.new_zeros((coarse, outside, 4, 4))
-        for within in itertools.product(range(2), repeat=2):
-            for tap in itertools.product(range(3), repeat=2):
-                y, x = (2 + place - shift for place, shift in zip(within, tap, strict=True))
-                spread[..., y, x] += weight[:, fine:, tap[0], tap[1]].T
-        self.fine.weight, self.fine.bias = nn.Parameter(weight[:, :fine].clone()), bias
-        self.coarse.weight = nn.Parameter(spread)
-
-    def forward(self, maps: tuple[Tensor, Tensor]) -> Tensor:
-        fine, coarse = maps
-        joined: Tensor = self.fine(fine)
-        return joined.add_(self.coarse(coarse))
 
 
 def _normed(convolution: nn.Conv2d) -> nn.Sequential:
@@ -123,18 +74,17 @@ class Prediction:
     log_delta_error: Tensor
 
 
-# Half width of the head's first weights. Even, not normal: PyTorch loads its compiler, in 1.5 s, to
-# draw normal weights that have a size but no memory (`reconstruct.dpps.weights.read_weights`).
+SIZES = Shape()
+# Half width of the head's first weights.
 HEAD_START = 0.01 * 3**0.5
 
 
 class AnyRigNet(nn.Module):
     """Moments (B, 42, H, W) to a `Prediction`; H and W multiples of 16."""
 
-    def __init__(self, shape: Shape = Shape()) -> None:
+    def __init__(self, shape: Shape = SIZES) -> None:
         super().__init__()
         self.shape = shape
-        self.precision = torch.float32  # of all but the head; see `ready`
         w = shape.widths
         self.pixel = nn.Sequential(
             _normed(_conv(shape.channels, shape.pixelwise, 1)),
@@ -154,79 +104,60 @@ class AnyRigNet(nn.Module):
 
     def forward(self, x: Tensor) -> Prediction:
         hint = x[:, 15:17] / 3  # mean half vector at power 1
-        point = self.pixel(x.to(self.precision))
+        point = self.pixel(x)
         features = [self.stem(point)]
         for down in self.down:
             features.append(down(features[-1]))
         y = self.middle(features.pop())
         for up in self.up:
             y = up((features.pop(), y))
-        # The head in two halves: together the maps would be four times as large as in bfloat16.
-        weight, half = self.head.weight, y.shape[1]
-        out = F.conv2d(y.to(weight.dtype), weight[:, :half], self.head.bias).float()
-        out = out + F.conv2d(point.to(weight.dtype), weight[:, half:]).float()
+        out = self.head(torch.cat([y, point], 1)).float()
         a = out[:, :2] + hint
         square = (a * a).sum(1, keepdim=True)
         normals = torch.cat([2 * a, 1 - square], 1) / (1 + square)
         return Prediction(normals, out[:, 2], out[:, 3].clamp(-8, 3), out[:, 4].clamp(-8, 3))
 
 
-def quick_precision(device: str) -> torch.dtype:
-    """bfloat16 on processors that multiply it, where it halves the time; else float32."""
-    capable = torch.ops.mkldnn._is_mkldnn_bf16_supported
-    return torch.bfloat16 if device == "cpu" and capable() else torch.float32
+def network_of(weights: Weights) -> AnyRigNet:
+    """The network with these weights, ready to predict or to be trained on."""
+    model = AnyRigNet(weights.shape)
+    state = model.state_dict()
+    for name, value in weights.tensors.items():
+        state[name].copy_(torch.from_numpy(value))
+    return model.eval()
 
 
-@contextmanager
-def threads_for(many_pixels: bool) -> Iterator[None]:
-    """One thread of the processor unless there is much to do.
-
-    Between the small layers of a small picture a second thread waits more than it works, and it
-    waits by spinning: 256×256 px cost three times the processor seconds with two threads.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(before if many_pixels else 1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def weights_of(model: AnyRigNet, facts: dict[str, Any] | None = None) -> Weights:
+    """A copy of the network's weights, with facts about their training."""
+    state = model.state_dict()
+    tensors = {
+        name: state[name].detach().float().numpy(force=True).copy()
+        for name in model.shape.tensors()
+    }
+    return Weights(model.shape, tensors, facts or {})
 
 
-def _fold(module: nn.Module) -> None:
-    """Multiply batch norms into the filters before them."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.Sequential) and isinstance(child[1], nn.BatchNorm2d):
-            convolution = child[0]
-            assert isinstance(convolution, nn.Conv2d)
-            merged = fuse_conv_bn_eval(convolution, child[1])
-            module.add_module(name, nn.Sequential(merged, *list(child)[2:]))
-        else:
-            _fold(child)
+class OnDevice:
+    """A copy of the network on a GPU that takes and gives arrays, as `forward.Network` does."""
+
+    def __init__(self, model: AnyRigNet, device: str | torch.device) -> None:
+        copied = copy.deepcopy(model).eval().requires_grad_(False)
+        self.model = copied.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = device
+
+    def __call__(self, channels: F32) -> F32:
+        said = self.model(torch.from_numpy(channels).to(self.device)[None])
+        values = [
+            *said.normals[0], said.delta[0], said.log_normal_error[0], said.log_delta_error[0]
+        ]  # fmt: skip
+        found: F32 = torch.stack(values).numpy(force=True)
+        return found
 
 
-def _quicken(module: nn.Module) -> None:
-    """Put `QuickJoining` where `Joining` is."""
-    for name, child in module.named_children():
-        if isinstance(child, Joining):
-            module.add_module(name, QuickJoining(child))
-        else:
-            _quicken(child)
-
-
-def ready(model: AnyRigNet, device: str = "cpu", precision: torch.dtype | None = None) -> AnyRigNet:
-    """A copy to predict with: fewer multiplications for the same, channels last in memory.
-
-    All but the head works in `precision`, by default the quick one of the device; the head stays
-    in float32, since it says degrees.
-    """
-    model = copy.deepcopy(model).eval()
-    _fold(model)
-    _quicken(model)
-    model.precision = precision or quick_precision(device)
-    model.to(device, model.precision)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model.head.float()
-    return model.requires_grad_(False)
+def predictor(model: AnyRigNet) -> Callable[[F32], F32]:
+    """What `reconstruct.dpps.predict` asks, where the network is."""
+    device = next(model.parameters()).device
+    return Network(weights_of(model)) if device.type == "cpu" else OnDevice(model, device)
 
 
 @dataclass

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +26,12 @@ from reconstruct.stack import Stack
 from reconstruct.surface import Flag, Surface
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from reconstruct.methods import Options
 
 Array = NDArray[np.float64]
+F32 = NDArray[np.float32]
+# Channels (42, H, W) to normal, height and log errors (6, H, W); H and W multiples of 16.
+Network = Callable[[F32], F32]
 TILE, OVERLAP = 512, 64
 # Longer side of the first pass, the size that the network was trained at, and the weight λ of the
 # height head in the fusion there; it falls with the square of the size.
@@ -52,7 +56,7 @@ class Estimate:
     depth_error: Array
 
 
-def infer(model: Any, view: View, base: Array, symmetries: int = len(SYMMETRIES)) -> Estimate:
+def infer(model: Network, view: View, base: Array, symmetries: int = len(SYMMETRIES)) -> Estimate:
     """Run the network over a base surface (log depth); tiles with overlap where it is large.
 
     `symmetries` of the eight mirror images and turns of the problem are averaged.
@@ -80,7 +84,7 @@ def infer(model: Any, view: View, base: Array, symmetries: int = len(SYMMETRIES)
     return Estimate(normals, base + scale * out[3], np.exp(out[4]), scale * np.exp(out[5]))
 
 
-def mirrored(x: Tensor, flip_x: bool, flip_y: bool, swap: bool) -> Tensor:
+def mirrored(x: F32, flip_x: bool, flip_y: bool, swap: bool) -> F32:
     """(C, H, W) channels of the mirrored rig and part: columns, rows, then both exchanged."""
     means, mixed = np.arange(0, 30, 5), np.arange(3, 30, 5)
     order, sign = np.arange(len(x)), np.ones((len(x), 1, 1), np.float32)
@@ -95,35 +99,31 @@ def mirrored(x: Tensor, flip_x: bool, flip_y: bool, swap: bool) -> Tensor:
         sign = sign[order]
         sign[[*means, *(means + 1), 35, 36]] *= -1
     turned = _turned(x, flip_x, flip_y, swap)
-    return (turned[order.tolist()] if swap else turned) * x.new_tensor(sign)
+    return (turned[order] if swap else turned) * sign
 
 
-def _turned(x: Tensor, flip_x: bool, flip_y: bool, swap: bool) -> Tensor:
+def _turned(x: F32, flip_x: bool, flip_y: bool, swap: bool) -> F32:
     """(C, H, W) with columns mirrored, rows mirrored, then both exchanged."""
-    x = x.flip([axis for axis, flip in ((1, flip_y), (2, flip_x)) if flip])
-    return x.transpose(1, 2) if swap else x
+    x = x[:, :: -1 if flip_y else 1, :: -1 if flip_x else 1]
+    return x.swapaxes(1, 2) if swap else x
 
 
-def _averaged(model: Any, x: NDArray[np.float32], symmetries: int) -> NDArray[np.float32]:
+def _averaged(model: Network, x: F32, symmetries: int) -> F32:
     """(6, H, W) normal, height and log errors, averaged over mirror images of the problem."""
-    import torch
 
-    seen = torch.from_numpy(x).to(next(model.parameters()).device)
-    total = seen.new_zeros((6, *seen.shape[1:]))
-    for flip_x, flip_y, swap in SYMMETRIES[:symmetries]:
-        turned = mirrored(seen, flip_x, flip_y, swap)[None]
-        with torch.no_grad():
-            y = model(turned.contiguous(memory_format=torch.channels_last))
-        one = torch.stack([*y.normals[0], y.delta[0], y.log_normal_error[0], y.log_delta_error[0]])
+    def seen(symmetry: tuple[bool, bool, bool]) -> F32:
+        flip_x, flip_y, swap = symmetry
+        one = model(mirrored(x, flip_x, flip_y, swap))
         if swap:
-            one = one.transpose(1, 2)[[1, 0, 2, 3, 4, 5]]
+            one = one.swapaxes(1, 2)[[1, 0, 2, 3, 4, 5]]
             one[:2] *= -1
         one = _turned(one, flip_x, flip_y, False)
         one[0] *= -1 if flip_x else 1
         one[1] *= -1 if flip_y else 1
-        total += one
-    averaged: NDArray[np.float32] = (total / symmetries).numpy(force=True)
-    return averaged
+        return one
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # which starts no more than there is to do
+        return np.asarray(sum(pool.map(seen, SYMMETRIES[:symmetries])) / np.float32(symmetries))
 
 
 def _tiles(length: int) -> list[slice]:
@@ -153,13 +153,13 @@ def joined(view: View, guess: Estimate, screen: float, tolerance: float = 1e-5) 
     return fusion.fuse(per_pixel, guess.log_depth, view.mask, screen, weight, tolerance)
 
 
-def predict_view(model: Any, view: View, base: Array) -> tuple[Array, Estimate]:
+def predict_view(model: Network, view: View, base: Array) -> tuple[Array, Estimate]:
     """Fused log depth and the raw estimate of a view; see `estimate`."""
     guess, screen = estimate(model, view, base)
     return joined(view, guess, screen), guess
 
 
-def estimate(model: Any, view: View, base: Array) -> tuple[Estimate, float]:
+def estimate(model: Network, view: View, base: Array) -> tuple[Estimate, float]:
     """The raw estimate and the weight of its heights: a coarse pass on the base, then a fine one.
 
     The base is log depth (H, W). The fine pass sees the moments at the coarse pass's surface, so
@@ -194,15 +194,13 @@ def dpps(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Surf
     ------
     ReconstructError : the mask holds no pixel, or there are no weights
     """
-    from reconstruct.dpps.network import threads_for
     from reconstruct.dpps.weights import SHIPPED
 
     start = time.perf_counter()
     path = options.weights or SHIPPED
     model, facts = _network(path, path.stat().st_mtime_ns if path.exists() else 0, options.device)
     loaded = time.perf_counter()
-    with threads_for(stack.shape[0] * stack.shape[1] > TILE * TILE):
-        surface = predict_with(model, facts, stack, camera, lights, options)
+    surface = predict_with(model, facts, stack, camera, lights, options)
     surface.summary["seconds"] = {
         "load": loaded - start, "predict": time.perf_counter() - loaded
     }  # fmt: skip
@@ -210,17 +208,21 @@ def dpps(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Surf
 
 
 @functools.lru_cache(maxsize=1)
-def _network(path: Path, written_ns: int, device: str) -> tuple[Any, dict[str, Any]]:
+def _network(path: Path, written_ns: int, device: str) -> tuple[Network, dict[str, Any]]:
     """The network of a file, ready to predict; kept, since part after part asks for the same."""
-    from reconstruct.dpps.network import ready
+    from reconstruct.dpps import forward
     from reconstruct.dpps.weights import read_weights
 
-    model, facts = read_weights(path)
-    return ready(model, device), facts
+    weights = read_weights(path)
+    if device == "cpu":
+        return forward.Network(weights), weights.facts
+    from reconstruct.dpps.network import OnDevice, network_of
+
+    return OnDevice(network_of(weights), device), weights.facts
 
 
 def predict_with(
-    model: Any,
+    model: Network,
     facts: dict[str, Any],
     stack: Stack,
     camera: Camera,

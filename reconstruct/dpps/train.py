@@ -26,9 +26,10 @@ from torch import Tensor, nn
 from reconstruct.dpps.config import TrainConfig
 from reconstruct.dpps.distributed import Processes, synchronised
 from reconstruct.dpps.drawing import Ask, scene_of
-from reconstruct.dpps.network import AnyRigNet, Prediction, Shape, loss_of
+from reconstruct.dpps.network import AnyRigNet, Prediction, loss_of, network_of, predictor
 from reconstruct.dpps.optimiser import Optimiser
 from reconstruct.dpps.samples import draw
+from reconstruct.dpps.weights import Shape, read_weights
 from reconstruct.errors import ReconstructError
 
 if TYPE_CHECKING:
@@ -112,9 +113,7 @@ def raise_malloc_thresholds() -> None:
 def build(config: TrainConfig) -> nn.Module:
     """The network with the weights it begins from: reproducible, or those of a file."""
     if config.init:
-        from reconstruct.dpps.weights import read_weights
-
-        return read_weights(Path(config.init))[0]
+        return network_of(read_weights(Path(config.init)))
     torch.manual_seed(config.seed)
     if config.network == "published":
         from reconstruct.dpps.published import PublishedNet
@@ -368,7 +367,8 @@ class Trainer:
             from reconstruct.dpps.captured import captured_in
 
             for capture in captured_in(Path(self.config.captures)):
-                degrees, error_mm = capture.errors(capture.predicted(self.average))
+                found = capture.predicted(predictor(cast(AnyRigNet, self.average)))
+                degrees, error_mm = capture.errors(found)
                 result[capture.name] = (math.nan, degrees, error_mm / capture.field_mm)
         return result
 

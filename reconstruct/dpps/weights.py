@@ -6,48 +6,101 @@ another encoding, or does not fit the network it describes.
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import save_file
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 from intake.errors import told_as
 from intake.trees import whole
 from reconstruct.dpps.encoding import CHANNELS, ENCODING
-from reconstruct.dpps.network import AnyRigNet, Shape
 from reconstruct.errors import ReconstructError
 from reconstruct.tensors import described, read_tensors
 
 FORMAT = "rig-weights/1"
 SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "any-rig.safetensors"
+NORM = ("weight", "bias", "running_mean", "running_var")
 
 
-def write_weights(model: AnyRigNet, path: Path, facts: dict[str, Any] | None = None) -> None:
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the network."""
+
+    channels: int = CHANNELS
+    widths: tuple[int, ...] = (32, 64, 128, 192, 256)
+    pixelwise: int = 32
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "widths": list(self.widths), "encoding": ENCODING}
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Shape:
+        """The sizes that `to_json` wrote."""
+        sizes = {key: value for key, value in data.items() if key != "encoding"}
+        return Shape(**{**sizes, "widths": tuple(sizes["widths"])})
+
+    def filters(self) -> Iterator[tuple[str, int, int, int]]:
+        """Name, channels in and out, and side of every filter that a batch norm follows."""
+        w = self.widths
+        yield "pixel.0", self.channels, self.pixelwise, 1
+        yield "pixel.1", self.pixelwise, w[0], 1
+        yield "stem", w[0], w[0], 3
+        for i, (fine, coarse) in enumerate(itertools.pairwise(w)):
+            yield f"down.{i}.first", fine, coarse, 3
+            yield f"down.{i}.second", coarse, coarse, 3
+        yield "middle.first", w[-1], w[-1], 3
+        yield "middle.second", w[-1], w[-1], 3
+        for i, (coarse, fine) in enumerate(itertools.pairwise(w[:0:-1])):
+            yield f"up.{i}.first", fine + coarse, fine, 3
+            yield f"up.{i}.second", fine, fine, 3
+        yield f"up.{len(w) - 2}", w[0] + w[1], w[0], 3
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """The tensors of a file, with their sizes."""
+        sizes: dict[str, tuple[int, ...]] = {}
+        for name, inside, outside, side in self.filters():
+            sizes[f"{name}.0.weight"] = (outside, inside, side, side)
+            sizes |= {f"{name}.1.{part}": (outside,) for part in NORM}
+        return sizes | {"head.weight": (5, 2 * self.widths[0], 1, 1), "head.bias": (5,)}
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A network's sizes, its tensors in float32 by name, and facts about how it was trained."""
+
+    shape: Shape
+    tensors: dict[str, NDArray[np.float32]]
+    facts: dict[str, Any]
+
+
+def write_weights(weights: Weights, path: Path) -> None:
     """Write the network's weights in half precision."""
-    tensors = {
-        name: (value.half() if value.dtype.is_floating_point else value).contiguous().cpu()
-        for name, value in model.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    for name, value in tensors.items():
-        if value.dtype == torch.float16 and not torch.isfinite(value).all():
+    halves = {}
+    for name, value in weights.tensors.items():
+        with np.errstate(over="ignore"):
+            halves[name] = np.ascontiguousarray(value, np.float16)
+        if not np.isfinite(halves[name]).all():
             raise ReconstructError(f"the weights '{name}' do not fit into half precision")
     save_file(
-        tensors,
+        halves,
         path,
         metadata={
             "format": FORMAT,
             "network": "any-rig",
-            "shape": json.dumps(model.shape.to_json()),
-            "facts": json.dumps(facts or {}),
+            "shape": json.dumps(weights.shape.to_json()),
+            "facts": json.dumps(weights.facts),
         },
     )
 
 
-def read_weights(path: Path | None = None) -> tuple[AnyRigNet, dict[str, Any]]:
-    """The network ready to predict, and the facts written with it.
+def read_weights(path: Path | None = None) -> Weights:
+    """The weights of a file, by default those that are shipped.
 
     Raises `ReconstructError` when the file is missing, is no weights file or does not fit.
     """
@@ -60,10 +113,10 @@ def read_weights(path: Path | None = None) -> tuple[AnyRigNet, dict[str, Any]]:
             f"{path} holds '{metadata.get('network', 'unknown')}' weights in the format "
             f"'{metadata.get('format', 'unknown')}'; expected 'any-rig' in '{FORMAT}'"
         )
-    shape, facts = described(metadata, "shape", path), described(metadata, "facts", path)
+    described_shape, facts = described(metadata, "shape", path), described(metadata, "facts", path)
     try:
-        encoding, channels = shape["encoding"], shape["channels"]
-        sizes = Shape.from_json(shape)
+        encoding, channels = described_shape["encoding"], described_shape["channels"]
+        shape = Shape.from_json(described_shape)
     except (KeyError, TypeError, ValueError) as error:
         raise ReconstructError(f"{path} does not describe its network: {error!r}") from error
     if encoding != ENCODING or channels != CHANNELS:
@@ -72,56 +125,18 @@ def read_weights(path: Path | None = None) -> tuple[AnyRigNet, dict[str, Any]]:
             f"version makes '{ENCODING}' with {CHANNELS}: use weights of this version"
         )
     with told_as(ReconstructError):
-        for width in (*sizes.widths, sizes.pixelwise):
+        for width in (*shape.widths, shape.pixelwise):
             whole(width, f"{path}: a width of the network", 1, 4096)
-    if not 2 <= len(sizes.widths) <= 8:
-        raise ReconstructError(f"{path} describes a network of {len(sizes.widths)} levels")
-    with torch.device("meta"):  # sizes alone, so that a description cannot ask for the memory
-        model = AnyRigNet(sizes)
-    own = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+    if not 2 <= len(shape.widths) <= 8:
+        raise ReconstructError(f"{path} describes a network of {len(shape.widths)} levels")
+    own = shape.tensors()
     wrong = sorted(set(own) ^ set(tensors)) or sorted(
-        name for name in own if own[name].shape != tensors[name].shape
+        name for name, size in own.items() if tensors[name].shape != size
     )
     if wrong:
         raise ReconstructError(
             f"{path} does not fit the network it describes: {len(wrong)} tensors are missing, "
             f"unknown or of another size, first '{wrong[0]}'"
         )
-    full = {k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()}
-    seen = {k: torch.zeros((), dtype=torch.long) for k in model.state_dict() if k not in own}
-    model.load_state_dict(full | seen, assign=True)
-    return model.eval(), facts
-
-
-def export_weights(checkpoint: Path, path: Path, confidence_parts: int = 24) -> dict[str, Any]:
-    """Write a checkpoint's averaged any-rig weights as safetensors; returns the facts in it.
-
-    With `blend` in the run's configuration they lie between those it began from and its own
-    (Wortsman et al. 2022, robust fine-tuning); refused if the former are gone. The factors of the
-    predicted errors are measured on `confidence_parts` held-out parts.
-    """
-    from reconstruct.dpps.confidence import sigma_scales
-
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    model = AnyRigNet(Shape.from_json(json.loads(state["shape"])) if "shape" in state else Shape())
-    model.load_state_dict(state["average"])
-    config = json.loads(state["config"])
-    facts = {
-        "steps": state["step"],
-        "samples": state["step"] // (1 + config["replay"]) * config["batch"],
-        "minutes": round(state["seconds"] / 60, 1),
-        "size_px": config["size"],
-    }
-    share = config.get("blend", 1.0)
-    if config["init"] and (share != 1 or Path(config["init"]).is_file()):
-        first, facts["begun_from"] = read_weights(Path(config["init"]))
-        if share != 1:
-            own = model.state_dict()
-            for name, value in first.state_dict().items():
-                if value.dtype.is_floating_point:
-                    own[name].copy_(value.lerp(own[name], share))
-            facts["blend"] = share
-    if confidence_parts:
-        facts |= sigma_scales(model.eval(), confidence_parts)
-    write_weights(model, path, facts)
-    return facts
+    full = {name: value.astype(np.float32) for name, value in tensors.items()}
+    return Weights(shape, full, facts)

@@ -33,9 +33,9 @@ def register(app: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Train a network; started again, a run goes on where its last checkpoint stands."""
+        from reconstruct.dpps.checkpoint import export_weights
         from reconstruct.dpps.config import TrainConfig
         from reconstruct.dpps.train import Trainer
-        from reconstruct.dpps.weights import export_weights
         from rig.exits import UsageError
 
         data = _mapping(config)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import cv2
@@ -18,11 +20,12 @@ from reconstruct import methods
 from reconstruct.dpps import fusion
 from reconstruct.dpps.drawing import Ask, scene_of
 from reconstruct.dpps.encoding import CHANNELS
-from reconstruct.dpps.network import AnyRigNet, Shape, loss_of, ready
+from reconstruct.dpps.forward import Network
+from reconstruct.dpps.network import AnyRigNet, OnDevice, loss_of, network_of, weights_of
 from reconstruct.dpps.predict import SCREEN, dpps, infer, joined, predict_view
 from reconstruct.dpps.samples import draw
 from reconstruct.dpps.view import view_of, view_of_sample
-from reconstruct.dpps.weights import SHIPPED, read_weights, write_weights
+from reconstruct.dpps.weights import SHIPPED, Shape, read_weights, write_weights
 from reconstruct.errors import ReconstructError
 from reconstruct.stack import Stack, flat_band
 
@@ -167,16 +170,26 @@ def test_background_has_no_say_in_the_loss() -> None:
 def small(tmp_path):
     net = AnyRigNet(Shape(widths=(8, 8, 8), pixelwise=8)).eval()
     path = tmp_path / "w.safetensors"
-    write_weights(net, path, {"steps": 3})
+    write_weights(weights_of(net, {"steps": 3}), path)
     return net, path
 
 
 def test_weights_come_back(small) -> None:
     net, path = small
-    again, facts = read_weights(path)
+    weights = read_weights(path)
+    assert weights.facts == {"steps": 3}
+    again = network_of(weights)
     x = torch.randn(1, CHANNELS, 32, 32)
-    assert facts == {"steps": 3}
     assert torch.allclose(net(x).normals, again(x).normals, atol=1e-2)
+
+
+def test_weights_that_half_precision_cannot_hold_are_not_written(small, tmp_path) -> None:
+    net, _ = small
+    with torch.no_grad():
+        net.head.bias[0] = 1e6
+    with pytest.raises(ReconstructError, match=r"'head\.bias' do not fit"):
+        write_weights(weights_of(net), tmp_path / "large.safetensors")
+    assert not (tmp_path / "large.safetensors").exists()
 
 
 def test_weights_that_do_not_fit_are_refused(small, tmp_path) -> None:
@@ -216,28 +229,41 @@ def angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def test_shipped_weights_fit_and_are_small() -> None:
-    net, facts = read_weights()
+    weights = read_weights()
     assert SHIPPED.stat().st_size < 20e6
-    assert facts["samples"] > 1000
-    assert sum(p.numel() for p in net.parameters()) > 1e6
+    assert weights.facts["samples"] > 1000
+    assert sum(value.size for value in weights.tensors.values()) > 1e6
 
 
-@pytest.mark.parametrize(
-    ("precision", "gap"), [(torch.float32, 1e-4), (torch.bfloat16, 0.02), (None, 0.02)]
-)
-def test_the_copy_to_predict_with_says_the_same(precision: torch.dtype | None, gap: float) -> None:
-    model, _ = read_weights()
-    x = torch.from_numpy(draw(3, DOME, "test").channels)[None]
-    quick = ready(model, "cpu", precision)
-    with torch.no_grad():
-        before, after = model(x), quick(x)
-    for name in ("normals", "delta"):
-        one, other = getattr(before, name), getattr(after, name)
-        assert other.dtype == torch.float32
-        assert float((one - other).abs().quantile(0.99)) < gap
-    # It is a copy: training goes on with the model as it was.
+@pytest.mark.parametrize("shape", [Shape(), Shape(widths=(8, 12), pixelwise=4)])
+def test_numpy_and_pytorch_say_the_same(shape: Shape) -> None:
+    """The network is written twice: PyTorch trains it and NumPy predicts with it (0083)."""
+    if shape == Shape():
+        model = network_of(read_weights())
+    else:
+        torch.manual_seed(2)
+        model = AnyRigNet(shape)
+        model(torch.randn(4, CHANNELS, 32, 32))  # norms of their own
+        model.eval()
+    x = draw(3, replace(DOME, size=48), "test").channels[:, :, :32]
+    one, other = Network(weights_of(model))(x), OnDevice(model, "cpu")(x)
+    assert one.dtype == other.dtype == np.float32
+    np.testing.assert_allclose(one, other, atol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(one[:3], axis=0), 1, atol=1e-5)
+    # Training goes on with the model as it was.
     assert next(model.parameters()).requires_grad
-    assert any(isinstance(part, torch.nn.BatchNorm2d) for part in model.modules())
+
+
+def test_predicting_on_the_processor_loads_no_pytorch() -> None:
+    code = (
+        "import sys, numpy as np\n"
+        "from reconstruct.dpps.forward import Network\n"
+        "from reconstruct.dpps.predict import dpps\n"
+        "from reconstruct.dpps.weights import read_weights\n"
+        "Network(read_weights())(np.zeros((42, 16, 16), np.float32))\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_dpps_finds_a_gentle_relief() -> None:
@@ -297,7 +323,7 @@ def test_mirror_images_are_those_of_the_problem(which: int) -> None:
         axis=view.axis @ turn.T,
     )  # fmt: skip
     want = other.channels(image(base))
-    got = mirrored(torch.from_numpy(view.channels(base)), flip_x, flip_y, swap)
+    got = mirrored(view.channels(base), flip_x, flip_y, swap)
     np.testing.assert_allclose(got, want, atol=5e-3)
 
 
@@ -324,7 +350,7 @@ def test_no_part_and_no_weights_are_refused(capture) -> None:
 @pytest.mark.slow
 def test_small_pictures_are_seen_twice() -> None:
     """Over its own first result the network sees half vectors where the part really is."""
-    model, _ = read_weights()
+    model = Network(read_weights())
     ask = Ask(rig="dome96", slope_deg=(40, 50), zoom=0, shapes="blobby", ideal=True)
     once, twice = [], []
     for seed in range(6):

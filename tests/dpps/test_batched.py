@@ -14,8 +14,9 @@ from reconstruct.dpps.again import FirstPass
 from reconstruct.dpps.batched import TOGETHER, packed, pairs
 from reconstruct.dpps.batched_fusion import fused_depth
 from reconstruct.dpps.drawing import Ask, scene_of
+from reconstruct.dpps.forward import Network
 from reconstruct.dpps.fusion import fuse
-from reconstruct.dpps.network import ready
+from reconstruct.dpps.network import network_of
 from reconstruct.dpps.samples import draw
 from reconstruct.dpps.train import Processes, Trainer
 from reconstruct.dpps.weights import read_weights
@@ -54,9 +55,10 @@ def test_many_scenes_are_made_in_parts() -> None:
 
 
 def test_surfaces_found_first_are_those_of_the_first_pass() -> None:
-    model = read_weights(None)[0].eval()
+    weights = read_weights()
+    model = network_of(weights)
     first = FirstPass(Path("unused"))
-    first.model = ready(model, precision=torch.float32)
+    first.model = Network(weights)
     seeds = range(4)
     scenes = [scene_of(seed, ASK) for seed in seeds]
     blurs_px = [0.8, 0.8, 0.0, 0.8]

@@ -22,8 +22,10 @@ from typer.testing import CliRunner
 from calib.camera import Camera
 from reconstruct.dpps import dataset
 from reconstruct.dpps.captured import captured_in
+from reconstruct.dpps.checkpoint import export_weights
 from reconstruct.dpps.drawing import Ask
-from reconstruct.dpps.network import AnyRigNet, Shape
+from reconstruct.dpps.forward import Network
+from reconstruct.dpps.network import AnyRigNet, network_of, weights_of
 from reconstruct.dpps.optimiser import Optimiser
 from reconstruct.dpps.train import (
     Processes,
@@ -33,7 +35,7 @@ from reconstruct.dpps.train import (
     build,
     replayed,
 )
-from reconstruct.dpps.weights import export_weights, read_weights, write_weights
+from reconstruct.dpps.weights import Shape, read_weights, write_weights
 from reconstruct.errors import ReconstructError
 from rig.cli import app
 
@@ -73,7 +75,8 @@ def test_mistakes_in_the_configuration_are_named(data, sentence) -> None:
 def small(folder: Path) -> str:
     """Weights of a network that is small enough for steps of any optimiser to be quick."""
     torch.manual_seed(1)
-    write_weights(AnyRigNet(Shape(widths=(8, 8, 8), pixelwise=8)), folder / "small.safetensors")
+    network = AnyRigNet(Shape(widths=(8, 8, 8), pixelwise=8))
+    write_weights(weights_of(network), folder / "small.safetensors")
     return str(folder / "small.safetensors")
 
 
@@ -96,18 +99,18 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path, optimiser) 
     assert facts["height_sigma"] > 0
     assert facts["steps"] == 4
     assert facts["samples"] == 8
-    assert read_weights(tmp_path / "w.safetensors")[1] == facts
+    assert read_weights(tmp_path / "w.safetensors").facts == facts
 
 
 def test_a_run_begins_from_given_weights(tmp_path) -> None:
     config = replace(TINY, init=small(tmp_path), out=str(tmp_path / "run"))
-    net = read_weights(Path(config.init))[0]
+    net = network_of(read_weights(Path(config.init)))
     run = Trainer(config, Processes())
     first = net.head.weight.detach()
     torch.testing.assert_close(run.model.head.weight.detach(), first, atol=1e-3, rtol=1e-3)
     run.run(lambda _: None)
     export_weights(run.checkpoint, tmp_path / "out.safetensors", confidence_parts=0)
-    assert read_weights(tmp_path / "out.safetensors")[0].shape == net.shape
+    assert read_weights(tmp_path / "out.safetensors").shape == net.shape
     with pytest.raises(ReconstructError, match="no weights at"):
         Trainer(replace(TINY, init="none", out=str(tmp_path / "other")), Processes())
 
@@ -159,8 +162,7 @@ def test_validation_looks_at_captures(tmp_path) -> None:
     assert 0 < found["coin"][1] < 30
     assert 0 < found["coin"][2] < 0.1
     capture = captured_in(tmp_path / "captures")[0]
-    shipped, _ = read_weights()
-    degrees, error_mm = capture.errors(capture.predicted(shipped))
+    degrees, error_mm = capture.errors(capture.predicted(Network(read_weights())))
     assert degrees < 3
     assert error_mm < 0.02 * 110
 
@@ -299,7 +301,7 @@ def test_the_commands(tmp_path) -> None:
     )
     assert done.exit_code == 0, done.output
     assert "steep" in done.output
-    assert read_weights(weights)[1]["steps"] == 2
+    assert read_weights(weights).facts["steps"] == 2
     made = runner.invoke(app, ["dataset", str(tmp_path / "d"), "--count", "2", "--size", "32"])
     assert made.exit_code == 0, made.output
     assert "2 samples, median slope" in made.output
@@ -323,7 +325,7 @@ def test_the_published_network_trains(tmp_path) -> None:
 
 def test_exported_weights_lie_between_those_of_the_run_and_of_its_beginning(tmp_path) -> None:
     first = build(TINY)
-    write_weights(first, tmp_path / "first.safetensors", {})
+    write_weights(weights_of(first), tmp_path / "first.safetensors")
     config = replace(
         TINY, budget_steps=1, init=str(tmp_path / "first.safetensors"), blend=0.25, rate=0.1,
         out=str(tmp_path / "run"),
@@ -334,11 +336,11 @@ def test_exported_weights_lie_between_those_of_the_run_and_of_its_beginning(tmp_
     facts = export_weights(trainer.checkpoint, tmp_path / "w.safetensors", confidence_parts=0)
     assert facts["blend"] == 0.25
     out, begun, own = (
-        dict(net.named_parameters())["head.weight"]
-        for net in (
-            read_weights(tmp_path / "w.safetensors")[0],
-            read_weights(tmp_path / "first.safetensors")[0],
-            trainer.average,
+        torch.from_numpy(weights.tensors["head.weight"])
+        for weights in (
+            read_weights(tmp_path / "w.safetensors"),
+            read_weights(tmp_path / "first.safetensors"),
+            weights_of(trainer.average),
         )
     )
     assert (own - begun).abs().max() > 1e-3

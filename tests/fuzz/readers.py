@@ -36,9 +36,9 @@ from reconstruct.brdf_fit.network import BrdfNetwork
 from reconstruct.dpps import dataset
 from reconstruct.dpps.config import TrainConfig
 from reconstruct.dpps.encoding import ENCODING
-from reconstruct.dpps.network import AnyRigNet, Shape
+from reconstruct.dpps.network import AnyRigNet, weights_of
 from reconstruct.dpps.published import read_published
-from reconstruct.dpps.weights import read_weights, write_weights
+from reconstruct.dpps.weights import Shape, read_weights, write_weights
 from reconstruct.errors import ReconstructError
 from reconstruct.export.maps import read_tiff
 from reconstruct.export.mesh import Mesh, write_mesh
@@ -314,7 +314,7 @@ def weights(folder: Path) -> list[Reader]:
         dataset._shard.cache_clear()
         dataset.shard_pair(place, 1)
 
-    any_rig = written(folder, "a", lambda path: write_weights(network, path))
+    any_rig = written(folder, "a", lambda path: write_weights(weights_of(network), path))
     brdf = written(folder, "b", lambda path: fit.write(path, {}))
     files = {
         "dataset.json": json.dumps(head).encode(),

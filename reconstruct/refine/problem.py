@@ -204,6 +204,18 @@ class Problem:
             self.local,
         )  # fmt: skip
 
+    def of_lights(self, lights: NDArray[np.intp]) -> Level:
+        """What the kernels read of some lights alone."""
+        level, count = self.level(), len(self.pictures)
+        traced = lights
+        if self.traced.shape[-1] > count:  # with its derivatives, and the slopes at which it holds
+            rest = [3 * count, 3 * count + 1]
+            traced = np.concatenate([lights, count + lights, 2 * count + lights, rest])
+        return level._replace(
+            lights=level.lights.take(lights, -1), flat=level.flat.take(lights, -1),
+            traced=level.traced.take(traced, -1), code=level.code.take(lights, -1),
+        )  # fmt: skip
+
     def inputs(self, material: Material, loss: Loss) -> tuple[Level, Finish, Robust]:
         """What the kernels read to fit a material."""
         return self.level(), finish_of(material), Robust(loss.code, loss.width)

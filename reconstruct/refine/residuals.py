@@ -6,13 +6,16 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from reconstruct.refine import kernel
+from reconstruct.refine.inputs import Level
 from reconstruct.refine.pixel import CLIPPED_BIT
-from reconstruct.refine.problem import Problem
+from reconstruct.refine.problem import Problem, finish_of
 from reconstruct.refine.solve import State
 from reconstruct.surface import Residual
 
-# Longer side of the pictures: they are looked at, not measured from.
-LONGEST, COUNT = 256, 4
+# Longer side of the pictures: they are looked at, not measured from. Every so many-th of their rows
+# tells which lights they are of.
+LONGEST, COUNT, TELLING = 256, 4, 4
 
 
 def worst_residuals(
@@ -25,27 +28,37 @@ def worst_residuals(
     ids : (N,) the lights' numbers
     captured : (H, W, N) codes of the pictures before the response was taken from them
     """
-    step = max(1, -(-max(problem.shape) // LONGEST))
-    height, width = (size // step for size in problem.shape)
-    count = len(problem.pictures)
-    pair = np.empty((2, height, width, count), np.float32)
-    scale, epsilon = problem.pictures.scale, problem.pictures.epsilon
-    for place in range(height):
-        row = place * step + step // 2  # of the rows between, none: these are looked at
-        model = problem.render_rows(state.u, state.material, row, row + 1)
-        _averaged(
-            captured[row], problem.pictures.code[row], problem.weight[row], model[0],
-            scale, epsilon, step, pair[:, place],
-        )  # fmt: skip
-    own, modelled = pair
+    own, modelled = _pair(problem, state, problem.level(), captured, TELLING)
     error = np.nansum(np.square(own - modelled), axis=(0, 1), dtype=np.float64)
     level = np.nansum(np.square(own), axis=(0, 1), dtype=np.float64)
-    order = np.argsort(-error / np.maximum(level, 1e-30), kind="stable")[:COUNT]
-    reference = np.float32(problem.pictures.reference)
+    worst = np.argsort(-error / np.maximum(level, 1e-30), kind="stable")[:COUNT]
+    pair = _pair(problem, state, problem.of_lights(worst), captured.take(worst, -1))
+    own, modelled = pair * np.float32(problem.pictures.reference)
     return tuple(
-        Residual(int(ids[k]), pair[0, ..., k] * reference, pair[1, ..., k] * reference)
-        for k in order
+        Residual(int(ids[k]), own[..., place], modelled[..., place])
+        for place, k in enumerate(worst)
     )
+
+
+def _pair(
+    problem: Problem, state: State, level: Level, captured: NDArray[np.uint16], every: int = 1
+) -> NDArray[np.float32]:
+    """(2, h, w, n) pictures of a level, captured and modelled; every so many-th of their rows."""
+    step = max(1, -(-max(problem.shape) // LONGEST))
+    height, width = (size // step for size in problem.shape)
+    rows, count = range(height)[::every], captured.shape[-1]
+    pair = np.empty((2, len(rows), width, count), np.float32)
+    scale, epsilon = problem.pictures.scale, problem.pictures.epsilon
+    finish = finish_of(state.material)
+    model = np.empty((1, problem.shape[1], count), np.float32)
+    for place, number in enumerate(rows):
+        row = number * step + step // 2  # of the rows between, none: these are looked at
+        kernel.render_rows((row, row + 1), state.u, level, finish, model)
+        _averaged(
+            captured[row], level.code[row], problem.weight[row], model[0], scale, epsilon, step,
+            pair[:, place],
+        )  # fmt: skip
+    return pair
 
 
 @njit(cache=True, nogil=True)

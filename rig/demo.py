@@ -161,12 +161,17 @@ class Demo:
         lights = read_lights(workspace.calibration / "lights.json")
         true, _ = dome(config.board.leds, seed=self.seed)
         true = true.select(lights.ids - 1)
-        off_mm = np.linalg.norm(lights.position_mm - true.position_mm, axis=1)
         ratio = lights.power / true.power
         power = 100 * float(np.std(ratio / ratio.mean()))
         self.say("\n4  What the truth says")
         seen = Camera.read(workspace.calibration / "camera.json")
         own = virtual_camera(config.virtual.shape, seed=self.seed)
+        # As the cameras see them: the calibrated world begins where the board lay, a little aside.
+        found, there = (
+            each.position_mm @ camera.R.T + camera.t
+            for each, camera in ((lights, seen), (true, own))
+        )
+        off_mm = np.linalg.norm(found - there, axis=1)
         focal = seen.K[0, 0] / own.K[0, 0] - 1
         rows = [
             ("camera, focal length", f"{100 * focal:+.3f} %"),

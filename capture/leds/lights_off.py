@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 import signal
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
 from types import FrameType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 
 class Closable(Protocol):
@@ -37,6 +42,8 @@ def _close_all() -> None:
     for board in list(_open):
         board.close()
 
+
+ONCE_MORE_S = 0.05
 
 # signals ----------------------------------------------------------------------------------------
 # What ends a program that does not catch it, but for Ctrl-C, faults of the program itself, and what
@@ -80,9 +87,24 @@ def exit_on_signals() -> Iterator[None]:
         before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     if hasattr(signal, "SIGTSTP") and signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:
         before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, lambda number, frame: None)
+    hook = sys.unraisablehook
+
+    def lost(args: UnraisableHookArgs) -> None:
+        """Once more in a moment, where C code swallowed it: a compiler's callback, a destructor."""
+        if not isinstance(args.exc_value, SystemExit | KeyboardInterrupt):
+            hook(args)
+            return
+        code = getattr(args.exc_value, "code", None)
+        number = code - 128 if isinstance(code, int) and code > 128 else int(signal.SIGINT)
+        again = threading.Timer(ONCE_MORE_S, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = lost
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 

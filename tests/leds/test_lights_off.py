@@ -139,6 +139,34 @@ def test_a_second_signal_does_not_keep_the_lights_on(world: World, port: str) ->
     assert dark_within(world, 0)
 
 
+# A compiler asks Python back from C, which prints what Python raises there and goes on.
+SWALLOWED = """
+import ctypes, os, signal, sys, threading
+from capture.leds.lights_off import exit_on_signals
+
+@ctypes.CFUNCTYPE(None)
+def asked():
+    os.kill(os.getpid(), int(sys.argv[1]))
+    for _ in range(1000):
+        pass
+
+with exit_on_signals():
+    asked()
+    threading.Event().wait(60)
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 1)])
+def test_a_signal_within_a_callback_from_c_still_ends_the_program(number: int, status: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWED, str(int(number))], capture_output=True, text=True,
+        timeout=30,
+    )  # fmt: skip
+    assert "ignored" not in done.stderr
+    assert done.returncode in (status, -number)
+    assert ("KeyboardInterrupt" in done.stderr) == (number == signal.SIGINT)
+
+
 def test_dark_after_a_careless_program() -> None:
     with on_a_pty() as (world, port):
         subprocess.run([sys.executable, "-c", CARELESS, port], check=True, capture_output=True)

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from calib.camera import Camera
@@ -22,6 +23,7 @@ from reconstruct.stack import Stack
 from reconstruct.surface import Surface
 
 ASSUMED = "assumed"
+FAR = 10  # so many times the distance of the lights lies no part: a slip in typing
 _LOG = logging.getLogger(__name__)
 
 
@@ -88,6 +90,12 @@ def _reconstruct_part(
         raise RequestError(
             f"a mean height of {options.height_mm:g} mm ({height_from}) lies above the camera, "
             f"which is at {camera.centre_mm[2]:.0f} mm"
+        )
+    reach_mm = np.linalg.norm(lights.position_mm - camera.centre_mm, axis=1).max()
+    if camera.centre_mm[2] - options.height_mm > FAR * reach_mm:
+        raise RequestError(
+            f"a mean height of {options.height_mm:g} mm ({height_from}) lies more than {FAR} times "
+            f"as far from the camera as the lights, which are at most {reach_mm:.0f} mm from it"
         )
     from reconstruct.on_stage import find_on_stage, reconstruct_on_stage
 

@@ -187,6 +187,7 @@ def test_what_it_has_to_say_goes_to_the_log(folder: Path, caplog: pytest.LogCapt
         ({"lights": None}, "no lights are known"),
         ({"camera": None}, "no camera is known"),
         ({"height_mm": 1e4}, "lies above the camera"),
+        ({"height_mm": -1e5}, "10 times as far from the camera as the lights"),
         ({"method": "magic"}, "no method 'magic'"),
     ],
 )

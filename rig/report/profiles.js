@@ -3,7 +3,7 @@ const HUES = ["#1d6fe0", "#d9480f", "#2b8a3e", "#9c36b5", "#0b7285", "#c2255c"];
 // Across the part, so far down it (0 to 1).
 function fresh(share) {
   const [u0, v0, u1, v1] = data.map.part, v = v0 + share * (v1 - v0), inset = 0.08 * (u1 - u0);
-  return { a: [u0 + inset, v], b: [u1 - inset, v], cursors: [0.25, 0.75] };
+  return { a: [u0 + inset, v], b: [u1 - inset, v], cursors: [0.25, 0.75], untouched: true };
 }
 const sound = (p) => p && [p.a, p.b, p.cursors].every((pair) => Array.isArray(pair) && pair.length === 2 && pair.every(Number.isFinite));
 
@@ -170,6 +170,10 @@ const chart = {
     [low, high] = [low - margin, high + margin];
     const px = (s) => frame.left + (s / end) * (width - frame.left - frame.right), py = (z) => frame.top + ((high - z) / (high - low)) * (this.height - frame.top - frame.bottom);
     Object.assign(this, { px, py, end, frame, width });
+    if (line.untouched) { // at places with a height
+      line.cursors = line.cursors.map((f) => good.reduce((best, p) => (Math.abs(p.s - f * end) < Math.abs(best.s - f * end) ? p : best)).s / end);
+      delete line.untouched;
+    }
     const bottom = this.height - frame.bottom, under = [];
     for (const z of ticks(low, high, 7)) under.push(svg("path", { class: "axis", opacity: 0.35, d: `M${frame.left} ${py(z.value)}H${width - frame.right}` }), svg("text", { x: frame.left - 7, y: py(z.value) + 4, "text-anchor": "end" }, z.text));
     for (const s of ticks(0, end, width / 90)) under.push(svg("path", { class: "axis", d: `M${px(s.value)} ${bottom}v5` }), svg("text", { x: px(s.value), y: bottom + 18, "text-anchor": "middle" }, s.text));

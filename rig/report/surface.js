@@ -16,7 +16,7 @@ function rounded(value, sigma) {
 
 // A length in the plane, to a tenth of a pixel.
 const planeDigits = Math.max(0, Math.ceil(1 - Math.log10(data.map.pixel_mm) - 1e-9));
-const across = (mm) => (Number.isFinite(mm) ? mm.toFixed(planeDigits).replace("-", "−") : "–");
+const across = (mm) => (Number.isFinite(mm) ? mm.toFixed(planeDigits).replace(/^-(?=[0.]+$)/, "").replace("-", "−") : "–");
 
 const shape = { width: data.map.width, height: data.map.height, levels: data.map.levels, tile: data.map.tile };
 const maps = Object.fromEntries(Object.entries(data.map.codings).map(([name, coding]) => [name, new TiledMap(name, coding, shape)]));

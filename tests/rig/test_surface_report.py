@@ -176,6 +176,17 @@ def test_draws_surface_figures_and_residuals(tmp_path, opened):
     assert "7.8 %" in page.inner_text("#flag-table")
 
 
+def test_cursors_begin_where_there_is_a_height(tmp_path, opened):
+    surface = bump()
+    for left in (25, 80):  # about a quarter and three quarters of the profile
+        surface.height_mm[:, left : left + 30] = np.nan
+        surface.flags[:, left : left + 30] = Flag.OUTSIDE
+    page = opened(written(tmp_path, surface))
+    rows = [page.locator("#cursors tr").nth(k).inner_text().split("\t") for k in (1, 2, 3)]
+    assert all("±" in row[4] for row in rows), rows
+    assert rows[2][3] == "0.00"
+
+
 def test_cursors_profiles_notes_and_light_stay(tmp_path, opened):
     path = written(tmp_path)
     page = opened(path)

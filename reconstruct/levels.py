@@ -67,7 +67,8 @@ class Receiver:
 
     def thinned(self, count: int) -> Receiver:
         step = max(1, len(self.points_mm) // count)
-        return Receiver(self.points_mm[::step], self.observed[:, ::step], self.weight[:, ::step])
+        points_mm = np.ascontiguousarray(self.points_mm[::step])  # a kernel for one layout
+        return Receiver(points_mm, self.observed[:, ::step], self.weight[:, ::step])
 
     def raised(self, by_mm: float) -> Receiver:
         return Receiver(self.points_mm + np.array([0.0, 0.0, by_mm]), self.observed, self.weight)

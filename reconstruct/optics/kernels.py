@@ -212,7 +212,7 @@ def shade(out, places, lamps, finish):
     ``out`` is float32, the surface's reflectance a `Finish`.
     """
     for y in prange(places.points.shape[1]):
-        _shade_row(out, y, places, lamps, finish)
+        _shade_row(out, np.int64(y), places, lamps, finish)
 
 
 # Cast shadows ------------------------------------------------------------------------------------

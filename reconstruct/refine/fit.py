@@ -37,7 +37,7 @@ COPIES, PIXEL_BYTES = 3, 250
 # Rays a pixel, and in each turn of finer levels where steps follow light between places.
 RAYS, RAYS_FOLLOWED = 32, 64
 # A wrong distribution or lay leaves the typical pixel five times what noise leaves, and more.
-TYPICAL, TYPICAL_SIDE = 2.0, 128
+TYPICAL, TYPICAL_SIDE = 2.0, 64
 # A pixel is misfit where its loss is so many times the noise's; patches of misfits of less than
 # this share of the part are edges that few pixels do not show.
 MISFIT, PATCHES = 4.0, 0.01

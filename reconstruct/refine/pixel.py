@@ -28,7 +28,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import njit
 
-from reconstruct.optics.microfacet import GGX
+from reconstruct.optics.microfacet import BECKMANN, GGX
 
 HUBER, GEMAN_MCCLURE = 0, 1
 
@@ -160,14 +160,15 @@ def _smith(c, a2, model):
     return num / den, dg * a / (c * s2)
 
 
-def _pixel_rows(derivatives: bool) -> Callable[..., None]:
-    """The pixel's loop over the lights, compiled with derivatives, or for the radiance alone.
+def _pixel_rows(derivatives: bool, model: int, alike: bool) -> Callable[..., None]:
+    """The pixel's loop over the lights, compiled for one distribution.
 
-    That stands in place of the residual then, which takes two thirds of the time.
+    With derivatives, or for the radiance alone: that stands in place of the residual then. With
+    `alike` widths along and across the marks, of which only the derivative by both is given.
     """
 
     @njit(**JIT)
-    def pixel_rows(geometry, tangent, n, epsilon, material, model, robust, width, doubt, work):
+    def pixel_rows(geometry, tangent, n, epsilon, material, robust, width, doubt, work):
         """Weighted residual and Jacobian of one pixel, per light; or the radiance alone.
 
         Parameters
@@ -237,7 +238,7 @@ def _pixel_rows(derivatives: bool) -> Callable[..., None]:
             hn = max((nl + nv) * hinv, np.float32(1e-2))
             ah = (al + av) * hinv
             bh = (bl + bv) * hinv
-            ht = ((lx + vx) * tx + (ly + vy) * ty + (lz + vz) * tz) * hinv
+            ht = zero if alike else ((lx + vx) * tx + (ly + vy) * ty + (lz + vz) * tz) * hinv
             vh = (one + lv) * hinv
             lit = nl > np.float32(1e-4)
             nl = max(nl, np.float32(1e-4))
@@ -250,8 +251,9 @@ def _pixel_rows(derivatives: bool) -> Callable[..., None]:
             hn_u = nl_u * hinv - hn * lv_u * hinv * hinv
             # The microfacet distribution and its logarithmic derivatives.
             hn2 = hn * hn
-            t2 = ht * ht * dia2
-            slope = (one - hn2) * iay2 + t2
+            slope = (one - hn2) * iay2
+            if not alike:
+                slope += ht * ht * dia2
             if model == GGX:
                 root = one / (slope + hn2)
                 d = root * root
@@ -266,9 +268,11 @@ def _pixel_rows(derivatives: bool) -> Callable[..., None]:
             slope_hn = -np.float32(2.0) * hn * iay2
             dh = dln_slope * slope_hn + dln_hn
             dt = dln_slope * np.float32(2.0) * ht * dia2
-            lt = lx * tx + ly * ty + lz * tz
             s2 = max(one - nl * nl, tiny)
-            a2l = (ay2 * max(s2 - lt * lt, zero) + ax2 * lt * lt) / s2
+            a2l = ay2
+            if not alike:
+                lt = lx * tx + ly * ty + lz * tz
+                a2l = (ay2 * max(s2 - lt * lt, zero) + ax2 * lt * lt) / s2
             # Smith's G1 towards the light.
             if model == GGX:
                 root_l = math.sqrt(nl * nl + a2l * s2)
@@ -329,17 +333,22 @@ def _pixel_rows(derivatives: bool) -> Callable[..., None]:
                 spec * (dh * hn_u + dg1l * nl_u + away) + ekd * (nl_u + nl * away)
             )
             # by p and q: normal
-            ht_p = -(nt * it) * ah - hn * at + ht * nt * it * at
-            ht_q = -(nt * it) * bh - hn * bt + ht * nt * it * bt
-            by_p = dh * ah + dt * ht_p + dg1l * al + dview * av
+            by_p = dh * ah + dg1l * al + dview * av
+            by_q = dh * bh + dg1l * bl + dview * bv
+            if not alike:
+                by_p += dt * (-(nt * it) * ah - hn * at + ht * nt * it * at)
+                by_q += dt * (-(nt * it) * bh - hn * bt + ht * nt * it * bt)
             work[BY_P + k] = half * (spec * by_p + ekd * al + work[INDIRECT_P + k])
-            by_q = dh * bh + dt * ht_q + dg1l * bl + dview * bv
             work[BY_Q + k] = half * (spec * by_q + ekd * bl + work[INDIRECT_Q + k])
             # by the material
-            sx = -np.float32(2.0) * ht * ht * iax2
-            sy = -np.float32(2.0) * (one - hn2 - ht * ht) * iay2
-            work[BY_AX + k] = half * spec * (dln_slope * sx - one)
-            work[BY_AY + k] = half * spec * (dln_slope * sy - one)
+            if alike:
+                both = dln_slope * (one - hn2) * iay2 + one
+                work[BY_AX + k] = -np.float32(2.0) * half * spec * both
+            else:
+                sx = -np.float32(2.0) * ht * ht * iax2
+                sy = -np.float32(2.0) * (one - hn2 - ht * ht) * iay2
+                work[BY_AX + k] = half * spec * (dln_slope * sx - one)
+                work[BY_AY + k] = half * spec * (dln_slope * sy - one)
             work[BY_KS + k] = half * spec
             work[BY_G + k] = half * bare * f5
             work[BY_KD + k] = half * e * nl * np.float32(1 / math.pi)
@@ -348,4 +357,27 @@ def _pixel_rows(derivatives: bool) -> Callable[..., None]:
     return pixel_rows
 
 
-pixel_rows, radiance_rows = _pixel_rows(True), _pixel_rows(False)
+def _any(derivatives: bool) -> Callable[..., None]:
+    """The loop for any material."""
+    ggx, ggx_alike, beckmann, beckmann_alike = (
+        _pixel_rows(derivatives, model, alike)
+        for model in (GGX, BECKMANN)
+        for alike in (False, True)
+    )
+
+    @njit(**JIT)
+    def pixel_rows(geometry, tangent, n, epsilon, material, model, robust, width, doubt, work):
+        alike = material[0] == material[1]
+        if model == GGX and alike:
+            ggx_alike(geometry, tangent, n, epsilon, material, robust, width, doubt, work)
+        elif model == GGX:
+            ggx(geometry, tangent, n, epsilon, material, robust, width, doubt, work)
+        elif alike:
+            beckmann_alike(geometry, tangent, n, epsilon, material, robust, width, doubt, work)
+        else:
+            beckmann(geometry, tangent, n, epsilon, material, robust, width, doubt, work)
+
+    return pixel_rows
+
+
+pixel_rows, radiance_rows = _any(True), _any(False)

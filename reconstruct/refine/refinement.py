@@ -28,6 +28,9 @@ POORLY = 3e-4
 # On all pixels a first step that promises less than this share of the cost is all: another loss
 # goes on from there.
 GOES_ON_BELOW = 3e-2
+# Where so many times what is taken as explained is left at most, the light of the surface on all
+# pixels and steps in it may explain the rest: they come before any other stage is asked for.
+NEARLY = 1.1
 
 
 class Refinement(Fit):
@@ -98,11 +101,15 @@ class Refinement(Fit):
                 if self.config.lay:
                     state = with_lay(problem, state, HUBER, height)
                 self.transport(problem, state, self.rays)
+            nearly = not self.unexplained(problem, state, NEARLY)
+            if nearly:
+                state = self.alternated(problem, state)
             state = self.own_material(problem, state)
             if fineness(problem.shape) == 1 and self.unexplained(problem, state):
                 state = sharpened(self, problem, state)
             if state.lens_blur_px == 0:
-                state = self.alternated(problem, state)
+                if not nearly:
+                    state = self.alternated(problem, state)
                 if fineness(problem.shape) > 1 and self.unexplained(problem, state):
                     state = responded(self, problem, state)
         else:

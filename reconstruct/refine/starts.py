@@ -18,6 +18,8 @@ from reconstruct.stack import Stack
 
 Array = NDArray[np.float64]
 ALPHAS = (0.08, 0.15, 0.25, 0.4)
+# Rounds after which the best of these of each distribution is fitted on alone.
+PROMISING_ROUNDS = 3
 # About so many pixels along a side tell materials apart.
 SAMPLED_SIDE = 32
 
@@ -74,13 +76,12 @@ def first_materials(problem: Problem, u: Array, loss: Loss) -> list[Material]:
             for alpha in ALPHAS:
                 ks = _specular_level(problem, u, model, alpha)
                 first = Material(model, alpha, alpha, ks=ks)
-                material, cost = fit_material(problem, u, first, loss)
-                ranked.append((cost, material))
-    ranked.sort(key=lambda pair: pair[0])
-    best: dict[str, Material] = {}
-    for _, material in ranked:
-        best.setdefault(material.model, material)
-    return list(best.values())
+                ranked.append(fit_material(problem, u, first, loss, PROMISING_ROUNDS))
+        best: dict[str, Material] = {}
+        for material, _ in sorted(ranked, key=lambda pair: pair[1]):
+            best.setdefault(material.model, material)
+        fitted = [fit_material(problem, u, material, loss) for material in best.values()]
+    return [material for material, _ in sorted(fitted, key=lambda pair: pair[1])]
 
 
 def _specular_level(problem: Problem, u: Array, model: str, alpha: float) -> float:

@@ -46,6 +46,7 @@ def register(app: typer.Typer) -> None:
         from contextlib import nullcontext
 
         from capture.exchange.archive import unpacked
+        from reconstruct.methods import MIN_LIGHTS
         from rig.imports import import_capture
         from rig.workspace import Workspace
 
@@ -66,6 +67,9 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"note: {remark}")
         height, width = recording.shape
         typer.echo(f"{len(recording.leds)} pictures of {width}×{height} are now {done}")
+        if len(recording.leds) < MIN_LIGHTS:
+            typer.echo(f"note: a surface needs pictures under at least {MIN_LIGHTS} lights")
+            return
         typer.echo(f"Next: rig reconstruct {part}{_still_to_name(recording, workspace)}")
 
     @app.command(epilog="Example: rig export A12 --out a12.stl")

@@ -92,6 +92,17 @@ def test_next_names_what_the_pictures_do_not_bring(tmp_path: Path) -> None:
     assert "Next: rig reconstruct P --lights FILE" in done.output
 
 
+def test_too_few_lights_for_a_surface_are_told_at_import(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for k in range(1, 4):
+        cv2.imwrite(str(source / f"led_{k:03d}.png"), np.full((32, 32), 40 * k, np.uint8))
+    done = run_cli(app, ["import", str(source), "--part", "P", "--workspace", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "at least 4 lights" in done.output
+    assert "Next:" not in done.output
+
+
 def luces(folder: Path) -> tuple[Path, np.ndarray, np.ndarray]:
     """A tilted plane seen in the LUCES layout: four LEDs around the lens, camera frame."""
     (folder / "RAW").mkdir(parents=True)

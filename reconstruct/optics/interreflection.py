@@ -43,6 +43,8 @@ class Rays:
 
 def _binned(values: NDArray[Any], factor: int) -> NDArray[np.float64]:
     """Mean over factor × factor pixels of (H, W, C), leaving out NaN and the ragged border."""
+    if factor == 1:
+        return np.asarray(values, dtype=np.float64)
     height, width = values.shape[0] // factor, values.shape[1] // factor
     blocks = np.asarray(values[: height * factor, : width * factor], dtype=np.float64)
     blocks = blocks.reshape(height, factor, width, factor, -1)
@@ -55,16 +57,18 @@ def _binned(values: NDArray[Any], factor: int) -> NDArray[np.float64]:
 def scene_of(
     points_mm: NDArray[Any], normals: NDArray[Any], camera: Camera, lights: Lights,
     material: Material, *, grid: int, rays: Rays, shown: NDArray[Any] | None = None,
+    seen: Map | None = None,
 ) -> Scene:  # fmt: skip
     """What the kernels trace on a grid of about `grid` places along the longer side.
 
-    The arguments are those of `indirect`.
+    The arguments are those of `indirect`, and `seen` of `Scene` where it is known.
     """
     factor = max(1, max(camera.shape) // grid)
     coarse = camera.binned(factor) if factor > 1 else camera
     points = _binned(np.asarray(points_mm), factor)
     mean_normals = _binned(np.asarray(normals), factor)
-    mean_normals /= np.linalg.norm(mean_normals, axis=-1, keepdims=True)
+    if factor > 1:
+        mean_normals /= np.linalg.norm(mean_normals, axis=-1, keepdims=True)
     shape = points.shape[:2]
 
     def per_pixel(value: Any) -> NDArray[np.float64]:
@@ -88,7 +92,8 @@ def scene_of(
     tangents = np.ascontiguousarray(material.tangent_map(points), dtype=np.float32)
 
     w, z0 = scaled_inverse_depth(points, coarse)
-    seen = np.moveaxis(visibility(points, coarse, lights.position_mm), 0, -1)
+    if seen is None:
+        seen = np.moveaxis(visibility(points, coarse, lights.position_mm), 0, -1)
     jitter = np.random.default_rng(rays.seed).random((*shape, 5), dtype=np.float32)
     K = coarse.K
     return Scene(
@@ -149,7 +154,7 @@ def indirect(
         points_mm, normals, camera, lights, material, grid=grid, rays=rays, shown=shown
     )
     out = np.zeros((*scene.w.shape, len(lights)), np.float32)
-    trace(out, 1, 0, scene)
+    trace(out, 1, 0, np.zeros((1, 1, 6), np.float32), scene)
     images = np.ascontiguousarray(np.moveaxis(out, -1, 0))
     if smooth > 0:
         images = np.stack([cv2.GaussianBlur(image, (0, 0), smooth) for image in images])

@@ -15,12 +15,9 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from calib.camera import Camera
-from calib.lights import Lights
-from reconstruct.optics.interreflection import Rays, scene_of
-from reconstruct.optics.material import Material
+from reconstruct.optics.marching import tops_of
 from reconstruct.optics.microfacet import F
-from reconstruct.optics.tracing import add_direct, arrival, tops_of, walk
+from reconstruct.optics.tracing import Scene, add_direct, arrival, walk
 
 # Bands of rows that are gone through side by side, each with a sum of its own.
 BANDS = 8
@@ -35,17 +32,7 @@ class Cost(NamedTuple):
 
 
 def by_mirrored_slopes(
-    points_mm: NDArray[Any],
-    normals: NDArray[Any],
-    camera: Camera,
-    lights: Lights,
-    material: Material,
-    cost: Cost,
-    turn: NDArray[Any],
-    step: NDArray[Any],
-    *,
-    rays: Rays,
-    shown: NDArray[Any] | None = None,
+    scene: Scene, cost: Cost, turn: NDArray[Any], step: NDArray[Any]
 ) -> NDArray[np.float32]:
     """Gradient and Gauss-Newton matrix of a cost by the slopes of what is mirrored.
 
@@ -54,10 +41,9 @@ def by_mirrored_slopes(
 
     Parameters
     ----------
-    points_mm, normals : (H, W, 3) surface, NaN where there is none
+    scene : see `interreflection.scene_of`
     cost : its derivatives, called pull and stiffness below
     turn : (2, H, W, 3) by what unit normals change with p, and with q, larger by `step` (H, W)
-    rays, shown : as of `interreflection.indirect`
 
     Returns
     -------
@@ -65,10 +51,6 @@ def by_mirrored_slopes(
     block-diagonal matrix no smaller than Σ stiffness (∂L/∂s)(∂L/∂s)ᵀ over all places together:
     each row weighs with the sum of its sizes (separable surrogate; De Pierro 1995).
     """
-    scene = scene_of(
-        points_mm, normals, camera, lights, material, grid=max(camera.shape), rays=rays,
-        shown=shown,
-    )  # fmt: skip
     out = np.zeros((BANDS, *scene.w.shape, 5), np.float32)
     by_mirrored(out, *cost, turn.astype(np.float32), step.astype(np.float32), scene)
     return np.ascontiguousarray(np.moveaxis(out.sum(axis=0), -1, 0))
@@ -83,13 +65,13 @@ def by_mirrored(out, pull, stiffness, turn, step, scene):
     pull, stiffness : (h, w, N); turn : (2, h, w, 3) change of unit normals with slopes p and q
         larger by `step` (h, w)
     """
-    tops, highest = tops_of(scene.w)
+    tops = tops_of(scene.w)
     bands = len(out)
     height, width = scene.w.shape
     lights, samples, bounces = len(scene.power), scene.samples, scene.bounces
     rows = (height + bands - 1) // bands
     for band in prange(bands):
-        places = np.empty((bounces, 6), np.float32)
+        places, start = np.empty((bounces, 6), np.float32), np.empty(9, np.float32)
         point, facing = np.empty(3, np.float32), np.empty(3, np.float32)
         moved = np.empty(3, np.float32)
         lit = np.empty(lights, np.float32)
@@ -104,7 +86,7 @@ def by_mirrored(out, pull, stiffness, turn, step, scene):
                 count = 0
                 total[:] = _ZERO
                 for s in range(samples):
-                    landed = walk(places, y, x, s, scene, tops, highest)
+                    landed = walk(places, start, point, facing, y, x, s, scene, tops)
                     for k in range(landed):
                         gain, dx, dy, dz, r, c = arrival(places[k], scene, point, facing, lit)
                         back = (-dx, -dy, -dz)

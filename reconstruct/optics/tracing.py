@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
+from reconstruct.optics.marching import march, tops_of
 from reconstruct.optics.microfacet import (
     BECKMANN,
     FAST,
@@ -26,7 +27,6 @@ from reconstruct.optics.microfacet import (
 
 _ZERO, _ONE, _QUARTER, _TWO = F(0), F(1), F(0.25), F(2)
 _INV_PI, _TAU = F(1 / np.pi), F(2 * np.pi)
-TILE = 8  # side, places, of what a ray passes over at once
 
 
 class Scene(NamedTuple):
@@ -138,44 +138,6 @@ def drawn_direction(vx, vy, vz, ax, ay, n, k, distribution, u1, u2):
     return dx, dy, dz, weight
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True)
-def _march(w, tops, highest, step_bias, u, v, level, du, dv, dw):
-    """Where a ray (column, row, scaled inverse depth) meets the surface: column and row, or -1, -1.
-
-    The ray moves by (du, dv, dw) per step, at most one pixel along each axis; the last step is cut
-    where it and the surface, both taken as straight, meet. Where it stays above all that is near
-    (`tops_of`), steps are taken together.
-    """
-    height, width = w.shape
-    top, right = F(height - 1), F(width - 1)
-    above = _ZERO
-    step = 0
-    while step < 2 * (height + width):
-        if tops[int(v) // TILE, int(u) // TILE] < min(level, level + F(TILE) * dw):
-            u += F(TILE - 1) * du
-            v += F(TILE - 1) * dv
-            level += F(TILE - 1) * dw
-            step += TILE - 1
-        u += du
-        v += dv
-        level += dw
-        step += 1
-        if not (u >= _ZERO and v >= _ZERO and u <= right and v <= top):
-            return -_ONE, -_ONE
-        if dw >= _ZERO and level > highest:
-            return -_ONE, -_ONE
-        c, r = min(int(u), width - 2), min(int(v), height - 2)
-        f, g = u - F(c), v - F(r)
-        upper = w[r, c] + f * (w[r, c + 1] - w[r, c])
-        lower = w[r + 1, c] + f * (w[r + 1, c + 1] - w[r + 1, c])
-        below = upper + g * (lower - upper) - level
-        if step > 1 and below > step_bias:
-            back = below / (below + above) if above > _ZERO else _ZERO
-            return u - back * du, v - back * dv
-        above = -below
-    return -_ONE, -_ONE
-
-
 @njit(cache=True, forceinline=True)
 def _level(point, centre, basis, z0):
     """Scaled inverse depth of a point before the camera."""
@@ -272,10 +234,11 @@ def add_direct(out, gain, point, normal, towards, r, c, seen, scene):
 
 
 @njit(cache=True, error_model="numpy", forceinline=True)
-def walk(places, y, x, s, scene, tops, highest):
+def walk(places, start, point, facing, y, x, s, scene, tops):
     """Ray `s` of a pixel: fill in where it lands, time after time, and return how often.
 
-    places : (bounces, 6) share of the light there that reaches the camera, column, row, direction.
+    places : (bounces, 6) share of the light there that reaches the camera, column, row, direction
+    start : (9,) column, row, unit normal and direction to the camera where it starts, and its lobe
     """
     w, z0, focal, centre, basis = scene.w, scene.z0, scene.focal, scene.centre, scene.basis
     points, shown, normals, jitter = scene.points, scene.shown, scene.normals, scene.jitter
@@ -286,7 +249,6 @@ def walk(places, y, x, s, scene, tops, highest):
     bias = F(0.02) * z0 / focal[0]
     share = _ONE / F(samples)
     lobes = len(index)
-    point, facing = np.empty(3, np.float32), np.empty(3, np.float32)
     # Lobe and Lambertian shares are drawn in proportion to their weights.
     u1 = (F(s) + jitter[y, x, 0]) * share
     u2 = F(s) * F(0.754877666) + jitter[y, x, 1]
@@ -305,6 +267,10 @@ def walk(places, y, x, s, scene, tops, highest):
     ox, oy, oz = centre[0] - point[0], centre[1] - point[1], centre[2] - point[2]
     inv = _ONE / np.sqrt(ox * ox + oy * oy + oz * oz)
     ox, oy, oz = ox * inv, oy * inv, oz * inv
+    start[0], start[1] = u, v
+    for i in range(3):
+        start[2 + i] = facing[i]
+    start[5], start[6], start[7] = ox, oy, oz
     gain = share
     for bounce in range(bounces):
         tx, ty, tz, bx, by, bz = frame_of(facing, tangents[r, c])
@@ -333,6 +299,8 @@ def walk(places, y, x, s, scene, tops, highest):
             lx, ly = root * np.cos(_TAU * u2), root * np.sin(_TAU * u2)
             lz, factor = np.sqrt(max(_ONE - u1, _ZERO)), _ONE
             u3 = pick / max(diffuse[r, c], F(1e-9))
+        if bounce == 0:
+            start[8] = F(chosen)
         gain *= factor * total
         if gain <= F(1e-4) * share:
             return bounce
@@ -351,7 +319,7 @@ def walk(places, y, x, s, scene, tops, highest):
         if longest < F(1e-9):
             return bounce
         inv = _ONE / longest
-        u, v = _march(w, tops, highest, bias, u, v, level, du * inv, dv * inv, dw * inv)
+        u, v = march(w, tops, bias, u, v, level, du * inv, dv * inv, dw * inv)
         if u < _ZERO or not _land(u, v, points, normals, point, facing):
             return bounce
         r, c = np.int64(v + F(0.5)), np.int64(u + F(0.5))
@@ -378,46 +346,104 @@ def arrival(place, scene, point, facing, lit):
     return place[0], place[3], place[4], place[5], np.int64(v + F(0.5)), np.int64(u + F(0.5))
 
 
-@njit(cache=True)
-def tops_of(w):
-    """The largest value of a map within a tile's length of each tile, and of the whole map."""
-    rows, columns = (len(w) + TILE - 1) // TILE, (w.shape[1] + TILE - 1) // TILE
-    tops = np.full((rows, columns), F(-np.inf), np.float32)
-    highest = F(-np.inf)
-    for y in range(len(w)):
-        for x in range(w.shape[1]):
-            value = w[y, x]
-            if not np.isnan(value):
-                highest = max(highest, value)
-                r, c = y // TILE, x // TILE
-                for i in range(max(r - 1, 0), min(r + 2, rows)):
-                    for j in range(max(c - 1, 0), min(c + 2, columns)):
-                        tops[i, j] = max(tops[i, j], value)
-    return tops, highest
+@njit(cache=True, error_model="numpy", forceinline=True)
+def _lobe_towards(normal, tangent, o, d, ax, ay, kind):
+    """f cos of a lobe from direction d to o, but for what does not depend on the normal."""
+    n_o = normal[0] * o[0] + normal[1] * o[1] + normal[2] * o[2]
+    n_d = normal[0] * d[0] + normal[1] * d[1] + normal[2] * d[2]
+    if n_o <= _ZERO or n_d <= _ZERO:
+        return _ZERO
+    if kind < 0:
+        return n_d
+    tx, ty, tz, bx, by, bz = frame_of(normal, tangent)
+    o_t, o_b = tx * o[0] + ty * o[1] + tz * o[2], bx * o[0] + by * o[1] + bz * o[2]
+    d_t, d_b = tx * d[0] + ty * d[1] + tz * d[2], bx * d[0] + by * d[1] + bz * d[2]
+    hx, hy, hz = o[0] + d[0], o[1] + d[1], o[2] + d[2]
+    h2 = hx * hx + hy * hy + hz * hz + F(1e-12)
+    ax2, ay2 = ax * ax, ay * ay
+    h_t, h_b, n_h = o_t + d_t, o_b + d_b, n_o + n_d
+    density = slope_density(kind, (h_t * h_t / ax2 + h_b * h_b / ay2) / (n_h * n_h), n_h * n_h / h2)
+    density *= smith_g1(kind, n_o, ax2 * o_t * o_t + ay2 * o_b * o_b) / n_o
+    return density * smith_g1(kind, n_d, ax2 * d_t * d_t + ay2 * d_b * d_b)
+
+
+@njit(cache=True, error_model="numpy", forceinline=True)
+def share_by_slopes(start, place, turn, scene, moved):
+    """By what share the light of a ray of `walk` changes with the slopes of the place it leaves.
+
+    turn : (h, w, 6) change of unit normals with slopes p and q. The ray is held; of two slopes its
+    lobe sends more or less along it.
+    """
+    r, c = np.int64(start[1] + F(0.5)), np.int64(start[0] + F(0.5))
+    lobe = np.int64(start[8])
+    kind, ax, ay = np.int64(-1), _ONE, _ONE
+    if lobe < len(scene.distribution):
+        kind = scene.distribution[lobe]
+        ax, ay = scene.alpha[r, c, lobe], scene.across[r, c, lobe]
+    step = F(0.05) * min(ax, ay)
+    out_p, out_q = _ZERO, _ZERO
+    for k in range(2):
+        less, more = _ZERO, _ZERO
+        for sign in range(2):
+            size = step if sign == 1 else -step
+            inv = _ZERO
+            for i in range(3):
+                moved[i] = start[2 + i] + size * turn[r, c, 3 * k + i]
+                inv += moved[i] * moved[i]
+            inv = _ONE / np.sqrt(inv)
+            for i in range(3):
+                moved[i] *= inv
+            value = _lobe_towards(
+                moved, scene.tangents[r, c], (start[5], start[6], start[7]),
+                (place[3], place[4], place[5]), ax, ay, kind,
+            )  # fmt: skip
+            if sign == 1:
+                more = value
+            else:
+                less = value
+        change = (more - less) / max(step * (more + less), F(1e-20))
+        if k == 0:
+            out_p = change
+        else:
+            out_q = change
+    return out_p, out_q
 
 
 @njit(cache=True, parallel=True, nogil=True, error_model="numpy")
-def trace(out, cells, border, scene):
+def trace(out, cells, border, turn, scene):
     """Indirect radiance of cells of cells × cells places, added to `out` (H, W, N) as their mean.
 
-    The first cell begins `border` places from the grid's edges.
+    The first cell begins `border` places from the grid's edges. With `out` (H, W, 3 N) its
+    derivatives by the slopes of these places come with it; turn : see `share_by_slopes`.
     """
-    tops, highest = tops_of(scene.w)
+    tops = tops_of(scene.w)
     share = _ONE / F(cells * cells)
+    lights = len(scene.power)
+    by_slopes = out.shape[2] > lights
     for row in prange(len(out)):
-        places = np.empty((scene.bounces, 6), np.float32)
+        places, start = np.empty((scene.bounces, 6), np.float32), np.empty(9, np.float32)
         point, facing = np.empty(3, np.float32), np.empty(3, np.float32)
-        lit = np.empty(len(scene.power), np.float32)
+        lit, sent = np.empty(lights, np.float32), np.empty(lights, np.float32)
         first = border + row * cells
         for y in range(first, first + cells):
             for x in range(border, border + cells * out.shape[1]):
                 if np.isnan(scene.shown[y, x, 2]):
                     continue
+                here = out[row, (x - border) // cells]
                 for s in range(scene.samples):
-                    landed = walk(places, y, x, s, scene, tops, highest)
+                    landed = walk(places, start, point, facing, y, x, s, scene, tops)
+                    if landed == 0:
+                        continue
+                    sent[:] = _ZERO
                     for k in range(landed):
                         gain, dx, dy, dz, r, c = arrival(places[k], scene, point, facing, lit)
                         add_direct(
-                            out[row, (x - border) // cells], share * gain, point, facing,
-                            (-dx, -dy, -dz), r, c, lit, scene,
-                        )  # fmt: skip
+                            sent, share * gain, point, facing, (-dx, -dy, -dz), r, c, lit, scene
+                        )
+                    for i in range(lights):
+                        here[i] += sent[i]
+                    if by_slopes:
+                        p, q = share_by_slopes(start, places[0], turn, scene, moved=point)
+                        for i in range(lights):
+                            here[lights + i] += p * sent[i]
+                            here[2 * lights + i] += q * sent[i]

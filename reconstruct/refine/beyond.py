@@ -52,6 +52,15 @@ class Continued:
         p, q = slopes_of(self.normals, xy, self.camera.R.T)
         return p, q, lambda more_p, more_q: normals_at(p + more_p, q + more_q, self.camera, xy)
 
+    def turning(self) -> NDArray[np.float32]:
+        """(h, w, 6) by what the unit normals change with ∂u/∂x, and with ∂u/∂y."""
+        _, _, turned = self.slopes()
+        step = 1e-3
+        by_p, by_q = (
+            turned(step * (1 - k), step * k) - turned(-step * (1 - k), -step * k) for k in (0, 1)
+        )
+        return np.concatenate([by_p, by_q], axis=-1, dtype=np.float32) / np.float32(2 * step)
+
     def inner(self, images: NDArray[Any]) -> NDArray[Any]:
         """What of (N, h, w) images lies in the picture."""
         b = self.border

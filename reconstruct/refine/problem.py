@@ -146,6 +146,7 @@ class Problem:
     local : (3, H, W) per-pixel ln(ks), kd and ln(α), added to the material's; (3, 1, 1) for none
     mirroring : learned factor on the metal's reflectance, for light between its places
     finer : places that a pixel's side is divided into where that light is traced
+    surroundings : of the last surface that light was traced on; see `transport.surroundings`
     hold : (3, H, W) slopes p and q and the weight with which they are held there; see `holding`
     mirrored : (7, H, W) slopes p and q, and the derivatives of the loss of places that mirror a
         place by them: by p, by q, and the matrix pp, pq, qq; see `transport.update_mirrored`
@@ -162,6 +163,7 @@ class Problem:
     local: NDArray[np.float32] = field(init=False)
     mirroring: float = 1.0
     finer: int = 1
+    surroundings: object = None
     hold: Array | None = None
     mirrored: Array | None = None
     threads: int = 0

@@ -21,7 +21,12 @@ from reconstruct.refine.pixel import CLIPPED_BIT, SHADOW_BIT
 from reconstruct.refine.problem import Loss, Material, Problem
 from reconstruct.refine.pyramid import subdivided
 from reconstruct.refine.solve import State, gauss_newton
-from reconstruct.refine.transport import update_indirect, update_mirrored, update_shadows
+from reconstruct.refine.transport import (
+    surroundings,
+    update_indirect,
+    update_mirrored,
+    update_shadows,
+)
 
 Array = NDArray[np.float64]
 # Side of the finer grid, so many pixels in one at most; it is left out where one is all that fits.
@@ -47,16 +52,17 @@ def fineness(shape: tuple[int, int]) -> int:
 def excess(
     problem: Problem, u: Array, material: Material, times: int,
     blur: Callable[[NDArray[np.float32], int], NDArray[np.float32]] = lambda images, times: images,
-    finely_shadowed: bool = True,
+    finely_shadowed: bool = True, seen: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:  # fmt: skip
     """(H, W, N) by how much a pixel's mean of the part's own light exceeds that of its middle.
 
     Both as a lens sees them: its `blur` of pictures on pixels so many times finer. These have cast
-    shadows of their own or, if not `finely_shadowed`, those of their pixels.
+    shadows of their own, by what they have `seen` of each light if that is known, or, if not
+    `finely_shadowed`, those of their pixels.
     """
     fine, within = subdivided(problem, u, times)
     if finely_shadowed:
-        update_shadows(fine, within)
+        update_shadows(fine, within, seen)
     else:
         shadow = problem.pictures.code & SHADOW_BIT
         fine.pictures.code[:] = shadow.repeat(times, 0).repeat(times, 1)
@@ -119,7 +125,10 @@ class Areas:
             kept=min(self.turns / (self.turns + 1), kept),
         )  # fmt: skip
         pictures = problem.pictures
-        code = lessened(self.captured, pictures.scale, excess(problem, u, material, problem.finer))
+        seen = surroundings(problem, u, 1).inner
+        code = lessened(
+            self.captured, pictures.scale, excess(problem, u, material, problem.finer, seen=seen)
+        )
         flags = (pictures.code & SHADOW_BIT) | (self.captured & CLIPPED_BIT)
         pictures.code[:] = code | flags
         if self.follow:

@@ -6,7 +6,7 @@ with the surface continued beyond the picture (`refine.beyond`).
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -19,8 +19,8 @@ from reconstruct.optics.interreflection import Rays, scene_of
 from reconstruct.optics.material import Lobe, Tangents, circular_lay, index_of_reflectance
 from reconstruct.optics.material import Material as OpticsMaterial
 from reconstruct.optics.mirrored import Cost, by_mirrored_slopes
-from reconstruct.optics.shadows import Relief
-from reconstruct.optics.tracing import trace
+from reconstruct.optics.shadows import Relief, visibility
+from reconstruct.optics.tracing import Scene, trace
 from reconstruct.refine import kernel
 from reconstruct.refine.beyond import (
     BEYOND_SHADOWS,
@@ -30,6 +30,7 @@ from reconstruct.refine.beyond import (
     continued_depth,
 )
 from reconstruct.refine.data import averaged, blurred
+from reconstruct.refine.pixel import SHADOW_BIT
 from reconstruct.refine.problem import TYPICAL_REFLECTANCE, Loss, Material, Problem
 from reconstruct.refine.pyramid import subdivided
 
@@ -39,16 +40,56 @@ LIGHTS_AT_ONCE = 8  # one bit each
 GRID = 128
 # Change of a slope, over 1 + p² + q², by which light between places is differentiated.
 SLOPE_STEP = 0.04
-# Share of the rays that derivatives by slopes get where several places share a cell, and the most
-# pixels for which they are traced.
-BY_SLOPES, FOLLOWED_PIXELS = 0.25, 1 << 18
+# The most pixels for which derivatives by slopes are traced.
+FOLLOWED_PIXELS = 1 << 18
 # Of the bound on what a change of slopes changes in the places that mirror them; steps within it
 # would be sure to gain, and are short: few of the places that one mirrors change together.
 STIFFNESS = 0.02
 
 
-def update_shadows(problem: Problem, u: Array) -> None:
-    """Mark which pixel-lights lie in cast shadow."""
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """A surface on the grid that light is traced on, and what its places see of each light."""
+
+    key: tuple[Any, ...]
+    around: Continued
+    seen: NDArray[np.float32]
+
+    @property
+    def inner(self) -> NDArray[np.float32]:
+        """(h, w, N) what the places in the picture see."""
+        border = self.around.border
+        rows, columns = (slice(border, size - border) for size in self.seen.shape[:2])
+        return self.seen[rows, columns]
+
+
+def surroundings(
+    problem: Problem, u: Array, factor: int, drawn: np.random.Generator | None = None
+) -> Surroundings:
+    """Of a surface; kept, since the same one is asked for several times."""
+    key = u, problem.weight, problem.lights, problem.finer, factor
+    known = problem.surroundings
+    if (
+        isinstance(known, Surroundings)
+        and drawn is None
+        and all(a is b for a, b in zip(known.key, key, strict=True))
+    ):
+        return known
+    around = continued(*subdivided(problem, u, problem.finer), factor, BEYOND_TRACED, drawn)
+    seen = visibility(around.points, around.camera, problem.lights.position_mm)
+    found = Surroundings(key, around, np.ascontiguousarray(np.moveaxis(seen, 0, -1)))
+    problem.surroundings = None if drawn else found
+    return found
+
+
+def update_shadows(problem: Problem, u: Array, seen: NDArray[np.float32] | None = None) -> None:
+    """Mark which pixel-lights lie in cast shadow: those that see (H, W, N) less than half."""
+    if seen is not None:
+        dark = (seen < 0.5) & (problem.weight > 0)[..., None]
+        code = problem.pictures.code
+        code &= np.uint16(0xFFFF ^ SHADOW_BIT)
+        code |= dark * np.uint16(SHADOW_BIT)
+        return
     depth_mm, inside, camera, border = continued_depth(problem, u, 1, BEYOND_SHADOWS)
     relief = Relief.at_depth(np.where(inside, depth_mm, np.nan), camera)
     position_mm = problem.lights.position_mm
@@ -141,9 +182,28 @@ def refreshed(
     kept: float, besides: NDArray[np.float32] | None = None,
 ) -> None:  # fmt: skip
     """Cast shadows and light between places, of the surface as it is; no such light of 0 rays."""
-    update_shadows(problem, u)
+    seen = None
     if samples > 0:
         update_indirect(problem, u, material, samples, seed, by_slopes, kept, besides=besides)
+        if by_slopes and problem.finer == 1 and problem.weight.size <= FOLLOWED_PIXELS:
+            seen = surroundings(problem, u, 1).inner
+    update_shadows(problem, u, seen)
+
+
+def scene_at(
+    problem: Problem, u: Array, material: Material, rays: Rays, factor: int,
+    drawn: np.random.Generator | None = None,
+) -> tuple[Continued, Scene, float]:  # fmt: skip
+    """A surface continued, it as the tracer takes it, and the factor on its light."""
+    found = surroundings(problem, u, factor, drawn)
+    around = found.around
+    traced, scale = optics_material(problem, material, own_places(problem, around))
+    scene = scene_of(
+        around.points, around.normals, around.camera, table_lights(problem), traced,
+        grid=max(around.camera.shape), rays=rays, shown=around.within(around.normals),
+        seen=found.seen,
+    )  # fmt: skip
+    return around, scene, scale
 
 
 def indirect_light(
@@ -161,8 +221,8 @@ def indirect_light(
     On cells of the pictures, about `GRID` along the longer side, with `samples` rays each. With
     `by_pixel`, up to `FOLLOWED_PIXELS`, each pixel or each place of it (`Problem.finer`) is traced,
     and those of a cell share its rays. With `by_slopes` likewise, and the derivatives by the slopes
-    of the places that it leaves for the camera come with it (differences of traces along the same
-    rays): (H, W, 3 N + 2), see `Problem.traced`.
+    of the places that it leaves for the camera come with it (from the same rays):
+    (H, W, 3 N + 2), see `Problem.traced`.
     With `drawn` the part goes on beyond the picture as that says (`refine.beyond`).
     """
     finer = problem.finer
@@ -170,39 +230,22 @@ def indirect_light(
     shared = finer
     if (by_pixel or by_slopes) and problem.weight.size <= FOLLOWED_PIXELS:
         shared, factor = finer * factor, 1
-    around = continued(*subdivided(problem, u, finer), factor, BEYOND_TRACED, drawn)
-    lights, local = table_lights(problem), own_places(problem, around)
-    traced, scale = optics_material(problem, material, local)
-    scene = scene_of(
-        around.points, around.normals, around.camera, lights, traced,
-        grid=max(around.camera.shape), rays=Rays(samples, seed=seed),
-    )  # fmt: skip
+    rays = Rays(max(1, samples // shared**2), seed=seed)
+    around, scene, scale = scene_at(problem, u, material, rays, factor, drawn)
     cells = tuple((size - 2 * around.border) // finer for size in scene.w.shape)
 
-    def light(shown: Array, samples: int) -> NDArray[np.float32]:
-        out = np.zeros((*cells, len(lights)), np.float32)
-        rays = max(1, samples // shared**2)
-        shown_here = around.within(shown).astype(np.float32)
-        trace(out, finer, around.border, scene._replace(shown=shown_here, samples=rays))
-        out *= np.float32(scale)
-        return out
-
+    count, followed = len(problem.pictures), by_slopes and factor == 1
+    turn = around.turning() if followed else np.zeros((1, 1, 6), np.float32)
+    images = np.zeros((*cells, 3 * count if followed else count), np.float32)
+    trace(images, finer, around.border, turn, scene)
+    images *= np.float32(scale)
     # Places within a pixel average its speckle; blurred, it would be wrong beside every edge.
-    images = light(around.normals, samples)
     if finer == 1:
-        images = blurred(images, 0.7)
-    if by_slopes and factor == 1:
-        p, q, turned = around.slopes()
-        step = SLOPE_STEP * (1 + p * p + q * q)
-        across = averaged(around.inner(2 * step[None])[0][..., None], finer)
-        rays = samples if shared == 1 else round(BY_SLOPES * samples)
-
-        def change(p: Any, q: Any) -> NDArray[np.float32]:
-            return (light(turned(p, q), rays) - light(turned(-p, -q), rays)) / across
-
+        images[..., :count] = blurred(np.ascontiguousarray(images[..., :count]), 0.7)
+    if followed:
+        p, q, _ = around.slopes()
         held = averaged(np.moveaxis(around.inner(np.stack([p, q])), 0, -1), finer)
-        images = np.concatenate([images, change(step, 0), change(0, step), held], axis=-1)
-    images = np.asarray(images, np.float32)
+        images = np.concatenate([images, held], axis=-1, dtype=np.float32)
     images[np.isnan(images)] = 0.0
     return images, factor
 
@@ -233,9 +276,8 @@ def update_mirrored(
     residual = root - pictures.root()
     used = (problem.weight > 0)[..., None] & ((residual < 0) | ~pictures.clipped)
     trust = 1 / (1 + np.square(problem.doubt * problem.indirect / root))
-    around = continued(*subdivided(problem, u, finer), 1, BEYOND_TRACED)
-    lights, local = table_lights(problem), own_places(problem, around)
-    traced, scale = optics_material(problem, material, local)
+    rays = Rays(max(1, samples // finer**2), seed=seed)
+    around, scene, scale = scene_at(problem, u, material, rays, 1)
     by_light = 0.5 * scale / root  # of the root of the model, by light in the tracer's units
     weight = used * trust * loss.weight(residual)
     b = around.border
@@ -247,15 +289,11 @@ def update_mirrored(
     p, q, turned = around.slopes()
     step = 0.25 * SLOPE_STEP * (1 + p * p + q * q)
     change = np.stack([turned(step, 0), turned(0, step)]) - turned(0, 0)
-    sums = by_mirrored_slopes(
-        # A place has a share of its pixel's light, and the sizes of a row are those of the pixel.
-        around.points, around.normals, around.camera, lights, traced,
-        Cost(
-            fine(weight * residual * by_light / finer**2), fine(weight * by_light**2 / finer**2)
-        ),
-        change, step, rays=Rays(max(1, samples // finer**2), seed=seed),
-        shown=around.within(around.normals),
-    )  # fmt: skip
+    # A place has a share of its pixel's light, and the sizes of a row are those of the pixel.
+    cost = Cost(
+        fine(weight * residual * by_light / finer**2), fine(weight * by_light**2 / finer**2)
+    )
+    sums = by_mirrored_slopes(scene, cost, change, step)
     sums = np.nan_to_num(around.inner(sums))
     sums[2:] *= STIFFNESS
     height, width = problem.shape

@@ -5,13 +5,18 @@ from __future__ import annotations
 import numpy as np
 from simulated_parts import pit
 
-from reconstruct.optics.interreflection import Rays, indirect
+from reconstruct.optics.interreflection import Rays, indirect, scene_of
 from reconstruct.optics.mirrored import Cost, by_mirrored_slopes
 from reconstruct.refine.beyond import BEYOND_TRACED, continued
 from reconstruct.refine.fit import HUBER
 from reconstruct.refine.problem import Material
 from reconstruct.refine.subpixel import Light
-from reconstruct.refine.transport import optics_material, table_lights, update_indirect
+from reconstruct.refine.transport import (
+    indirect_light,
+    optics_material,
+    table_lights,
+    update_indirect,
+)
 
 METAL = Material("ggx", 0.25, 0.25, ks=0.8)
 
@@ -26,11 +31,12 @@ def test_light_that_places_send_on_changes_with_their_slopes_as_it_is_said_to() 
     rng = np.random.default_rng(4)
     pull = np.broadcast_to(rng.normal(size=96).astype(np.float32), (*p.shape, 96)).copy()
     rays = Rays(32, bounces=1, seed=5)
-    by_p, by_q, pp, pq, qq = by_mirrored_slopes(
-        around.points, around.normals, around.camera, lights, metal,
-        Cost(pull, np.ones_like(pull)),
-        np.stack([turned(step, 0.0), turned(0.0, step)]) - turned(0.0, 0.0), step, rays=rays,
-    )  # fmt: skip
+    scene = scene_of(
+        around.points, around.normals, around.camera, lights, metal, grid=999, rays=rays
+    )
+    turn = np.stack([turned(step, 0.0), turned(0.0, step)]) - turned(0.0, 0.0)
+    cost = Cost(pull, np.ones_like(pull))
+    by_p, by_q, pp, pq, qq = by_mirrored_slopes(scene, cost, turn, step)
     rows, columns = np.mgrid[0 : p.shape[0], 0 : p.shape[1]] / 15.0
     more_p, more_q = step * np.sin(rows), step * np.cos(columns + rows)
 
@@ -48,6 +54,32 @@ def test_light_that_places_send_on_changes_with_their_slopes_as_it_is_said_to() 
     bound = float((pp * more_p**2 + 2 * pq * more_p * more_q + qq * more_q**2).sum())
     assert float(np.square(change).sum()) < bound
     assert (pp * qq >= pq * pq * (1 - 1e-4)).all()
+
+
+def test_traced_light_changes_with_the_slopes_of_the_place_it_leaves_as_it_is_said_to() -> None:
+    _, problem, u = pit()
+    count = len(problem.pictures)
+    images, _ = indirect_light(problem, u, METAL, 256, seed=5, by_slopes=True)
+    by_slopes = images[..., count : 3 * count].reshape(*problem.shape, 2, count)
+    around = continued(problem, u, 1, BEYOND_TRACED)
+    metal, scale = optics_material(problem, METAL)
+    p, q, turned = around.slopes()
+    step = 0.04 * (1 + p * p + q * q)
+    size = 2 * around.inner(step[None])[0][..., None]
+    for k, (more_p, more_q) in enumerate(((step, 0.0 * step), (0.0 * step, step))):
+        ends = [
+            indirect(
+                around.points, around.normals, around.camera, table_lights(problem), metal,
+                grid=999, smooth=0.0, rays=Rays(256, seed=6),
+                shown=around.within(turned(sign * more_p, sign * more_q)),
+            )
+            for sign in (1, -1)
+        ]  # fmt: skip
+        change = scale * np.moveaxis(around.inner(ends[0] - ends[1]), 0, -1) / size
+        said = by_slopes[:, :, k]
+        # Of bands of rows: a pixel's own has the speckle of its few rays.
+        bands = [x[1:-1].reshape(2, -1, count).sum(axis=1) for x in (said, change)]
+        assert np.linalg.norm(bands[0] - bands[1]) < 0.1 * np.linalg.norm(bands[1])
 
 
 def test_what_changes_elsewhere_is_part_of_cost_and_step() -> None:

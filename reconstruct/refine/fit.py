@@ -35,7 +35,7 @@ FINAL = Loss("geman", 0.05)
 # Coded pictures at once at most, and what else a pixel takes, bytes.
 COPIES, PIXEL_BYTES = 3, 250
 # Rays a pixel, and in each turn of finer levels where steps follow light between places.
-RAYS, RAYS_FOLLOWED = 32, 64
+RAYS, RAYS_FOLLOWED = 32, 128
 # A wrong distribution or lay leaves the typical pixel five times what noise leaves, and more.
 TYPICAL, TYPICAL_SIDE = 2.0, 64
 # A pixel is misfit where its loss is so many times the noise's; patches of misfits of less than
@@ -203,6 +203,8 @@ class Fit:
                 continue
             if state.cost > (goes_on if turn > 0 or large else first) * before:
                 break
-            if refresh is None and not self.unexplained(problem, state):
+            # One turn from coarser pixels explains what it follows before that has come to rest.
+            told = refresh is None and (turn > 0 or not self.follows)
+            if told and not self.unexplained(problem, state):
                 break
         return state

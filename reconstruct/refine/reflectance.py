@@ -22,7 +22,7 @@ KNOWN_MIRRORING, MIRRORING, REFLECTANCE_STEP = (0.8, 1.25), (0.46, 1.5), 0.25
 MOST, SOME, ENOUGH = 1.0, 0.1, 0.01
 # Rays of the trace that tells it where it is averaged with the next one, and where it only tells
 # one number of many pixels; where their seeds begin: not those of any other.
-RAYS, FEW_RAYS, OTHER_RAYS = 64, 8, 2000
+RAYS, FEW_RAYS, OTHER_RAYS = 128, 8, 2000
 
 
 def update_reflectance(

@@ -227,10 +227,10 @@ def indirect_light(
     """
     finer = problem.finer
     factor = max(1, max(problem.shape) // GRID)
-    shared = finer
+    shared = float(finer)
     if (by_pixel or by_slopes) and problem.weight.size <= FOLLOWED_PIXELS:
-        shared, factor = finer * factor, 1
-    rays = Rays(max(1, samples // shared**2), seed=seed)
+        shared, factor = finer * max(1.0, max(problem.shape) / GRID), 1
+    rays = Rays(max(1, round(samples / shared**2)), seed=seed)
     around, scene, scale = scene_at(problem, u, material, rays, factor, drawn)
     cells = tuple((size - 2 * around.border) // finer for size in scene.w.shape)
 

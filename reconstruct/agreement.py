@@ -32,6 +32,7 @@ CELLS, ROWS = 24, 8
 MIN_CELLS = 40
 BINS = 24
 TURNS, IDLE = 14, 2  # at most, and so many that gain nothing end a fit
+FALLS = 5.0  # what is unexplained fell by a factor of three at most, on captures of all kinds
 SHARE = 3.0  # of a cell's albedo in that of the median cell, each way
 _JIT = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": True}
 
@@ -253,9 +254,17 @@ def _integrated(slopes: Array, cell_mm: tuple[float, float]) -> tuple[Array, Arr
 
 
 def fit(
-    stack: CoarseStack, lights: Lights, kind: Kind, height_mm: float = 0.0, turns: int = TURNS
+    stack: CoarseStack,
+    lights: Lights,
+    kind: Kind,
+    height_mm: float = 0.0,
+    turns: int = TURNS,
+    wanted: float = np.inf,
 ) -> Fit:
-    """Fit one surface of one reflectance to a coarse stack."""
+    """Fit one surface of one reflectance to a coarse stack.
+
+    It ends at once where it will hardly come to leave less than is `wanted` unexplained.
+    """
     shape = stack.radiance.shape[:2]
     valid = stack.valid
     measured = np.sqrt(np.maximum(stack.radiance[valid], 0.0))
@@ -300,7 +309,7 @@ def fit(
                 best = Fit(
                     error / variance, vectors.copy(), root.copy(), flat, scale.copy(), table.copy()
                 )
-            if turn == begin + turns - 1 or idle == IDLE:
+            if turn == begin + turns - 1 or idle == IDLE or best.unexplained > FALLS * wanted:
                 break
             _search(measured, root, vectors, flat, scale, table, step, inside)
             step *= 0.8

@@ -71,7 +71,11 @@ def refuse_turned(
         for name, scale in _SCALES.items():
             if scale > 1 or lights.position_mm[:, 2].min() * scale > height_mm + 1:
                 others[name] = replace(lights, position_mm=lights.position_mm * scale)
-    found = {name: fit(few, other, kind, height_mm).unexplained for name, other in others.items()}
+    wanted = min(EXPLAINED, own / LIKELY)  # to be of any account below
+    found = {
+        name: fit(few, other, kind, height_mm, wanted=wanted).unexplained
+        for name, other in others.items()
+    }
     name = min(found, key=found.__getitem__)
     best = found[name]
     if best > EXPLAINED or own < LIKELY * best:

@@ -30,8 +30,8 @@ MAX_SIGMA_PX = 1.5
 # `cv2.Laplacian` takes four channels at most and eighteen times as long.
 LAPLACIAN = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]], np.float32)
 BAND_ROWS = 48
-# Of large pictures, bands of about so many rows in all tell the blur.
-UPDATE_ROWS = 128
+# Bands of about so many rows in all tell the blur.
+UPDATE_ROWS = 64
 
 
 def _laplacian(images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -35,8 +35,10 @@ FLOOR, SMOOTH, TWIST = 1e-2, 1e-3, 0.1
 # Levenberg-Marquardt damping that descents begin with.
 FIRST_DAMPING = 1e-3
 # Up to so many pixels the fit goes on until its slowest modes rest, pieces' levels and bends of the
-# whole; meanwhile slopes are held by a share of the mean weight, or dark places would wander.
+# whole; meanwhile slopes are held by a share of the mean weight, or dark places would wander. Where
+# its first step promises little, that step is all.
 SETTLED_PIXELS, SETTLED_ROUNDS, SETTLED_GAIN, HELD = 1 << 18, 40, 1e-4, 1e-3
+SETTLED_RESTS = 1e-3
 SAMPLED_SIDE = 64  # so many pixels squared tell the mean weight
 
 
@@ -221,22 +223,25 @@ def gauss_newton(
     stop: float = 3e-3,
     pcg_iterations: int = 30,
     firmness: float = 1.0,
+    rests: float = 0.0,
 ) -> State:
     """Damped joint Gauss-Newton until the cost falls by less than `stop`, relative.
 
-    The last step is one that promises less than that. It is taken unseen: to look at all pictures
-    once more costs twenty times what a step costs. The cost is then the promised one.
+    The last step is one that promises less than that, or the first one if it promises less than
+    `rests`. It is taken unseen: to look at all pictures once more costs twenty times what a step
+    costs. The cost is then the promised one.
     """
     mask = problem.weight > 0
     damping = FIRST_DAMPING
     u, material = state.u, state.material
     system = problem.evaluate(u, material, loss)
     cost = system.cost
-    for _ in range(rounds):
+    for turn in range(rounds):
         step_u, step_m, promised = joint_step(
             problem, system, material, damping, iterations=pcg_iterations, firmness=firmness
         )
-        if promised < stop * cost and damping <= FIRST_DAMPING:  # no step was refused
+        least = max(stop, rests) if turn == 0 else stop
+        if promised < least * cost and damping <= FIRST_DAMPING:  # no step was refused
             u = at_mean_height(u + step_u, height_mm, problem.camera, problem.xy, mask)
             material, cost = material.moved(step_m), cost - promised
             break
@@ -269,5 +274,6 @@ def settled(problem: Problem, state: State, loss: Loss, height_mm: float) -> Sta
         sums = problem.evaluate(state.u, state.material, loss, False).sums[:, problem.weight > 0]
     with problem.holding(state.u, HELD * 0.5 * float((sums[6] + sums[8]).mean())):
         return gauss_newton(
-            problem, state, loss, height_mm, SETTLED_ROUNDS, stop=SETTLED_GAIN, pcg_iterations=200
-        )
+            problem, state, loss, height_mm, SETTLED_ROUNDS, stop=SETTLED_GAIN, pcg_iterations=200,
+            rests=SETTLED_RESTS,
+        )  # fmt: skip

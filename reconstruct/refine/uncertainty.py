@@ -57,8 +57,8 @@ USUAL_BLUR_PX = 0.5
 # Relative error of the traced light from place to place, as captured pictures showed it: of all of
 # it, and from patch to patch.
 INDIRECT_COMMON, INDIRECT_PATCHES, INDIRECT_PATCH_PX = 0.03, 0.15, 8.0
-# Light from beyond the picture is looked at where that from within it brings more than this share
-# of the variance that the pictures bring.
+# Light from beyond the picture is looked at, and that from within it drawn more than once, where
+# this brings more than a share of the variance that the pictures bring.
 NEGLIGIBLE = 0.01
 # Where the light from beyond is wrong by much, a robust loss has turned away from the pictures and
 # says nothing of where they would lead.
@@ -302,17 +302,23 @@ def _drawn_estimate(problem: Problem, state: State, loss: Loss, told: Told) -> U
         changes = [spread.of(step, by) for step, by in camera_changes(problem, state, loss, lin)]
         gather("camera", changes, np.sqrt(len(changes)))
     if problem.traced.shape[0] > 1:
-        traced, steps = problem.traced, []
-        patches = [_field(rng, traced.shape[:2], INDIRECT_PATCH_PX) for _ in range(TRACE_DRAWS)]
-        wrong = [1 + INDIRECT_PATCHES * patch[..., None] for patch in patches]
-        for factor in (*wrong, np.array(1 + INDIRECT_COMMON)):
+        traced = problem.traced
+
+        def wrong(factor: Array) -> tuple[Array, Array]:
             problem.traced = traced.copy()  # the light and its derivatives, not their slopes
             problem.traced[..., : 3 * len(problem.pictures)] *= factor
-            steps.append(answer())
-        problem.traced = traced
-        gather("inter-reflection", [spread.of(step) for step in steps[:-1]])
-        gather("inter-reflection", [spread.of(steps[-1])])
+            return spread.of(answer())
+
+        patches, common = [], wrong(np.array(1 + INDIRECT_COMMON))
         both = heights["pictures"].mean() + heights["neighbours"].mean()
+        for _ in range(TRACE_DRAWS):
+            patch = _field(rng, traced.shape[:2], INDIRECT_PATCH_PX)
+            patches.append(wrong(1 + INDIRECT_PATCHES * patch[..., None]))
+            if patches[0][0].mean() + common[0].mean() < NEGLIGIBLE * both:
+                break  # one is enough to tell
+        problem.traced = traced
+        gather("inter-reflection", patches)
+        gather("inter-reflection", [common])
         share = heights["inter-reflection"].mean() / both
         if goes_on(problem) and share > NEGLIGIBLE:
             beyond = beyond_steps(problem, state, rng)

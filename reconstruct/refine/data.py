@@ -113,9 +113,22 @@ def lessened(
     code: NDArray[np.uint16], scale: float, light: NDArray[np.float32]
 ) -> NDArray[np.uint16]:
     """Codes, their flags cleared, with some light (in units of the reference) taken from them."""
-    value = np.square((code >> 2).astype(np.float32) * np.float32(scale)) - light
-    root = np.sqrt(np.maximum(value, 0)) / np.float32(scale)
-    return np.minimum(np.rint(root), LEVELS).astype(np.uint16) << 2
+    out = np.empty_like(code)
+    _lessen(code, scale, light, out)
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _lessen(code, scale, light, out):
+    """For `lessened`: (h, w, N) at once, for none of it comes by twice."""
+    scale = np.float32(scale)
+    for r in range(code.shape[0]):
+        for c in range(code.shape[1]):
+            own, less, new = code[r, c], light[r, c], out[r, c]
+            for k in range(len(own)):
+                root = np.float32(own[k] >> 2) * scale
+                level = np.rint(np.sqrt(max(root * root - less[k], np.float32(0.0))) / scale)
+                new[k] = np.int32(min(level, np.float32(LEVELS))) << 2
 
 
 def binned(pictures: Pictures, factor: int) -> Pictures:

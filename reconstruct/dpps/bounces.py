@@ -17,8 +17,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from reconstruct.dpps.scene import F32, Finish, brdf, view_of
+from reconstruct.optics.lobes import drawn_direction, frame_of
 from reconstruct.optics.microfacet import BECKMANN, GGX
-from reconstruct.optics.tracing import drawn_direction, frame_of
 
 # Variance of slopes by which the lobes of mirrored places are widened: few rays stand for many.
 WIDER = np.float32(0.002)

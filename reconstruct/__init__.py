@@ -11,6 +11,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from reconstruct.outdated import forget_outdated
+
 if TYPE_CHECKING:
     from calib.camera import Camera
     from calib.lights import Lights
@@ -78,3 +80,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+forget_outdated()

@@ -152,7 +152,8 @@ def _on_curves(ends: Array, normal: Array) -> tuple[Array, Array, Mask]:
     sums = np.stack([np.bincount(one, along**k, count) for k in range(5)], axis=-1)[long]
     right = np.stack([np.bincount(one, along**k * across, count) for k in range(3)], axis=-1)[long]
     matrix = np.stack([sums[:, k : k + 3] for k in range(3)], axis=1)
-    curve = np.linalg.solve(matrix, right[..., None])[..., 0]
+    # Two ends alone determine no parabola: then it is the flattest one through them.
+    curve = (np.linalg.pinv(matrix, rcond=1e-9, hermitian=True) @ right[..., None])[..., 0]
     places, turned = ends.copy(), normal.copy()
     places[long] += curve[:, :1] * normal[long]
     tilted = normal[long] - curve[:, 1:2] * aside[long]

@@ -25,7 +25,7 @@ from reconstruct.stack import Stack
 from reconstruct.stage_shadows import OnStage, part_height
 from reconstruct.steps import Step, consistent, resting
 from reconstruct.surface import Flag, Surface
-from reconstruct.wall_edges import top_field
+from reconstruct.wall_edges import _on_curves, top_field
 from rig.simulate import RenderedScene, VirtualRig, dome, part_scene, virtual_camera
 from rig.staged_scene import StagedScene
 
@@ -321,3 +321,12 @@ def test_recorded_empty_stage_gives_the_same_outline() -> None:
     assert part is not None
     both, either = (part.mask & scene.mask).sum(), (part.mask | scene.mask).sum()
     assert both / either > 0.98
+
+
+def test_a_border_of_two_ends_is_straight() -> None:
+    """Two ends determine no parabola: seen of a part whose lit ground ended in few places."""
+    ends, normal = np.array([[0.0, 0.0], [5.0, 0.0]]), np.array([[0.0, 1.0], [0.0, 1.0]])
+    places, turned, straight = _on_curves(ends, normal)
+    np.testing.assert_allclose(places, ends, atol=1e-6)
+    np.testing.assert_allclose(turned, normal, atol=1e-6)
+    assert straight.all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterator
 from typing import TypeVar
 
 from capture.errors import DeviceError
@@ -39,12 +40,14 @@ class Conversation:
         self.told = 0.0
         self._token = 0
         self._reader = framing.LineReader()
+        self._lines: deque[bytes] = deque()
         self.restart()
 
     def restart(self) -> None:
         """A new conversation."""
         self.crc = self.restarted = False
         self._reader.clear()
+        self._lines.clear()
         self.forget_events()
 
     def forget_events(self) -> None:
@@ -72,6 +75,7 @@ class Conversation:
         DeviceError
             the board refused
         """
+        self.set_aside()
         line = framing.wrap(msg.format_message(command), crc=True)
         self.link.write(line)
         self.told = time.monotonic()
@@ -103,19 +107,29 @@ class Conversation:
             return reply.token == command.token
         return type(reply) is not type(command) or reply == command
 
-    def take_lines(self, wait: bool = True) -> list[msg.Reply | None]:
-        """Replies among what has come (None: a damaged line); events go to their queue."""
-        replies: list[msg.Reply | None] = []
-        for raw in self._reader.feed(self.link.read(wait)):
+    def set_aside(self, wait: bool = False) -> None:
+        """Take note of the events that have come; replies that nobody waits for are dropped."""
+        for _ in self.take_lines(wait):
+            pass
+
+    def take_lines(self, wait: bool = True) -> Iterator[msg.Reply | None]:
+        """Replies among what has come (None: a damaged line); events go to their queue.
+
+        Lines behind the last reply that was taken stay for the next call: what the board says
+        after an answer is of what was asked for, and not of the light before it.
+        """
+        self._lines.extend(self._reader.feed(self.link.read(wait and not self._lines)))
+        while self._lines:
             try:
-                reply = msg.parse_reply(framing.unwrap(raw, crc_required=self.crc).content)
+                raw = framing.unwrap(self._lines.popleft(), crc_required=self.crc)
+                reply = msg.parse_reply(raw.content)
             except framing.ProtocolError:
-                replies.append(None)
                 self.damaged = True
                 self.went_dark = self.went_dark or "a damaged line came"
+                yield None
                 continue
             if not isinstance(reply, msg.EVENTS):
-                replies.append(reply)
+                yield reply
                 continue
             self.events.append(reply)
             if isinstance(reply, msg.Stopped):
@@ -124,4 +138,3 @@ class Conversation:
             elif isinstance(reply, msg.Ready):
                 self.went_dark, self.by_itself = "the board restarted", True
                 self.restarted = True
-        return replies

@@ -281,7 +281,7 @@ class RigBoard:
                 if self._talk.damaged:
                     raise self._void("a damaged line came")
                 try:
-                    self._talk.take_lines()
+                    self._talk.set_aside(wait=True)
                 except LinkLost:
                     self._at_rest()
                     raise
@@ -311,7 +311,7 @@ class RigBoard:
             raise DeviceError("the LED board is not open")
         if self._link.is_open:
             with contextlib.suppress(LinkLost):
-                self._talk.take_lines(wait=False)
+                self._talk.set_aside()
         lit, why = self._lit, self._talk.went_dark
         if not self._link.is_open:
             why = "unplugged"

@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,9 +49,6 @@ KEPT = 0.8
 # Turns of the last level at most; it goes on while one leaves less than a share of the last cost,
 # the second where steps follow light between places: there one gains less than is still to come.
 TURNS, GOES_ON, FOLLOWED_GOES_ON = 6, 0.985, 0.992
-# With the lens a turn begins on a surface moved on by a share of the last turn's step: what the
-# blur takes from the pictures comes back turn by turn, finest detail last.
-AHEAD = 0.5
 
 
 class Fit:
@@ -167,23 +163,17 @@ class Fit:
 
     def alternated(
         self, problem: Problem, state: State, refresh: Callable[[State], None] | None = None,
-        first: float = np.inf, convex: int = 0,
+        first: float = np.inf, loss: Loss = FINAL,
     ) -> State:  # fmt: skip
         """The outer loop: what light reaches the surface, then steps, while that gains.
 
-        The `first` turn must leave that share of the cost at most for another one to follow. So
-        many turns as are `convex` take the first loss, and another one follows them.
+        The `first` turn must leave that share of the cost at most for another one to follow.
         """
         large = problem.weight.size > SETTLED_PIXELS
-        behind = state.u
         goes_on = FOLLOWED_GOES_ON if self.follows else GOES_ON
         # Without the lens one turn tells whether it is needed; light that steps follow takes more.
         for turn in range(TURNS if refresh is not None or self.follows else 1):
             before, besides = state.cost, None
-            if refresh is not None:
-                here = state.u
-                state = replace(state, u=here + AHEAD * (here - behind))
-                behind = here
             if self.follows:
                 besides = update_reflectance(problem, state.u, state.material, FINAL, turn)
             elif refresh is None:
@@ -194,13 +184,11 @@ class Fit:
             if refresh is not None:
                 refresh(state)
             state = gauss_newton(
-                problem, state, HUBER if turn < convex else FINAL, self.options.height_mm, 4,
+                problem, state, loss, self.options.height_mm, 4,
                 stop=1e-3 if self.follows else 3e-3, pcg_iterations=60, firmness=self.firmness,
             )  # fmt: skip
             self.best = problem, state
             self.options.progress("last level", 0.5 + 0.3 * (turn + 1) / TURNS)
-            if turn < convex:
-                continue
             if state.cost > (goes_on if turn > 0 or large else first) * before:
                 break
             # One turn from coarser pixels explains what it follows before that has come to rest.

@@ -16,8 +16,6 @@ from reconstruct.refine.subpixel import Areas, Light, fineness, released
 # tried from that share of the gain on that is asked for.
 # Its size is found where another one promises less than a share of the cost.
 MIN_SIGMA_PX, FIRST_SIGMA_PX, PROMISED, RESTS = 0.2, 0.5, 0.5, 1e-3
-# Turns of the first loss: with the first guess of the blur, and with what it is then.
-FOLLOWED_TURNS = 2
 # The part's own light is blurred on pixels so many times finer where so many times what is taken
 # as explained is left, and if that leaves a share of the cost at most: it takes long.
 WITHIN_TIMES, MUCH, WITHIN_GAIN = 2, 1.25, 0.99
@@ -59,6 +57,7 @@ def sharpened(run: Fit, problem: Problem, state: State) -> State:
         wanted = PROMISED * (1 - run.config.response_gain)
         if lens.sigma_px < MIN_SIGMA_PX or promised < wanted:
             return state
+        cost = problem.evaluate(state.u, state.material, HUBER, False).cost
         light = Light.of(problem)
         lens.captured = light.code
         lens.sigma_px = max(lens.sigma_px, FIRST_SIGMA_PX)
@@ -71,7 +70,8 @@ def sharpened(run: Fit, problem: Problem, state: State) -> State:
             through(run, lens, now)
             turns += 1
 
-        now = run.alternated(problem, state, refresh, convex=FOLLOWED_TURNS)
+        now = run.alternated(problem, replace(state, cost=cost), refresh, loss=HUBER)
+        now = run.alternated(problem, now, refresh)
         if lens.sigma_px < MIN_SIGMA_PX or now.cost > run.config.response_gain * state.cost:
             light.restore(problem)
             run.best = problem, state

@@ -38,8 +38,8 @@ Array = NDArray[np.float64]
 LIGHTS_AT_ONCE = 8  # one bit each
 # Cells along the longer side on which light between places is traced, where not by pixel.
 GRID = 128
-# Change of a slope, over 1 + p² + q², by which light between places is differentiated.
-SLOPE_STEP = 0.04
+# Change of a slope, over 1 + p² + q², by which the light of places that mirror others changes.
+SLOPE_STEP = 0.01
 # The most pixels for which derivatives by slopes are traced.
 FOLLOWED_PIXELS = 1 << 18
 # Of the bound on what a change of slopes changes in the places that mirror them; steps within it
@@ -287,7 +287,7 @@ def update_mirrored(
         return np.pad(values, ((b, b), (b, b), (0, 0)))
 
     p, q, turned = around.slopes()
-    step = 0.25 * SLOPE_STEP * (1 + p * p + q * q)
+    step = SLOPE_STEP * (1 + p * p + q * q)
     change = np.stack([turned(step, 0), turned(0, step)]) - turned(0, 0)
     # A place has a share of its pixel's light, and the sizes of a row are those of the pixel.
     cost = Cost(

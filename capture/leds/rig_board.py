@@ -282,6 +282,8 @@ class RigBoard:
                     raise self._void("a damaged line came")
                 try:
                     self._talk.set_aside(wait=True)
+                    # On a busy computer the thread may not get the lock between two waits.
+                    self._speak_if_due()
                 except LinkLost:
                     self._at_rest()
                     raise
@@ -353,15 +355,14 @@ class RigBoard:
         """Speak often enough that the watchdog stays quiet while light is wanted."""
         while not self._stop.wait(KEEP_ALIVE_S / 3):
             with self._lock:
-                wanted = self._lit or self._armed is not None
-                if (
-                    wanted
-                    and self._link.is_open
-                    and time.monotonic() > self._talk.told + KEEP_ALIVE_S
-                ):
-                    # What is wrong with the board, the next command will meet and tell.
-                    with contextlib.suppress(Garbled, DeviceError):
-                        self._talk.ping()
+                self._speak_if_due()
+
+    def _speak_if_due(self) -> None:
+        wanted = self._lit or self._armed is not None
+        if wanted and self._link.is_open and time.monotonic() > self._talk.told + KEEP_ALIVE_S:
+            # What is wrong with the board, the next command will meet and tell.
+            with contextlib.suppress(Garbled, DeviceError):
+                self._talk.ping()
 
     def _check_led(self, led: int) -> None:
         if not 1 <= led <= self.identity.led_count:

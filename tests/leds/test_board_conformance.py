@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -297,6 +298,23 @@ def test_the_driver_drives_it(bench: Bench) -> None:
             if report.index < 19:
                 bench.edge()
         assert leds == list(range(1, 21))
+        assert board.status().watchdog_trips == 0
+
+
+def test_waiting_for_a_slow_camera_keeps_the_watchdog_quiet(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy computer the thread that keeps the light on may never get its turn."""
+    monkeypatch.setattr(RigBoard, "_keep_alive", lambda board: None)
+    with RigBoard(bench.port) as board:
+        board.upload([Step(led, 1.0, 100, 2000) for led in (1, 2)])
+        board.arm(camera_clocked=True)
+        camera = threading.Timer(0.7, bench.edge)
+        camera.start()
+        for report in board.reports(2.0):
+            if report.index == 0:
+                bench.edge()
+        camera.join()
         assert board.status().watchdog_trips == 0
 
 

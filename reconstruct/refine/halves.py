@@ -70,7 +70,7 @@ def signed_rows(rows, u, level, finish, loss, factor, signs, sums, per_pixel, ou
     signed = np.empty(n, np.float32)
     space = scratch(level.lights)
     _, geometry, tangent, _, mat, work = space
-    kind, limit, doubt = loss.kind, np.float32(loss.width), np.float32(level.doubt)
+    kind, limit = loss.kind, np.float32(loss.width)
     weight, model, epsilon = level.weight, finish.model, np.float32(level.epsilon)
     for r in range(first, last):
         for c in range(width_px):
@@ -81,7 +81,7 @@ def signed_rows(rows, u, level, finish, loss, factor, signs, sums, per_pixel, ou
                 per_pixel[r, c] = 0.0
                 continue
             prepare(r, c, u, level, finish, space)
-            pixel_rows(geometry, tangent, n, epsilon, mat, model, kind, limit, doubt, work)
+            pixel_rows(geometry, tangent, n, epsilon, mat, model, kind, limit, work)
             pixel_sums(work, n, pw, r, c, sums, per_pixel)
             rr, cc = r // factor, c // factor
             if rr >= height or cc >= width:

@@ -22,6 +22,7 @@ from reconstruct.refine.pixel import (
     SHADOW_BIT,
     STRIDE,
     TARGET,
+    TRUST,
     WORK,
     irradiance,
     sample,
@@ -41,7 +42,7 @@ class Level(NamedTuple):
     traced, traced_step : inter-reflected radiance likewise; see `Problem.traced`
     code, scale, epsilon : (H, W, N) uint16 coded √-pictures; see `reconstruct.refine.data`
     weight : (H, W) float32, 0 outside the mask
-    doubt : see `pixel.pixel_rows`
+    doubt : error of the traced light as a share of it, over twice the noise of the √-pictures
     local : (3, H, W) or (3, 1, 1): each pixel's log-factor on ks, addition to kd, log-factor on α
     """
 
@@ -167,6 +168,7 @@ def prepare(r, c, u, level, finish, space):
         level.xy, level.jacobians, level.traced, level.code, finish.brush,
     )  # fmt: skip
     n = code.shape[2]
+    one, tiny, doubt = np.float32(1.0), np.float32(1e-6), np.float32(level.doubt)
     whole = jacobians.shape[1] > 1
     for i in range(4):
         jac[i] = jacobians[i, r, c] if whole else jacobians[i, 0, 0]
@@ -182,9 +184,17 @@ def prepare(r, c, u, level, finish, space):
         indirect_at(traced[r, c], np.float32(p), np.float32(q), n, work)
     elif traced.shape[0] > 1:
         sample(traced, np.float32(r), np.float32(c), np.float32(level.traced_step), INDIRECT, work)
+    followed = traced.shape[2] > n
     for k in range(n):
         bits = code[r, c, k]
-        work[TARGET + k] = np.float32(bits >> 2) * np.float32(level.scale)
+        target = np.float32(bits >> 2) * np.float32(level.scale)
+        # Noise and the error of the traced light add up. The weight is that of the surface which it
+        # was traced at: one that moved would be no part of the gradient, and steps that fit the
+        # pictures better would be refused.
+        light = traced[r, c, k] if followed else work[INDIRECT + k]
+        unsure = doubt * light / math.sqrt(max(max(target * target, light), tiny))
+        work[TRUST + k] = one / (one + unsure * unsure)
+        work[TARGET + k] = target
         work[SEEN + k] = np.float32(1 - ((bits & SHADOW_BIT) >> 1))
         work[CLIPPED + k] = np.float32(bits & CLIPPED_BIT)
     for i in range(N_MATERIAL):

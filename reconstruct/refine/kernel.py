@@ -129,7 +129,7 @@ def render_rows(rows, u, level, finish, out):
                     out[r - first, c, k] = 0.0
                 continue
             prepare(r, c, u, level, finish, space)
-            radiance_rows(geometry, tangent, n, zero, mat, finish.model, HUBER, zero, zero, work)
+            radiance_rows(geometry, tangent, n, zero, mat, finish.model, HUBER, zero, work)
             for k in range(n):
                 out[r - first, c, k] = work[RESIDUAL + k]
 
@@ -153,7 +153,7 @@ def lens_rows(rows, u, level, finish, loss, change):
     total = np.zeros(size * size + size + 1)
     space = scratch(level.lights)
     _, geometry, tangent, _, mat, work = space
-    kind, width, doubt = loss.kind, np.float32(loss.width), np.float32(level.doubt)
+    kind, width = loss.kind, np.float32(loss.width)
     weight, model, epsilon = level.weight, finish.model, np.float32(level.epsilon)
     by_p = np.empty(size)
     by_q = np.empty(size)
@@ -163,7 +163,7 @@ def lens_rows(rows, u, level, finish, loss, change):
             if pw == 0.0:
                 continue
             prepare(r, c, u, level, finish, space)
-            pixel_rows(geometry, tangent, n, epsilon, mat, model, kind, width, doubt, work)
+            pixel_rows(geometry, tangent, n, epsilon, mat, model, kind, width, work)
             # Light added to a picture acts as the offset does; the column of u is free for it.
             acc = np.float32(0.0)
             for k in range(n):
@@ -212,7 +212,7 @@ def local_rows(rows, u, level, finish, loss, terms, per_pixel):
     _, width_px, n = level.code.shape
     space = scratch(level.lights)
     _, geometry, tangent, _, mat, work = space
-    kind, width, doubt = loss.kind, np.float32(loss.width), np.float32(level.doubt)
+    kind, width = loss.kind, np.float32(loss.width)
     weight, model, epsilon = level.weight, finish.model, np.float32(level.epsilon)
     own = (BY_KS, BY_KD, BY_AX)
     for r in range(first, last):
@@ -224,7 +224,7 @@ def local_rows(rows, u, level, finish, loss, terms, per_pixel):
             if pw == 0.0:
                 continue
             prepare(r, c, u, level, finish, space)
-            pixel_rows(geometry, tangent, n, epsilon, mat, model, kind, width, doubt, work)
+            pixel_rows(geometry, tangent, n, epsilon, mat, model, kind, width, work)
             acc = np.float32(0.0)
             for k in range(n):
                 acc += work[LOSS + k]
@@ -274,7 +274,7 @@ def system_rows(rows, u, level, finish, loss, sums, cross, per_pixel, with_cross
     total = np.zeros(k_material + k_material * k_material)
     space = scratch(level.lights)
     _, geometry, tangent, _, mat, work = space
-    kind, width, doubt = loss.kind, np.float32(loss.width), np.float32(level.doubt)
+    kind, width = loss.kind, np.float32(loss.width)
     weight, model, epsilon = level.weight, finish.model, np.float32(level.epsilon)
     for r in range(first, last):
         for c in range(width_px):
@@ -288,7 +288,7 @@ def system_rows(rows, u, level, finish, loss, sums, cross, per_pixel, with_cross
                             cross[i, j, r, c] = 0.0
                 continue
             prepare(r, c, u, level, finish, space)
-            pixel_rows(geometry, tangent, n, epsilon, mat, model, kind, width, doubt, work)
+            pixel_rows(geometry, tangent, n, epsilon, mat, model, kind, width, work)
             pw = weight[r, c]
             pixel_sums(work, n, pw, r, c, sums, per_pixel)
             if with_cross:

@@ -52,9 +52,9 @@ STRIDE = 1040
 MAX_LIGHTS = 1024
 IRRADIANCE, INDIRECT, TARGET, SEEN, CLIPPED = (STRIDE * i for i in range(8, 13))
 RESIDUAL, LOSS = STRIDE * 13, STRIDE * 14
-# Derivatives of the indirect light by the slopes p and q.
-INDIRECT_P, INDIRECT_Q = STRIDE * 15, STRIDE * 16
-COLUMNS = STRIDE * 17
+# Derivatives of the indirect light by the slopes p and q, and the weight that its error leaves.
+INDIRECT_P, INDIRECT_Q, TRUST = STRIDE * 15, STRIDE * 16, STRIDE * 17
+COLUMNS = STRIDE * 18
 WORK = COLUMNS + STRIDE * N_COLUMNS
 _X, _Y, _Z, _AX, _AY, _AZ, _STRENGTH, _LOBE = (STRIDE * i for i in range(8))
 BY_U, BY_P, BY_Q, BY_AX, BY_AY, BY_KS, BY_G, BY_KD, BY_OFFSET = (
@@ -168,7 +168,7 @@ def _pixel_rows(derivatives: bool, model: int, alike: bool) -> Callable[..., Non
     """
 
     @njit(**JIT)
-    def pixel_rows(geometry, tangent, n, epsilon, material, robust, width, doubt, work):
+    def pixel_rows(geometry, tangent, n, epsilon, material, robust, width, work):
         """Weighted residual and Jacobian of one pixel, per light; or the radiance alone.
 
         Parameters
@@ -177,10 +177,8 @@ def _pixel_rows(derivatives: bool, model: int, alike: bool) -> Callable[..., Non
             of the point by log-depth (mm), unit vector to the camera
         tangent : (3,) unit direction of the brushing marks (any, if isotropic)
         n : number of lights
-        doubt : error of the inter-reflected light as a share of it, over twice the noise of the
-            √-pictures
-        work : in: lights, irradiance, indirect and its derivatives, target, seen, clipped; out:
-            weighted residual, loss, weighted Jacobian columns
+        work : in: lights, irradiance, indirect, its derivatives and trust in it, target, seen,
+            clipped; out: weighted residual, loss, weighted Jacobian columns
         """
         one = np.float32(1.0)
         zero = np.float32(0.0)
@@ -314,11 +312,8 @@ def _pixel_rows(derivatives: bool, model: int, alike: bool) -> Callable[..., Non
                 q = width * width / (width * width + r * r)
                 loss = r * r * q
                 weight = q * q
-            # Noise and the error of the inter-reflected light add up.
-            unsure = doubt * work[INDIRECT + k] / root_m
-            trust = one / (one + unsure * unsure)
-            loss *= trust
-            weight *= trust
+            loss *= work[TRUST + k]
+            weight *= work[TRUST + k]
             half = np.float32(0.5) / root_m * math.sqrt(weight) if used else zero
             sw = math.sqrt(weight)
             work[RESIDUAL + k] = r * sw
@@ -366,16 +361,16 @@ def _any(derivatives: bool) -> Callable[..., None]:
     )
 
     @njit(**JIT)
-    def pixel_rows(geometry, tangent, n, epsilon, material, model, robust, width, doubt, work):
+    def pixel_rows(geometry, tangent, n, epsilon, material, model, robust, width, work):
         alike = material[0] == material[1]
         if model == GGX and alike:
-            ggx_alike(geometry, tangent, n, epsilon, material, robust, width, doubt, work)
+            ggx_alike(geometry, tangent, n, epsilon, material, robust, width, work)
         elif model == GGX:
-            ggx(geometry, tangent, n, epsilon, material, robust, width, doubt, work)
+            ggx(geometry, tangent, n, epsilon, material, robust, width, work)
         elif alike:
-            beckmann_alike(geometry, tangent, n, epsilon, material, robust, width, doubt, work)
+            beckmann_alike(geometry, tangent, n, epsilon, material, robust, width, work)
         else:
-            beckmann(geometry, tangent, n, epsilon, material, robust, width, doubt, work)
+            beckmann(geometry, tangent, n, epsilon, material, robust, width, work)
 
     return pixel_rows
 

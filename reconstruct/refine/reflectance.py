@@ -66,8 +66,12 @@ def update_reflectance(
         bounds = MIRRORING if problem.lights.intensity is None else KNOWN_MIRRORING
         factor = 1 + np.clip(step, -REFLECTANCE_STEP, REFLECTANCE_STEP)
         problem.mirroring = float(np.clip(problem.mirroring * factor, *bounds))
+    changed = np.float32(problem.mirroring / before)
+    if changed != 1:  # the next trace may keep a share of this one, and with it of the old factor
+        problem.traced = problem.traced.copy()  # whoever goes back to this light holds it
+        problem.traced[..., : 3 * len(pictures)] *= changed
     if traced is not None:
-        traced *= np.float32(problem.mirroring / before)
+        traced *= changed
     return traced
 
 

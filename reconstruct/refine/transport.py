@@ -273,9 +273,11 @@ def update_mirrored(
     finer, pictures = problem.finer, problem.pictures
     model = np.maximum(problem.render_rows(u, material, 0, problem.shape[0]), 0)
     root = np.sqrt(model + np.float32(pictures.epsilon))
-    residual = root - pictures.root()
+    captured = pictures.root()
+    residual = root - captured
     used = (problem.weight > 0)[..., None] & ((residual < 0) | ~pictures.clipped)
-    trust = 1 / (1 + np.square(problem.doubt * problem.indirect / root))
+    least = np.maximum(np.maximum(np.square(captured), problem.indirect), 1e-6)
+    trust = 1 / (1 + np.square(problem.doubt * problem.indirect) / least)
     rays = Rays(max(1, samples // finer**2), seed=seed)
     around, scene, scale = scene_at(problem, u, material, rays, 1)
     by_light = 0.5 * scale / root  # of the root of the model, by light in the tracer's units

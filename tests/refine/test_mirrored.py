@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from simulated_parts import pit
 
 from reconstruct.optics.interreflection import Rays, indirect, scene_of
@@ -101,6 +102,21 @@ def test_what_changes_elsewhere_is_part_of_cost_and_step() -> None:
     slope = (costs[1] - costs[0]) / (2 * size)
     assert abs(2 * float((gradient * along).sum()) - slope) < 1e-3 * abs(slope)
     np.testing.assert_allclose(here.sums[6:9] - alone.sums[6:9], blocks[4:], atol=0.05)
+
+
+@pytest.mark.parametrize("by_slopes", [False, True])
+def test_the_gradient_is_that_of_the_cost(by_slopes: bool) -> None:
+    """Its weight, too, must not move with the surface: steps that fit better were refused."""
+    _, problem, u = pit()
+    update_indirect(problem, u, METAL, samples=32, by_slopes=by_slopes)
+    along = np.random.default_rng(0).normal(size=u.shape)
+    size = 1e-6
+    costs = [
+        problem.evaluate(u + sign * size * along, METAL, HUBER, False).cost for sign in (-1, 1)
+    ]
+    gradient = problem.gradient(problem.evaluate(u, METAL, HUBER, False).sums)
+    slope = (costs[1] - costs[0]) / (2 * size)
+    assert abs(2 * float((gradient * along).sum()) - slope) < 0.02 * abs(slope)
 
 
 def test_light_that_is_gone_back_to_is_the_light_before() -> None:

@@ -168,7 +168,7 @@ def prepare(r, c, u, level, finish, space):
         level.xy, level.jacobians, level.traced, level.code, finish.brush,
     )  # fmt: skip
     n = code.shape[2]
-    one, tiny, doubt = np.float32(1.0), np.float32(1e-6), np.float32(level.doubt)
+    tiny, doubt = np.float32(1e-6), np.float32(level.doubt)
     whole = jacobians.shape[1] > 1
     for i in range(4):
         jac[i] = jacobians[i, r, c] if whole else jacobians[i, 0, 0]
@@ -192,8 +192,8 @@ def prepare(r, c, u, level, finish, space):
         # was traced at: one that moved would be no part of the gradient, and steps that fit the
         # pictures better would be refused.
         light = traced[r, c, k] if followed else work[INDIRECT + k]
-        unsure = doubt * light / math.sqrt(max(max(target * target, light), tiny))
-        work[TRUST + k] = one / (one + unsure * unsure)
+        least = max(max(target * target, light), tiny)
+        work[TRUST + k] = least / (least + doubt * doubt * light * light)
         work[TARGET + k] = target
         work[SEEN + k] = np.float32(1 - ((bits & SHADOW_BIT) >> 1))
         work[CLIPPED + k] = np.float32(bits & CLIPPED_BIT)

@@ -69,6 +69,7 @@ class Fit:
         )
         self.best: tuple[Problem, State] | None = None  # what a stop leaves
         self.claims: Claims | None = None  # of the last state, where they are known
+        self.traces = 0  # of surfaces near this one, whose mean its light between places is
         self.areas: Areas | None = None  # while pixels are areas from the start on
         need_gb = np.prod(stack.shape) * (COPIES * 2 * len(stack) + PIXEL_BYTES) / 1e9
         if need_gb > options.memory_gb:
@@ -171,6 +172,8 @@ class Fit:
         """
         large = problem.weight.size > SETTLED_PIXELS
         goes_on = FOLLOWED_GOES_ON if self.follows else GOES_ON
+        if refresh is None or self.follows:
+            self.traces = 0
         # Without the lens one turn tells whether it is needed; light that steps follow takes more.
         for turn in range(TURNS if refresh is not None or self.follows else 1):
             before, besides = state.cost, None
@@ -179,8 +182,9 @@ class Fit:
             elif refresh is None:
                 update_reflectance(problem, state.u, state.material, FINAL, turn, SOME)
             if self.follows or refresh is None or turn > 0:  # else it was brought up to date before
-                kept = min(turn / (turn + 1), KEPT)
+                kept = min(self.traces / (self.traces + 1), KEPT)
                 self.transport(problem, state, self.rays, seed=turn, kept=kept, besides=besides)
+                self.traces += 1
             if refresh is not None:
                 refresh(state)
             state = gauss_newton(

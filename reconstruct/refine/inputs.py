@@ -145,7 +145,10 @@ def tangent_at(kind, angle, cx, cy, point, out):
 
 @njit(**JIT)
 def indirect_at(traced, p, q, n, work):
-    """Indirect light at the slopes (p, q) and its derivatives from `Problem.traced` of a pixel."""
+    """Indirect light at the slopes (p, q), its derivatives and, for its trust, it as it was traced.
+
+    From `Problem.traced` of a pixel.
+    """
     zero, one = np.float32(0.0), np.float32(1.0)
     p0, q0 = traced[3 * n], traced[3 * n + 1]
     reach = LINEAR * (one + p0 * p0 + q0 * q0)
@@ -155,6 +158,7 @@ def indirect_at(traced, p, q, n, work):
     for k in range(n):
         value = traced[k] + dp * traced[n + k] + dq * traced[2 * n + k]
         lit = one if value > zero else zero
+        work[TRUST + k] = traced[k]
         work[INDIRECT + k] = value * lit
         work[INDIRECT_P + k] = traced[n + k] * lit
         work[INDIRECT_Q + k] = traced[2 * n + k] * lit
@@ -183,15 +187,18 @@ def prepare(r, c, u, level, finish, space):
     if traced.shape[2] > n:
         indirect_at(traced[r, c], np.float32(p), np.float32(q), n, work)
     elif traced.shape[0] > 1:
-        sample(traced, np.float32(r), np.float32(c), np.float32(level.traced_step), INDIRECT, work)
-    followed = traced.shape[2] > n
+        step = np.float32(level.traced_step)
+        sample(traced, np.float32(r), np.float32(c), step, INDIRECT, work)
+    if traced.shape[2] == n:
+        for k in range(n):
+            work[TRUST + k] = work[INDIRECT + k]
     for k in range(n):
         bits = code[r, c, k]
         target = np.float32(bits >> 2) * np.float32(level.scale)
         # Noise and the error of the traced light add up. The weight is that of the surface which it
         # was traced at: one that moved would be no part of the gradient, and steps that fit the
         # pictures better would be refused.
-        light = traced[r, c, k] if followed else work[INDIRECT + k]
+        light = work[TRUST + k]
         least = max(max(target * target, light), tiny)
         work[TRUST + k] = least / (least + doubt * doubt * light * light)
         work[TARGET + k] = target

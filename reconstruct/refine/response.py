@@ -62,6 +62,7 @@ def sharpened(run: Fit, problem: Problem, state: State) -> State:
         lens.captured = light.code
         lens.sigma_px = max(lens.sigma_px, FIRST_SIGMA_PX)
         turns, left = 0, promised
+        run.traces = 0  # the lens moves the surface away from where its light was traced
 
         def refresh(now: State) -> None:
             nonlocal turns, left

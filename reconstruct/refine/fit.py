@@ -46,9 +46,8 @@ FOLLOWED_SHARE = 0.02
 FIRMNESS = 0.1
 # Of the traces before, at most so much goes into one of a surface that moved little.
 KEPT = 0.8
-# Turns of the last level at most; it goes on while one leaves less than a share of the last cost,
-# the second where steps follow light between places: there one gains less than is still to come.
-TURNS, GOES_ON, FOLLOWED_GOES_ON = 6, 0.985, 0.992
+# Turns of the last level at most; it goes on while one leaves less than a share of the last cost.
+TURNS, GOES_ON = 6, 0.985
 
 
 class Fit:
@@ -171,7 +170,6 @@ class Fit:
         The `first` turn must leave that share of the cost at most for another one to follow.
         """
         large = problem.weight.size > SETTLED_PIXELS
-        goes_on = FOLLOWED_GOES_ON if self.follows else GOES_ON
         if refresh is None or self.follows:
             self.traces = 0
         # Without the lens one turn tells whether it is needed; light that steps follow takes more.
@@ -193,7 +191,7 @@ class Fit:
             )  # fmt: skip
             self.best = problem, state
             self.options.progress("last level", 0.5 + 0.3 * (turn + 1) / TURNS)
-            if state.cost > (goes_on if turn > 0 or large else first) * before:
+            if state.cost > (GOES_ON if turn > 0 or large else first) * before:
                 break
             # One turn from coarser pixels explains what it follows before that has come to rest.
             told = refresh is None and (turn > 0 or not self.follows)

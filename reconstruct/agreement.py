@@ -32,7 +32,7 @@ CELLS, ROWS = 24, 8
 MIN_CELLS = 40
 BINS = 24
 TURNS, IDLE = 14, 2  # at most, and so many that gain nothing end a fit
-FALLS = 5.0  # what is unexplained fell by a factor of three at most, on captures of all kinds
+FALLS = 30.0  # what a list in cm left unexplained fell by a factor of 15 once it was taken in mm
 SHARE = 3.0  # of a cell's albedo in that of the median cell, each way
 _JIT = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": True}
 

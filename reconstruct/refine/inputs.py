@@ -186,10 +186,10 @@ def prepare(r, c, u, level, finish, space):
     irradiance(geometry[0], n, level.flat, r, c, np.float32(level.flat_step), work)
     if traced.shape[2] > n:
         indirect_at(traced[r, c], np.float32(p), np.float32(q), n, work)
-    elif traced.shape[0] > 1:
-        step = np.float32(level.traced_step)
-        sample(traced, np.float32(r), np.float32(c), step, INDIRECT, work)
-    if traced.shape[2] == n:
+    else:
+        if traced.shape[0] > 1:
+            step = np.float32(level.traced_step)
+            sample(traced, np.float32(r), np.float32(c), step, INDIRECT, work)
         for k in range(n):
             work[TRUST + k] = work[INDIRECT + k]
     for k in range(n):

@@ -251,7 +251,8 @@ def _sweep(w, eu, ev, we, side, forward, softness, out):
     count = int(np.ceil((t_max - t_min) / dt)) + 2
     highest = np.full(count, _FAR_BELOW, np.float32)
     level = np.empty(width, np.float32)
-    last_line, last_column = np.int32(count - 2), np.int32(width - 2)
+    # What cannot be negative is not asked whether it is.
+    last_line, last_column, one = np.uint32(count - 2), np.uint32(width - 2), np.uint32(1)
     rows = last - first + 1
     for i in range(rows):
         y = near + side * i if forward else far - side * i
@@ -267,18 +268,18 @@ def _sweep(w, eu, ev, we, side, forward, softness, out):
         inv_soft = F(1.0 / softness) / a
         for x in range(x0, x1 + 1):
             at = max(shift + F(np.int32(x - x0)) * inv_du, _ZERO)
-            line = min(np.int32(at), last_line)
+            line = min(np.uint32(at), last_line)
             f = at - F(line)
-            excess = highest[line] + f * (highest[line + 1] - highest[line]) - level[x]
+            excess = highest[line] + f * (highest[line + one] - highest[line]) - level[x]
             out[y, x] = min(max(_ONE - excess * inv_soft, _ZERO), _ONE)
         j0 = max(0, int(np.ceil(-u0 / du)))
         j1 = min(count - 1, int(np.floor((width - 1 - u0) / du)))
         start, step = F(u0 + j0 * du), F(du)
         for j in range(j0, j1 + 1):
             u = max(start + F(np.int32(j - j0)) * step, _ZERO)
-            column = min(np.int32(u), last_column)
+            column = min(np.uint32(u), last_column)
             f = u - F(column)
-            highest[j] = max(highest[j], level[column] + f * (level[column + 1] - level[column]))
+            highest[j] = max(highest[j], level[column] + f * (level[column + one] - level[column]))
 
 
 @njit(cache=True, nogil=True)

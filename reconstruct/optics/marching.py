@@ -18,7 +18,7 @@ SMALL, MIDDLE, LARGE = 2, 3, 5  # log2 of the sides, places, of what a ray passe
 _ZERO, _ONE = F(0), F(1)
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True, _nrt=False)
 def _above(w, u, v, level):
     """By how much a level stands above (h, w) values at column u, row v, bilinear."""
     c, r = min(U(u), U(w.shape[1] - 2)), min(U(v), U(w.shape[0] - 2))
@@ -28,13 +28,13 @@ def _above(w, u, v, level):
     return level - (upper + g * (lower - upper))
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True, _nrt=False)
 def _clear(tops, bits, u, v, level, dw):
     """Whether a ray stays above all that is near for the length of a tile."""
     return tops[U(v) >> U(bits), U(u) >> U(bits)] < min(level, level + F(1 << bits) * dw)
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True, _nrt=False)
 def march(w, tops, step_bias, u, v, level, du, dv, dw):
     """Where a ray (column, row, scaled inverse depth) meets the surface: column and row, or -1, -1.
 

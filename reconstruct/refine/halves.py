@@ -26,6 +26,7 @@ from reconstruct.refine.pixel import (
     JIT,
     N_MATERIAL,
     N_SUMS,
+    PER_PIXEL,
     RESIDUAL,
     STRIDE,
     pixel_rows,
@@ -53,6 +54,20 @@ def balanced_signs(lights: int, draws: int, rng: np.random.Generator) -> NDArray
     return np.ascontiguousarray(hadamard(size)[np.ix_(rows, columns)], np.float32)
 
 
+@njit(**PER_PIXEL)
+def signed_sums(work, n, pw, signs, signed, r, c, out):
+    """Add a pixel's signed gradients to block (r, c) of `out`; `signed` (N,) is for its use."""
+    for d in range(len(signs)):
+        for k in range(n):
+            signed[k] = signs[d, k] * work[RESIDUAL + k]
+        for i in range(3):
+            column = work[BY_U + i * STRIDE : BY_U + i * STRIDE + n]
+            acc = np.float32(0.0)
+            for k in range(n):
+                acc += column[k] * signed[k]
+            out[d, i, r, c] += acc * pw
+
+
 @njit(**JIT)
 def signed_rows(rows, u, level, finish, loss, factor, signs, sums, per_pixel, out):
     """Signed gradients of image rows [first, last), with what `kernel.system_rows` gives of them.
@@ -66,7 +81,7 @@ def signed_rows(rows, u, level, finish, loss, factor, signs, sums, per_pixel, ou
     """
     first, last = rows
     _, width_px, n = level.code.shape
-    draws, _, height, width = out.shape
+    height, width = out.shape[2:]
     signed = np.empty(n, np.float32)
     space = scratch(level.lights)
     _, geometry, tangent, _, mat, work = space
@@ -93,15 +108,7 @@ def signed_rows(rows, u, level, finish, loss, factor, signs, sums, per_pixel, ou
                 p, q = work[BY_P + k], work[BY_Q + k]
                 leverage = (p * p * qq - np.float32(2.0) * p * q * pq + q * q * pp) / det
                 work[RESIDUAL + k] /= np.float32(1.0) - UNKNOWNS_PER_SLOPE * leverage
-            for d in range(draws):
-                for k in range(n):
-                    signed[k] = signs[d, k] * work[RESIDUAL + k]
-                for i in range(3):
-                    column = work[BY_U + i * STRIDE : BY_U + i * STRIDE + n]
-                    acc = np.float32(0.0)
-                    for k in range(n):
-                        acc += column[k] * signed[k]
-                    out[d, i, rr, cc] += acc * pw
+            signed_sums(work, n, pw, signs, signed, rr, cc, out)
 
 
 def signed_gradients(

@@ -18,6 +18,7 @@ from reconstruct.refine.pixel import (
     LIGHT_ROWS,
     LINEAR,
     N_MATERIAL,
+    PER_PIXEL,
     SEEN,
     SHADOW_BIT,
     STRIDE,
@@ -95,7 +96,7 @@ def scratch(lights):
     )
 
 
-@njit(**JIT)
+@njit(**PER_PIXEL)
 def pixel_geometry(u, r, c, x, y, jacobian, rotation, centre, geometry):
     """Point, normal and their derivatives of pixel (r, c) into `geometry` (7, 3), world frame.
 
@@ -128,7 +129,7 @@ def pixel_geometry(u, r, c, x, y, jacobian, rotation, centre, geometry):
     return mean, p, q
 
 
-@njit(**JIT)
+@njit(**PER_PIXEL)
 def tangent_at(kind, angle, cx, cy, point, out):
     """Direction of the brushing marks: straight at an angle, or circles about (cx, cy) mm."""
     out[2] = np.float32(0.0)
@@ -143,7 +144,7 @@ def tangent_at(kind, angle, cx, cy, point, out):
         out[1] = math.sin(angle)
 
 
-@njit(**JIT)
+@njit(**PER_PIXEL)
 def indirect_at(traced, p, q, n, work):
     """Indirect light at the slopes (p, q), its derivatives and, for its trust, it as it was traced.
 
@@ -164,7 +165,7 @@ def indirect_at(traced, p, q, n, work):
         work[INDIRECT_Q + k] = traced[2 * n + k] * lit
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **PER_PIXEL)
 def prepare(r, c, u, level, finish, space):
     """Geometry, light, target and material of pixel (r, c) into `space`, from `scratch`."""
     geometry64, geometry, tangent, jac, mat, work = space

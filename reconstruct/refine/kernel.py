@@ -15,6 +15,7 @@ from reconstruct.refine.inputs import prepare, scratch
 from reconstruct.refine.pixel import (
     BY_AX,
     BY_AY,
+    BY_G,
     BY_KD,
     BY_KS,
     BY_OFFSET,
@@ -26,6 +27,7 @@ from reconstruct.refine.pixel import (
     LOSS,
     N_MATERIAL,
     N_SUMS,
+    PER_PIXEL,
     RESIDUAL,
     SHADOW_BIT,
     STRIDE,
@@ -44,7 +46,7 @@ __all__ = [
 ]
 
 
-@njit(**JIT)
+@njit(**PER_PIXEL)
 def _dot(work, a, b, n):
     # Slices, since an index with a variable offset would be checked for its sign.
     x = work[a : a + n]
@@ -55,22 +57,45 @@ def _dot(work, a, b, n):
     return total
 
 
-@njit(**JIT)
+@njit(**PER_PIXEL)
 def pixel_sums(work, n, pw, r, c, sums, per_pixel):
     """Loss, gradient and matrix of pixel (r, c), of weight `pw`, by what `pixel_rows` gave."""
-    acc = np.float32(0.0)
-    for k in range(n):
-        acc += work[LOSS + k]
+    zero = np.float32(0.0)
+    by_u, by_p, by_q = work[BY_U : BY_U + n], work[BY_P : BY_P + n], work[BY_Q : BY_Q + n]
+    residual, loss = work[RESIDUAL : RESIDUAL + n], work[LOSS : LOSS + n]
+    acc, gu, gp, gq = zero, zero, zero, zero
+    uu, up, uq, pp, pq, qq = zero, zero, zero, zero, zero, zero
+    for k in range(n):  # all sums at once, for each column is then read once
+        u, p, q, rest = by_u[k], by_p[k], by_q[k], residual[k]
+        acc += loss[k]
+        gu += u * rest
+        gp += p * rest
+        gq += q * rest
+        uu += u * u
+        up += u * p
+        uq += u * q
+        pp += p * p
+        pq += p * q
+        qq += q * q
     per_pixel[r, c] = acc * pw
-    sums[0, r, c] = _dot(work, BY_U, RESIDUAL, n) * pw
-    sums[1, r, c] = _dot(work, BY_P, RESIDUAL, n) * pw
-    sums[2, r, c] = _dot(work, BY_Q, RESIDUAL, n) * pw
-    sums[3, r, c] = _dot(work, BY_U, BY_U, n) * pw
-    sums[4, r, c] = _dot(work, BY_U, BY_P, n) * pw
-    sums[5, r, c] = _dot(work, BY_U, BY_Q, n) * pw
-    sums[6, r, c] = _dot(work, BY_P, BY_P, n) * pw
-    sums[7, r, c] = _dot(work, BY_P, BY_Q, n) * pw
-    sums[8, r, c] = _dot(work, BY_Q, BY_Q, n) * pw
+    sums[0, r, c], sums[1, r, c], sums[2, r, c] = gu * pw, gp * pw, gq * pw
+    sums[3, r, c], sums[4, r, c], sums[5, r, c] = uu * pw, up * pw, uq * pw
+    sums[6, r, c], sums[7, r, c], sums[8, r, c] = pp * pw, pq * pw, qq * pw
+
+
+@njit(forceinline=True, **PER_PIXEL)
+def cross_sums(work, n, pw, column, r, c, j, cross):
+    """Products of u, p and q with a column of the material into `cross`; that of the residual."""
+    zero = np.float32(0.0)
+    own, u, p, q = zero, zero, zero, zero
+    for k in range(n):
+        by = work[column + k]
+        own += by * work[RESIDUAL + k]
+        u += by * work[BY_U + k]
+        p += by * work[BY_P + k]
+        q += by * work[BY_Q + k]
+    cross[0, j, r, c], cross[1, j, r, c], cross[2, j, r, c] = u * pw, p * pw, q * pw
+    return own * pw
 
 
 @njit(**JIT)
@@ -292,12 +317,20 @@ def system_rows(rows, u, level, finish, loss, sums, cross, per_pixel, with_cross
             pw = weight[r, c]
             pixel_sums(work, n, pw, r, c, sums, per_pixel)
             if with_cross:
+                alike = mat[0] == mat[1]  # then BY_AX is by both widths, and BY_AY is empty
+                total[0] += cross_sums(work, n, pw, BY_AX, r, c, 0, cross)
+                total[1] += cross_sums(work, n, pw, BY_AY, r, c, 1, cross)
+                total[2] += cross_sums(work, n, pw, BY_KS, r, c, 2, cross)
+                total[3] += cross_sums(work, n, pw, BY_G, r, c, 3, cross)
+                total[4] += cross_sums(work, n, pw, BY_KD, r, c, 4, cross)
+                total[5] += cross_sums(work, n, pw, BY_OFFSET, r, c, 5, cross)
                 for j in range(k_material):
+                    if alike and j == 1:
+                        continue
                     column = BY_AX + j * STRIDE
-                    for i in range(3):
-                        cross[i, j, r, c] = _dot(work, BY_U + i * STRIDE, column, n) * pw
-                    total[j] += _dot(work, column, RESIDUAL, n) * pw
                     for i in range(j, k_material):
+                        if alike and i == 1:
+                            continue
                         product = _dot(work, BY_AX + i * STRIDE, column, n)
                         total[k_material + j * k_material + i] += product * pw
     for j in range(k_material):

@@ -30,8 +30,8 @@ MAX_SIGMA_PX = 1.5
 # `cv2.Laplacian` takes four channels at most and eighteen times as long.
 LAPLACIAN = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]], np.float32)
 BAND_ROWS = 48
-# Bands of about so many rows in all tell the blur.
-UPDATE_ROWS = 64
+# So many rows in all tell the blur, in bands of so many.
+UPDATE_ROWS, UPDATE_BAND = 64, 32
 
 
 def _laplacian(images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -67,9 +67,9 @@ class Lens:
         # Beyond the mask nothing is known: there the part goes on as it is.
         self.inside = np.asarray(problem.weight > 0, np.float32)
 
-    def _bands(self) -> list[tuple[int, int]]:
+    def _bands(self, size: int) -> list[tuple[int, int]]:
         height = self.problem.shape[0]
-        return [(r, min(r + BAND_ROWS, height)) for r in range(0, height, BAND_ROWS)]
+        return [(r, min(r + size, height)) for r in range(0, height, size)]
 
     def _rendered(
         self, u: Array, material: Material, first: int, last: int, halo: int
@@ -112,7 +112,7 @@ class Lens:
                 code = lessened(code, pictures.scale, change)
             pictures.code[first:last] = (code & 0xFFFC) | flags
 
-        self.problem.mapped(band, self._bands())
+        self.problem.mapped(band, self._bands(BAND_ROWS))
 
     def update(self, u: Array, material: Material, loss: Loss) -> float:
         """A Gauss-Newton step of the blur's variance; what share of the cost it promises to take.
@@ -133,7 +133,8 @@ class Lens:
             inner = level._replace(weight=_placed(edge, problem.shape, first))
             return kernel.lens_rows(rows, u, inner, finish, robust, np.ascontiguousarray(change))
 
-        some = self._bands()[:: max(1, problem.shape[0] // UPDATE_ROWS)]
+        every = max(1, problem.shape[0] // UPDATE_ROWS)
+        some = self._bands(UPDATE_BAND)[every // 2 :: every]
         total = np.sum(problem.mapped(band, some), axis=0)
         matrix, right = total[: size * size].reshape(size, size), total[size * size : -1]
         if not material.anisotropic:

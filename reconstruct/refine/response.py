@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from reconstruct.refine.dirt import update_local
 from reconstruct.refine.fit import FINAL, HUBER, Fit
 from reconstruct.refine.lens import Lens
@@ -57,7 +59,9 @@ def sharpened(run: Fit, problem: Problem, state: State) -> State:
         wanted = PROMISED * (1 - run.config.response_gain)
         if lens.sigma_px < MIN_SIGMA_PX or promised < wanted:
             return state
-        cost = problem.evaluate(state.u, state.material, HUBER, False).cost
+        cost = np.inf
+        if problem.weight.size > SETTLED_PIXELS:  # only there a first turn without gain is the last
+            cost = problem.evaluate(state.u, state.material, HUBER, False).cost
         light = Light.of(problem)
         lens.captured = light.code
         lens.sigma_px = max(lens.sigma_px, FIRST_SIGMA_PX)

@@ -19,7 +19,7 @@ from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.dpps import fusion
 from reconstruct.dpps.encoding import UNIT_PX
-from reconstruct.dpps.view import View, view_of
+from reconstruct.dpps.view import View, brightest, view_of
 from reconstruct.errors import ReconstructError
 from reconstruct.nearest import filled_in
 from reconstruct.stack import Stack
@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 F32 = NDArray[np.float32]
 # Channels (42, H, W) to normal, height and log errors (6, H, W); H and W multiples of 16.
 Network = Callable[[F32], F32]
-TILE, OVERLAP = 512, 64
+TILE, OVERLAP = 1024, 64
 # Longer side of the first pass, the size that the network was trained at, and the weight λ of the
 # height head in the fusion there; it falls with the square of the size.
 COARSE_PX, SCREEN = 64, 0.003
@@ -244,11 +244,9 @@ def predict_with(
     guess, screen = estimate(model, inner, base)
     flags = np.zeros(camera.shape, dtype=np.uint8)
     flags[~view.mask] = Flag.OUTSIDE
-    flags[view.mask & (view.clipped.mean(-1) > 0.5)] |= np.uint8(Flag.CLIPPED)
-    brightest = view.radiance.max(-1)
-    flags[view.mask & (brightest <= 3 * view.floor)] |= np.uint8(Flag.UNLIT)
-    # The pictures are most of what is in memory, and have told all.
-    view, inner = view.without_pictures(), inner.without_pictures()
+    top, clipped = brightest(stack, options.flat)
+    flags[view.mask & (clipped > 0.5)] |= np.uint8(Flag.CLIPPED)
+    flags[view.mask & (top <= 3 * view.floor)] |= np.uint8(Flag.UNLIT)
     log_depth = joined(inner, guess, screen)
 
     # the mean height is an input: photometry does not fix it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from reconstruct.dpps.samples import Sample
 
 Array = NDArray[np.float64]
+Window = tuple[slice, slice]  # rows and columns, both ends given
+# (h, w, N) radiance of a window, and 1 where it is clipped.
+Pictures = tuple[NDArray[np.float32], NDArray[np.uint8]]
 BAND_ROWS = 64
 
 
@@ -36,15 +40,15 @@ class View:
 
     Attributes
     ----------
-    radiance : (H, W, N) float32; clipped : (H, W, N) uint8; mask : (H, W)
+    read : gives the pictures of a window: those of five megapixels would take 2.4 GB
+    mask : (H, W)
     rays : (H, W, 2) X, Y of the ray (X, Y, -1)
     pixel_angle : derivative of X per column
     position, axis, lobe, power : lights, relative to the optical centre
     floor : radiance below this is noise
     """
 
-    radiance: NDArray[np.float32]
-    clipped: NDArray[np.uint8]
+    read: Callable[[Window], Pictures]
     mask: NDArray[np.bool_]
     rays: Array
     pixel_angle: float
@@ -72,35 +76,35 @@ class View:
         return np.moveaxis(out, -1, 0)
 
     def level(self, log_depth: Array, most_pixels: int = 1 << 18) -> float:
-        """Median level of the lit pixels over a base surface; of a grid of pixels if many."""
-        step = max(1, math.ceil(math.sqrt(self.mask.size / most_pixels)))
-        some = self.window(np.s_[::step, ::step])
-        return median_level(some._seen_at(log_depth[::step, ::step])[1], some.mask)
+        """Median level of the lit pixels over a base surface; of some rows if there are many."""
+        every = math.ceil(self.mask.size / most_pixels)
+        if every == 1:
+            return median_level(self._seen_at(log_depth)[1], self.mask)
+        lines = [slice(row, row + 1) for row in range(0, len(self.mask), every)]
+        seen = [self.window((line, slice(None)))._seen_at(log_depth[line])[1] for line in lines]
+        return median_level(np.concatenate(seen), self.mask[::every])
 
     def _seen_at(self, log_depth: Array) -> tuple[Array, NDArray[np.float32]]:
         """(H, W, 3) points of a base surface, and what their lights say."""
         depth = np.exp(log_depth)
         points = np.concatenate([self.rays, -np.ones((*depth.shape, 1))], -1) * depth[..., None]
         lamps = Lamps(self.position, self.axis, self.lobe, self.power)
-        raw = moments(
-            self.radiance, self.clipped, self.mask, points, np.zeros(3), lamps, self.floor
-        )
+        radiance, clipped = self.read((slice(0, len(depth)), slice(0, depth.shape[1])))
+        raw = moments(radiance, clipped, self.mask, points, np.zeros(3), lamps, self.floor)
         return points, raw
 
     def window(self, window: tuple[slice, slice]) -> View:
-        """The view of some of the rows and columns."""
-        return replace(
-            self, radiance=self.radiance[window], clipped=self.clipped[window],
-            mask=self.mask[window], rays=self.rays[window],
-        )  # fmt: skip
+        """The view of some of the rows and columns that follow each other."""
+        top, left = (w.indices(size)[0] for w, size in zip(window, self.mask.shape, strict=True))
 
-    def without_pictures(self) -> View:
-        """The geometry alone."""
-        return replace(
-            self,
-            radiance=np.empty((*self.mask.shape, 0), np.float32),
-            clipped=np.empty((*self.mask.shape, 0), np.uint8),
-        )
+        def read(within: Window) -> Pictures:
+            rows, columns = within
+            return self.read(
+                (slice(top + rows.start, top + rows.stop),
+                 slice(left + columns.start, left + columns.stop))
+            )  # fmt: skip
+
+        return replace(self, read=read, mask=self.mask[window], rays=self.rays[window])
 
     def normals(self, log_depth: Array) -> Array:
         """(H, W, 3) unit normals of a surface given as log depth (H, W)."""
@@ -119,34 +123,37 @@ class View:
             _shares(length, cells) for length, cells in ((height, size[1]), (width, size[0]))
         )
 
-        def area(image: NDArray[Any], within: NDArray[Any] | None = None) -> NDArray[np.float32]:
-            """Mean over each new pixel, 0 counted where not `within`; a copy of all is large."""
-            out = np.empty((size[1], size[0], image.shape[2]), dtype=np.float32)
-            for row, share in enumerate(down):
-                used = np.flatnonzero(share)
-                some = np.asarray(image[used[0] : used[-1] + 1], dtype=np.float32)
-                if within is not None:
-                    some = some * within[used[0] : used[-1] + 1, :, None]
-                out[row] = across @ np.tensordot(share[used], some, 1)
-            return out
-
-        share = area(self.mask[..., None].astype(np.float32))[..., 0]
+        share = down @ self.mask.astype(np.float32) @ across.T
         mask = share > 0.5
         within = None if self.mask.all() else self.mask
-        sums = area(self.radiance, within)
-        radiance = np.asarray(sums / np.maximum(share, 0.5)[..., None], dtype=np.float32)
-        any_clip = self.clipped.any()
+        radiance = np.empty((*mask.shape, len(self.power)), np.float32)
+        clipped = np.zeros(radiance.shape, np.uint8)
+        for row, part in enumerate(down):
+            used = np.flatnonzero(part)
+            rows = slice(int(used[0]), int(used[-1]) + 1)
+            seen, clips = self.read((rows, slice(0, width)))
+            if within is not None:  # what lies beside the part counts as 0
+                seen = seen * within[rows, :, None]
+            mean = across @ np.tensordot(part[used], seen, 1)
+            radiance[row] = mean / np.maximum(share[row], 0.5)[:, None]
+            if clips.any():
+                clipped[row] = across @ np.tensordot(part[used], clips.astype(np.float32), 1) > 0.25
+        rays = np.tensordot(down, self.rays, 1)
         return replace(
             self,
-            radiance=radiance,
-            clipped=(area(self.clipped) > 0.25).astype(np.uint8)
-            if any_clip
-            else np.zeros(radiance.shape, np.uint8),
+            read=_read_from(radiance, clipped),
             mask=mask,
-            rays=area(self.rays).astype(np.float64),
+            rays=np.einsum("cw,rwi->rci", across, rays),
             pixel_angle=self.pixel_angle * width / size[0],
             floor=self.floor * min(1.0, size[0] / width),
         )
+
+
+def _read_from(
+    radiance: NDArray[np.float32], clipped: NDArray[np.uint8]
+) -> Callable[[Window], Pictures]:
+    """What reads pictures that are in memory, (H, W, N)."""
+    return lambda window: (radiance[window], clipped[window])
 
 
 def _shares(length: int, cells: int) -> NDArray[np.float32]:
@@ -163,8 +170,7 @@ def view_of_sample(sample: Sample) -> View:
         raise ValueError("draw the sample with keep_radiance")
     lights = sample.believed
     return View(
-        radiance=sample.radiance,
-        clipped=lights["clipped"],
+        read=_read_from(sample.radiance, lights["clipped"]),
         mask=sample.mask,
         rays=sample.rays.astype(np.float64),
         pixel_angle=sample.pixel_angle,
@@ -176,10 +182,33 @@ def view_of_sample(sample: Sample) -> View:
     )
 
 
-def _beside(images: NDArray[Any], out: NDArray[Any]) -> None:
-    """Put (N, h, W) images beside each other, (h, W, N): in blocks, four times as quickly."""
-    count = len(images)
-    cv2.transpose(np.ascontiguousarray(images.reshape(count, -1)), dst=out.reshape(-1, count))
+def _beside(images: NDArray[Any]) -> NDArray[Any]:
+    """(N, h, W) images beside each other, (h, W, N): in blocks, four times as quickly."""
+    count, height, width = images.shape
+    out = cv2.transpose(np.ascontiguousarray(images.reshape(count, -1)))
+    return np.asarray(out).reshape(height, width, count)
+
+
+def _even_light(
+    stack: Stack, flat: NDArray[np.float32] | None, rows: slice
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """(N, h, W) radiance, the lights' field `flat` divided out, and where it is clipped."""
+    some, clips = stack.band(rows)
+    if flat is not None:
+        some = np.divide(some, np.maximum(flat_band(flat, stack.shape, rows), 1e-3))
+    return some, clips
+
+
+def brightest(
+    stack: Stack, flat: NDArray[np.float32] | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(H, W) greatest radiance of each pixel, and the share of its pictures that are clipped."""
+    found = np.empty((2, *stack.shape), np.float32)
+    for top in range(0, stack.shape[0], BAND_ROWS):
+        rows = slice(top, top + BAND_ROWS)
+        some, clips = _even_light(stack, flat, rows)
+        found[0, rows], found[1, rows] = some.max(axis=0), clips.mean(axis=0)
+    return found[0], found[1]
 
 
 def view_of(
@@ -191,27 +220,23 @@ def view_of(
 ) -> tuple[View, Array]:
     """The view of a capture, and the (3, 3) rotation from the world to its frame.
 
-    The pictures are read in bands of rows; `flat` ((gh, gw, N), see `flat_band`) is divided out,
-    so that light and picture agree.
+    `flat` ((gh, gw, N), see `flat_band`) is divided out, so that light and picture agree.
     """
     turn = np.diag([1.0, -1.0, -1.0]) @ camera.R
     directions = camera.rays() @ turn.T
     rays = directions[..., :2] / -directions[..., 2:]
     position = (lights.position_mm - camera.centre_mm) @ turn.T
-    radiance = np.empty((*stack.shape, len(stack)), np.float32)
-    # Zeros take no memory until something is written.
-    clipped = np.zeros(radiance.shape, np.uint8)
-    for top in range(0, stack.shape[0], BAND_ROWS):
-        rows = slice(top, top + BAND_ROWS)
-        some, clips = stack.band(rows)
-        if flat is not None:
-            some = np.divide(some, np.maximum(flat_band(flat, stack.shape, rows), 1e-3))
-        _beside(some, radiance[rows])
-        if clips.any():
-            _beside(clips.view(np.uint8), clipped[rows])
+
+    def read(window: Window) -> Pictures:
+        rows, columns = window
+        some, clips = (each[..., columns] for each in _even_light(stack, flat, rows))
+        radiance = _beside(some)
+        if not clips.any():
+            return radiance, np.zeros(radiance.shape, np.uint8)
+        return radiance, _beside(clips.view(np.uint8))
+
     view = View(
-        radiance=radiance,
-        clipped=clipped,
+        read=read,
         mask=np.ones(stack.shape, dtype=bool) if mask is None else mask.astype(bool),
         rays=rays,
         pixel_angle=float(abs(np.median(np.gradient(rays[..., 0], axis=1)))),

@@ -317,8 +317,9 @@ def test_mirror_images_are_those_of_the_problem(which: int) -> None:
     turn = np.diag([-1.0 if flip_x else 1.0, -1.0 if flip_y else 1.0, 1.0])
     if swap:
         turn = np.array([[0, -1.0, 0], [-1.0, 0, 0], [0, 0, 1]]) @ turn
+    radiance, clipped = (image(each) for each in view.read((slice(0, 32), slice(0, 32))))
     other = replace(
-        view, radiance=image(view.radiance), clipped=image(view.clipped), mask=image(view.mask),
+        view, read=lambda window: (radiance[window], clipped[window]), mask=image(view.mask),
         rays=image(view.rays) @ turn[:2, :2].T, position=view.position @ turn.T,
         axis=view.axis @ turn.T,
     )  # fmt: skip

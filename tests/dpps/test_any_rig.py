@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -338,6 +338,39 @@ def test_a_masked_part_in_a_large_picture() -> None:
     assert np.isnan(surface.height_mm[~mask]).all()
     assert np.isnan(surface.normals[~mask]).all()
     assert (surface.flags[~mask] == 1).all()
+
+
+@dataclass(frozen=True)
+class Watched(Stack):
+    """A stack that notes how many rows each look at it asks for."""
+
+    rows: list[int] = field(default_factory=list)
+
+    def band(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        some, clipped = super().band(rows)
+        self.rows.append(some.shape[1])
+        return some, clipped
+
+
+def test_large_pictures_are_read_in_bands() -> None:
+    """All of them at once would fill the memory; and no more often than it takes."""
+    stack, camera, lights, truth = a_capture(21)
+    few, times = np.arange(0, len(lights), 8), 10
+    radiance = np.stack(
+        [cv2.resize(each, None, fx=times, fy=times) for each in stack.radiance[few]]
+    )
+    stack = Watched(
+        stack.ids[few], radiance, np.zeros(radiance.shape, bool), stack.noise_floor,
+        stack.noise_gain,
+    )  # fmt: skip
+    surface = dpps(
+        stack, camera.subdivided(times), lights.select(few),
+        methods.Options(height_mm=float(truth.mean())),
+    )  # fmt: skip
+    found = cv2.resize(surface.height_mm, truth.shape[::-1], interpolation=cv2.INTER_AREA)
+    assert (found - truth).std() < 0.2 * truth.std()
+    assert max(stack.rows) <= 64
+    assert sum(stack.rows) <= 4 * len(surface.height_mm)
 
 
 def test_no_part_and_no_weights_are_refused(capture) -> None:

@@ -16,9 +16,12 @@ from reconstruct.optics.microfacet import FAST, F
 U = np.uint32  # of places: what cannot be negative is not asked whether it is
 SMALL, MIDDLE, LARGE = 2, 3, 5  # log2 of the sides, places, of what a ray passes over at once
 _ZERO, _ONE = F(0), F(1)
+# What is called for each ray makes no array, so that numba need not count references to those that
+# it is handed (decision 0120).
+PER_RAY = {"cache": True, "error_model": "numpy", "forceinline": True, "_nrt": False}
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True, _nrt=False)
+@njit(fastmath=FAST, **PER_RAY)
 def _above(w, u, v, level):
     """By how much a level stands above (h, w) values at column u, row v, bilinear."""
     c, r = min(U(u), U(w.shape[1] - 2)), min(U(v), U(w.shape[0] - 2))
@@ -28,13 +31,13 @@ def _above(w, u, v, level):
     return level - (upper + g * (lower - upper))
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True, _nrt=False)
+@njit(fastmath=FAST, **PER_RAY)
 def _clear(tops, bits, u, v, level, dw):
     """Whether a ray stays above all that is near for the length of a tile."""
     return tops[U(v) >> U(bits), U(u) >> U(bits)] < min(level, level + F(1 << bits) * dw)
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True, _nrt=False)
+@njit(fastmath=FAST, **PER_RAY)
 def march(w, tops, step_bias, u, v, level, du, dv, dw):
     """Where a ray (column, row, scaled inverse depth) meets the surface: column and row, or -1, -1.
 

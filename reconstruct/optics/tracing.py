@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit, prange
 
 from reconstruct.optics.lobes import drawn_direction, frame_of, lobe_towards
-from reconstruct.optics.marching import march, tops_of
+from reconstruct.optics.marching import PER_RAY, march, tops_of
 from reconstruct.optics.microfacet import (
     BECKMANN,
     FAST,
@@ -74,7 +74,7 @@ class Scene(NamedTuple):
     jitter: Any
 
 
-@njit(cache=True, forceinline=True, _nrt=False)
+@njit(**PER_RAY)
 def _level(point, centre, basis, z0):
     """Scaled inverse depth of a point before the camera."""
     depth = _ZERO
@@ -83,7 +83,7 @@ def _level(point, centre, basis, z0):
     return z0 * (z0 / depth - _ONE)
 
 
-@njit(cache=True, error_model="numpy", forceinline=True, _nrt=False)
+@njit(**PER_RAY)
 def _between(u, v, values, out):
     """Fill in (h, w, C) values at column u, row v: bilinear; nearest where a neighbour is NaN."""
     height, width, count = values.shape
@@ -101,7 +101,7 @@ def _between(u, v, values, out):
             out[i] = nearest[i]
 
 
-@njit(cache=True, error_model="numpy", forceinline=True, _nrt=False)
+@njit(**PER_RAY)
 def _land(u, v, points, normals, point, normal):
     """Fill in the point and unit normal at column u, row v; False outside the part.
 
@@ -119,7 +119,7 @@ def _land(u, v, points, normals, point, normal):
     return True
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy", forceinline=True, _nrt=False)
+@njit(fastmath=FAST, **PER_RAY)
 def add_direct(out, gain, point, normal, towards, r, c, seen, scene):
     """Add gain × the direct light that leaves a point towards a direction, for every LED.
 
@@ -169,7 +169,7 @@ def add_direct(out, gain, point, normal, towards, r, c, seen, scene):
             out[i] += value if n_l > _ZERO else _ZERO
 
 
-@njit(cache=True, error_model="numpy", forceinline=True, _nrt=False)
+@njit(**PER_RAY)
 def walk(places, start, point, facing, y, x, s, scene, tops):
     """Ray `s` of a pixel: fill in where it lands, time after time, and return how often.
 
@@ -270,7 +270,7 @@ def walk(places, start, point, facing, y, x, s, scene, tops):
     return bounces
 
 
-@njit(cache=True, error_model="numpy", forceinline=True, _nrt=False)
+@njit(**PER_RAY)
 def arrival(place, scene, point, facing, lit):
     """Fill in point, unit normal and each LED's visibility where a ray of `walk` landed.
 
@@ -282,7 +282,7 @@ def arrival(place, scene, point, facing, lit):
     return place[0], place[3], place[4], place[5], np.int64(v + F(0.5)), np.int64(u + F(0.5))
 
 
-@njit(cache=True, error_model="numpy", forceinline=True, _nrt=False)
+@njit(**PER_RAY)
 def share_by_slopes(start, place, turn, scene, moved):
     """By what share the light of a ray of `walk` changes with the slopes of the place it leaves.
 

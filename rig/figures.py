@@ -61,12 +61,14 @@ def find_result(name: str, workspace: Path | None) -> Path:
     folder = Path(name)
     if is_result(folder):
         return folder
-    if folder.is_dir() and not (Workspace.at(workspace).parts / name).is_dir():
+    space = Workspace.at(workspace)
+    if folder.is_dir() and not space.names_part(name):
         inner = [path for path in sorted(folder.iterdir()) if path.is_dir() and is_result(path)]
         if len(inner) == 1:
             return inner[0]
         raise UsageError(f"{folder} holds no result: expected height.tif and summary.json there")
-    space = Workspace.at(workspace)
+    if len(folder.parts) > 1:
+        raise UsageError(f"there is no result at {folder}: name a folder of results, or a part")
     results = [
         path.parent
         for path in space.part(name).glob("**/summary.json")

@@ -73,14 +73,6 @@ class Request:
     binned: int = 1  # means of so many times so many pixels: a quick look at large pictures
 
 
-def find_run(name: str, workspace: Path | None) -> Path:
-    """The folder of a recording: given itself, or the newest run of the part of that name."""
-    folder = Path(name)
-    if (folder / "run.jsonl").is_file():
-        return folder
-    return Workspace.at(workspace).latest_run(name)
-
-
 def refuse_nonsense(request: Request) -> None:
     """Refuse what could be done with no recording.
 
@@ -240,7 +232,7 @@ def reconstruction(
         it was stopped before there was any surface
     """
     refuse_nonsense(request)
-    run = find_run(request.name, request.workspace)
+    run = Workspace.at(request.workspace).recording(request.name)
     if request.out is None:
         claiming = claim_first(result_names(run))
     elif is_there(request.out):

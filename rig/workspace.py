@@ -9,6 +9,7 @@ from pathlib import Path
 
 from capture.claim import clear_dead
 from capture.errors import PlanError
+from capture.journal import JOURNAL
 from capture.recording import is_resumable
 from rig.config import NAME
 from rig.exits import UsageError
@@ -133,6 +134,27 @@ class Workspace:
             for run in self.unfinished_runs(part)
             if is_resumable(run.with_name(run.name + PART_SUFFIX))
         ]
+
+    def names_part(self, name: str) -> bool:
+        """Whether a name stands for a part that has a folder, and for no path."""
+        return len(Path(name).parts) == 1 and (self.parts / name).is_dir()
+
+    def recording(self, name: str) -> Path:
+        """Folder of a recording: given itself, or the newest run of the part of that name.
+
+        Raises `UsageError` saying what there is instead.
+        """
+        folder = Path(name)
+        if (folder / JOURNAL).is_file():
+            return folder
+        if folder.is_dir() and not self.names_part(name):
+            raise UsageError(
+                f"{folder} holds no recording: name a folder with a {JOURNAL}, or bring pictures "
+                f"in with 'rig import {folder} --part NAME'"
+            )
+        if len(folder.parts) > 1:
+            raise UsageError(f"there is no folder {folder}: name a recording's folder, or a part")
+        return self.latest_run(name)
 
     def latest_run(self, part: str) -> Path:
         """The newest finished run; raises `UsageError` saying what there is instead."""

@@ -141,10 +141,7 @@ def register(app: typer.Typer) -> None:
         from rig.imports import export_capture
         from rig.workspace import Workspace
 
-        folder = Path(run)
-        if not (folder / "run.jsonl").is_file():
-            folder = Workspace.at(workspace).latest_run(run)
-        recording = Recording.open(folder)
+        recording = Recording.open(Workspace.at(workspace).recording(run))
         export_capture(recording, out, exposure)
         typer.echo(f"{len(recording.leds)} pictures are now in {out}")
 
@@ -152,9 +149,9 @@ def register(app: typer.Typer) -> None:
 def _export_recording(run: str, out: Path, workspace: Path | None) -> Path:
     """The whole recording as one file, or for a viewer that moves the light."""
     from capture.reading import Recording
-    from rig.reconstructing import find_run
+    from rig.workspace import Workspace
 
-    recording = Recording.open(find_run(run, workspace))
+    recording = Recording.open(Workspace.at(workspace).recording(run))
     if out.suffix.lower() in HDF5:
         from capture.exchange.hdf5 import write_hdf5
 

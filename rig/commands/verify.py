@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
 
         folder = Path(run)
         if not folder.is_dir() and not folder.with_name(folder.name + ".part").is_dir():
-            folder = Workspace.at(workspace).latest_run(run)
+            folder = Workspace.at(workspace).recording(run)
         found = check(folder)
         if json:
             report = {

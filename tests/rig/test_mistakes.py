@@ -17,6 +17,7 @@ from rig.exits import DATA, DEVICE, USAGE, in_words
 
 Rig = Callable[..., tuple[int, str]]
 SHAPE = (24, 32)
+HERE = Path(__file__).parent
 
 
 def refused(answer: tuple[int, str], code: int, *says: str) -> None:
@@ -37,6 +38,10 @@ def refused(answer: tuple[int, str], code: int, *says: str) -> None:
         (["capture", "--part", "A12", "--workspace", "nowhere"], USAGE, "there is no folder"),
         (["capture", "--part", "A12", "--workspace", __file__], USAGE, "is a file: name a folder"),
         (["reconstruct", "B99"], USAGE, "there is no recording of part B99"),
+        (["reconstruct", "parts/B99"], USAGE, "there is no folder parts/B99"),
+        (["reconstruct", str(HERE)], USAGE, "holds no recording"),
+        (["compare", "results/B99", "B99"], USAGE, "there is no result at results/B99"),
+        (["compare", str(HERE), "B99"], USAGE, f"{HERE} holds no result"),
         (["verify", "B99"], USAGE, "there is no recording of part B99"),
         (["evaluate", "B99"], USAGE, "rig reconstruct B99"),
         (["measure", "B99"], USAGE, "rig reconstruct B99"),

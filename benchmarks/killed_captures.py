@@ -17,7 +17,7 @@ from pathlib import Path
 from capture.gentl.build import PRODUCER
 from rig.stagehand import Stagehand, socket_beside
 
-RIG = [sys.executable, "-m", "rig.cli"]
+RIG = [sys.executable, "-m", "rig"]
 LEDS = 24
 DARK_WITHIN_S = 0.5
 

@@ -14,7 +14,7 @@ def test_help_answers_at_once(benchmark: Any) -> None:
 
     def ask() -> None:
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "rig.cli", "--help"], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-m", "rig", "--help"], check=True, capture_output=True)
         walls.append(time.perf_counter() - start)
 
     benchmark.pedantic(ask, rounds=10, warmup_rounds=1)

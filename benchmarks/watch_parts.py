@@ -53,7 +53,7 @@ def open_files(process: int) -> int:
 def main(folder: Path, parts: int, method: str) -> dict[str, float]:
     calibrated(folder)
     command = [
-        sys.executable, "-m", "rig.cli", "run", "--watch", "--json", "--simulate",
+        sys.executable, "-m", "rig", "run", "--watch", "--json", "--simulate",
         "--method", method, "--workspace", str(folder),
     ]  # fmt: skip
     seen: list[tuple[float, int, float, float]] = []

@@ -21,7 +21,7 @@ def rig(*arguments: object) -> None:
     """Run a command of rig as a user would type it."""
     typed = [str(argument) for argument in arguments]
     print("\n$ rig", *typed, flush=True)
-    subprocess.run([sys.executable, "-m", "rig.cli", *typed], check=True)
+    subprocess.run([sys.executable, "-m", "rig", *typed], check=True)
 
 
 def main(workspace: Path) -> None:

@@ -23,7 +23,7 @@ def rig(*arguments: object) -> str:
     """Run a command of rig as a user would type it; returns what it printed."""
     typed = [str(argument) for argument in arguments]
     print("$ rig", *typed, flush=True)
-    command = [sys.executable, "-m", "rig.cli", *typed]
+    command = [sys.executable, "-m", "rig", *typed]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 

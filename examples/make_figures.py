@@ -138,7 +138,7 @@ def screenshot(address: str, path: Path, size: tuple[int, int], wait: str) -> No
 @contextlib.contextmanager
 def live(workspace: Path) -> Iterator[str]:
     """`rig live` on the virtual rig; gives its address."""
-    command = [sys.executable, "-m", "rig.cli", "live", "--simulate", "--port", "0"]
+    command = [sys.executable, "-m", "rig", "live", "--simulate", "--port", "0"]
     command += ["--workspace", str(workspace)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

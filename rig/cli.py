@@ -18,11 +18,6 @@ from rig.exits import DATA, GOOD, INTERRUPTED, UNFORESEEN, USAGE, failure, in_wo
 from rig.logs import LOG, begin, program_version
 from rig.streams import drop_output, mend_standard_streams
 
-# Threads that wait for work sleep. By default they spin, which costs a third of the processor time
-# of a reconstruction and takes it from the camera and whatever else runs. Read when the libraries
-# are loaded, hence before any of them.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Loading libraries makes a million objects that stay: looking through them for garbage every 700
 # took a tenth of the time of a short command.
 gc.set_threshold(50_000)
@@ -167,7 +162,3 @@ def _workspace(arguments: list[str]) -> Path:
         if argument == "--workspace" and number + 1 < len(arguments):
             return Path(arguments[number + 1])
     return Path()
-
-
-if __name__ == "__main__":
-    main()

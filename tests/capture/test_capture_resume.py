@@ -176,7 +176,7 @@ def resume(workspace: Path) -> None:
 def test_a_signal_ends_the_run_resumable(
     number: int, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = [sys.executable, "-m", "rig.cli", "capture", "--part", "A12", "--simulate"]
+    command = [sys.executable, "-m", "rig", "capture", "--part", "A12", "--simulate"]
     options = ["--exposures", "300", "--leds", "1-8", *SMALL, "--workspace", str(tmp_path)]
     with subprocess.Popen(
         [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -199,7 +199,7 @@ def test_a_signal_ends_the_run_resumable(
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
 def test_a_second_interrupt_ends_at_once_and_the_run_resumes(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "rig.cli", "capture", "--part", "A12", "--simulate"]
+    command = [sys.executable, "-m", "rig", "capture", "--part", "A12", "--simulate"]
     options = ["--exposures", "900", "--leds", "1-4", *SMALL, "--workspace", str(tmp_path)]
     with subprocess.Popen(
         [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

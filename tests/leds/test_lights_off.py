@@ -238,7 +238,7 @@ def test_the_command_serves_a_board_until_it_is_told_to_stop(tmp_path: Path) -> 
     link = tmp_path / "virtual" / "board"
     link.parent.mkdir()
     link.symlink_to("/dev/pts/left-by-a-crash")
-    command = [sys.executable, "-m", "rig.cli", "virtual-board", "--leds", "12"]
+    command = [sys.executable, "-m", "rig", "virtual-board", "--leds", "12"]
     command += ["--link", str(link)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -13,7 +13,7 @@ from reconstruct.metrology.accuracy import Truth, evaluate
 
 
 def demo(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rig.cli", "demo", "--workspace", str(folder)]
+    command = [sys.executable, "-m", "rig", "demo", "--workspace", str(folder)]
     return subprocess.run(command, capture_output=True, text=True, timeout=900)
 
 

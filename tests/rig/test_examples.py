@@ -34,7 +34,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "rig-demo"
     if made := os.environ.get("RIG_DEMO"):  # by the wheel, in .ci/run
         return Path(shutil.copytree(made, folder))
-    command = [sys.executable, "-m", "rig.cli", "demo", "--workspace", str(folder)]
+    command = [sys.executable, "-m", "rig", "demo", "--workspace", str(folder)]
     subprocess.run(command, check=True, capture_output=True, text=True, timeout=900)
     return folder
 

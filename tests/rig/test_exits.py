@@ -14,7 +14,7 @@ from capture.errors import DataError
 from rig import measuring
 from rig.exits import UNFORESEEN, exit_code, failure
 
-RIG = [sys.executable, "-m", "rig.cli"]
+RIG = [sys.executable, "-m", "rig"]
 BROKEN = """
 import sys
 from rig import cli
@@ -163,9 +163,7 @@ def test_a_list_of_names_that_is_no_text_is_one_sentence(watched, capsys):
 @pytest.mark.skipif(os.name == "nt", reason="as a POSIX shell closes them")
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", "| head -c 1", "| true"])
 def test_closed_streams_hinder_nothing(closed, tmp_path):
-    shell = (
-        f'{{ "{sys.executable}" -m rig.cli init --workspace "{tmp_path}"; echo $? >&9; }} {closed}'
-    )
+    shell = f'{{ "{sys.executable}" -m rig init --workspace "{tmp_path}"; echo $? >&9; }} {closed}'
     numbers = tmp_path / "code"
     with numbers.open("w") as file:
         handle = file.fileno()
@@ -210,7 +208,7 @@ def test_an_error_output_on_a_full_disk_is_no_verdict(tmp_path):
 
 
 def test_init_on_a_full_disk_leaves_no_empty_file(tmp_path):
-    shell = f'ulimit -f 0; trap "" XFSZ; exec "{sys.executable}" -m rig.cli init'
+    shell = f'ulimit -f 0; trap "" XFSZ; exec "{sys.executable}" -m rig init'
     done = subprocess.run(
         ["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -56,7 +56,7 @@ def bench(tmp_path: Path) -> Iterator[tuple[Path, World]]:
 
 @contextlib.contextmanager
 def typed(workspace: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-u", "-m", "rig.cli", *words, "--workspace", str(workspace)]
+    command = [sys.executable, "-u", "-m", "rig", *words, "--workspace", str(workspace)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

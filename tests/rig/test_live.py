@@ -34,7 +34,7 @@ from rig.live.keep import keep_exposure, with_exposure
 from rig.live.picture import jpeg, read
 from rig.live.station import Station, Wish
 
-RIG = [sys.executable, "-m", "rig.cli"]
+RIG = [sys.executable, "-m", "rig"]
 
 
 def frame(pixels, bits: int = 12) -> Frame:

@@ -21,7 +21,7 @@ from rig.cli import app
 from rig.config import for_virtual_rig, parse_config
 from rig.virtual_rig import lay_producer
 
-RIG = [sys.executable, "-m", "rig.cli"]
+RIG = [sys.executable, "-m", "rig"]
 
 
 def typed(*words: str, workspace: Path) -> Result:

@@ -29,7 +29,7 @@ MAPS = ("log_depth", "base", "mask", "alpha", "diffuse", "jitter_1", "jitter_2",
 LIGHTS = ("x", "y", "z", "axis_x", "axis_y", "axis_z", "lobe", "power",
           "believed_x", "believed_y", "believed_z", "believed_power")  # fmt: skip
 NUMBERS = (
-    "camera", "pixel_angle", "shift_x", "shift_y", "ratio", "grain", "beckmann", "f0", "n", "k",
+    "camera", "pixel_angle", "shift_x", "shift_y", "ratio", "grain", "beckmann", "n", "k",
     "radius", "rays", "middle", "side", "quantile", "headroom", "read", "per_electron", "ambient",
     "clips", "step", "floor", "count", "again",
 )  # fmt: skip
@@ -45,7 +45,7 @@ class Batch:
     ----------
     maps : (B, 8, W, W) float32, see `MAPS`; `noise` fills the picture's part of its map
     lights : (B, N, 12) float32, see `LIGHTS`; filled up with dark ones
-    numbers : (B, 24) float64, see `NUMBERS`; `again` is 0, or the blur in px of the surface found
+    numbers : (B, 23) float64, see `NUMBERS`; `again` is 0, or the blur in px of the surface found
         first, over which the sample is seen
     probes : (B, 600) int64 flat pixels of the picture, −1 where there are fewer
     margin : places around the picture
@@ -104,7 +104,7 @@ def packed(scenes: Sequence[Scene], again: Sequence[float]) -> Batch:
         lights[i, :count, 7] = s.lights["power"]
         lights[i, :count, 11] = s.believed["power"]
         numbers[i] = (
-            s.camera_mm, s.pixel_angle, *s.shift, s.ratio, s.grain, s.beckmann, s.f0,
+            s.camera_mm, s.pixel_angle, *s.shift, s.ratio, s.grain, s.beckmann,
             *index_of_reflectance(s.f0), s.radius_mm, s.rays if s.jitter is not None else 0,
             *(s.lens or (1.0, 0.0)), chip.quantile, chip.headroom, chip.read, chip.per_electron,
             chip.ambient, chip.clips, chip.step, chip.floor, count, again[j],
@@ -189,8 +189,8 @@ class Darkroom:
             ),
             one["camera"], one["radius"],
             optics.Metal(
-                column(self.map["alpha"]), one["ratio"], one["grain"], one["beckmann"], one["f0"],
-                column(self.map["diffuse"]),
+                column(self.map["alpha"]), one["ratio"], one["grain"], one["beckmann"],
+                (one["n"], one["k"]), column(self.map["diffuse"]),
             ),
         ).reshape(shape)  # fmt: skip
         if number["rays"].any():
@@ -198,9 +198,9 @@ class Darkroom:
                 Ground(points, normals, self.lit), number["camera"], position, strength,
                 optics.Metal(
                     self.map["alpha"], number["ratio"], number["grain"], number["beckmann"],
-                    number["f0"], self.map["diffuse"],
+                    (number["n"], number["k"]), self.map["diffuse"],
                 ),
-                (number["n"], number["k"]), (self.map["jitter_1"], self.map["jitter_2"]),
+                (self.map["jitter_1"], self.map["jitter_2"]),
                 number["rays"], self.margin,
             )  # fmt: skip
             half = torch.full_like(number["rays"], 0.5)

@@ -23,7 +23,7 @@ from reconstruct.dpps.batched_scene import (
 )
 from reconstruct.dpps.bounces import WIDER
 from reconstruct.dpps.samples import LONGEST_PATH
-from reconstruct.optics.brdf import conductor_fresnel
+from reconstruct.optics.brdf import conductor_fresnel, smith_g1
 
 STRIDES = 4  # of a ray's march in one kernel
 _WIDER = float(WIDER)
@@ -51,15 +51,6 @@ def _frame(n: Vector) -> tuple[Vector, Vector]:
     t = scaled(t, torch.rsqrt(dot(t, t) + 1e-20))
     b = (n[1] * t[2] - n[2] * t[1], n[2] * t[0] - n[0] * t[2], n[0] * t[1] - n[1] * t[0])
     return t, b
-
-
-def _masking(beckmann: Tensor, cosine: Tensor, spread2: Tensor) -> Tensor:
-    """Smith's G1, as `microfacet.smith_g1`."""
-    c = cosine.clamp_min(1e-6)
-    a = (c * torch.rsqrt(spread2 + 1e-20)).clamp_max(1.6)
-    walter = (3.535 * a + 2.181 * a * a) / (1 + 2.276 * a + 2.577 * a * a)
-    walter = torch.where(a < 1.6, walter, 1.0)
-    return torch.where(beckmann > 0, walter, 2 * c / (c + torch.sqrt(c * c + spread2)))
 
 
 @fused
@@ -102,11 +93,11 @@ def _mirrored(
     m = unit(m)
     v_m = dot(v, m)
     a2 = alpha * alpha
-    g_v = _masking(beckmann, v[2], a2 * (v[0] * v[0] + v[1] * v[1]))
+    g_v = smith_g1(beckmann, v[2], a2 * (v[0] * v[0] + v[1] * v[1]))
     weight = torch.where(rough, g_v * v_m.clamp_min(0) / (v[2].clamp_min(1e-4) * m[2]), 1.0)
     d = minus(scaled(m, 2 * v_m), v)
     weight = weight * conductor_fresnel(v_m, *index)
-    weight = weight * _masking(beckmann, d[2], a2 * (d[0] * d[0] + d[1] * d[1]))
+    weight = weight * smith_g1(beckmann, d[2], a2 * (d[0] * d[0] + d[1] * d[1]))
     weight = torch.where((v_m > 0) & (d[2] > 0) & (v[2] > 0.02), weight, 0.0)
     world = tuple(t[i] * d[0] + b[i] * d[1] + n[i] * d[2] for i in range(3))
     return (world[0], world[1], world[2]), weight
@@ -171,25 +162,25 @@ def _meeting(start: Tensor, ahead: Vector, ground: Ground) -> Tensor:
 @fused
 def _landed(
     points: Vector, n: Vector, back: Vector, position: Vector, seen: Tensor, alpha: Tensor,
-    beckmann: Tensor, f0: Tensor, kd: Tensor,
+    beckmann: Tensor, index: tuple[Tensor, Tensor], kd: Tensor,
 ) -> Tensor:  # fmt: skip
     """(K, N) light that places (K, 1) send along `back`, of `seen` (K, N) strength."""
     t, _ = _frame(n)
     light, _ = towards(position, points)
     a2 = alpha * alpha + _WIDER
-    return seen * reflected(n, t, light, back, dot(n, back), a2, a2, beckmann, f0, kd)
+    return seen * reflected(n, t, light, back, dot(n, back), a2, a2, beckmann, index, kd)
 
 
 def bounced(
     ground: Ground, camera: Tensor, position: Vector, strength: Tensor, metal: Metal,
-    index: tuple[Tensor, Tensor], jitter: tuple[Tensor, Tensor], rays: Tensor, margin: int,
+    jitter: tuple[Tensor, Tensor], rays: Tensor, margin: int,
 ) -> Tensor:  # fmt: skip
     """(B, H, W, N) radiance that comes by one place of the part or more, as `bounces.bounced`.
 
     Maps are (B, W, W), numbers of a scene (B,), lights (B, N), `strength` (B, P, N).
     """
     points, normals, lit = ground
-    alpha, _, _, beckmann, f0, diffuse = metal
+    alpha, _, _, beckmann, index, diffuse = metal
     batch, side, _ = lit.shape
     small, count = side - 2 * margin, strength.shape[-1]
     out = torch.zeros((batch * small * small, count), device=lit.device)
@@ -222,7 +213,8 @@ def bounced(
         light = _landed(
             columns(taken(points, at)), columns(taken(normals, at)), columns(outward),
             (position[0][scene], position[1][scene], position[2][scene]), flat[at],
-            alpha.flatten()[at][:, None], beckmann[scene][:, None], f0[scene][:, None],
+            alpha.flatten()[at][:, None], beckmann[scene][:, None],
+            (index[0][scene][:, None], index[1][scene][:, None]),
             diffuse.flatten()[at][:, None],
         )  # fmt: skip
         out.index_add_(0, origin, gain[:, None] * light)

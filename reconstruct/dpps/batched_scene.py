@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from reconstruct.dpps.scene import AZIMUTHS
+from reconstruct.optics.brdf import conductor_fresnel, slope_density, smith_g1
 
 Vector = tuple[Tensor, Tensor, Tensor]
 
@@ -37,7 +38,7 @@ class Metal(NamedTuple):
     ratio: Tensor
     grain: Tensor
     beckmann: Tensor
-    f0: Tensor
+    complex_index: tuple[Tensor, Tensor]
     kd: Tensor
 
 
@@ -92,28 +93,20 @@ def to_camera(p: Vector, camera: Tensor) -> Vector:
 
 def reflected(
     n: Vector, t: Vector, light: Vector, view: Vector, nv: Tensor, ax2: Tensor, ay2: Tensor,
-    beckmann: Tensor, f0: Tensor, kd: Tensor,
+    beckmann: Tensor, index: tuple[Tensor, Tensor], kd: Tensor,
 ) -> Tensor:  # fmt: skip
-    """f_r · max(0, n·l), as `scene.brdf`; `beckmann` is 0 or 1."""
-    nl = dot(n, light).clamp_min(0)
+    """f_r · max(0, n·l), as `scene.reflected`; `beckmann` is 0 or 1."""
+    nl, lt, vt = dot(n, light), dot(t, light), dot(t, view)
     h = (light[0] + view[0], light[1] + view[1], light[2] + view[2])
-    h = scaled(h, torch.rsqrt(dot(h, h) + 1e-12))
-    nh, vh, th = dot(n, h).clamp_min(1e-3), dot(view, h).clamp_min(0), dot(t, h)
-    nh2 = nh * nh
-    bh2 = (1 - nh2 - th * th).clamp_min(0)
-    alpha2 = torch.sqrt(ax2 * ay2)
-    q = th * th / ax2 + bh2 / ay2
-    s = q + nh2
-    d = torch.where(
-        beckmann > 0,
-        torch.exp(-(q / nh2).clamp_max(32)) / (alpha2 * nh2 * nh2),
-        1 / (alpha2 * s * s),
-    )
-    gl = nl / (nl + torch.sqrt(alpha2 + (1 - alpha2) * nl * nl))
-    gv = 1 / (nv + torch.sqrt(alpha2 + (1 - alpha2) * nv * nv))
-    m = 1 - vh
-    fresnel = f0 + (1 - f0) * (m * m) * (m * m) * m
-    return (fresnel * d * gl * gv + kd * nl) * (1 / math.pi)
+    h2, nh2, ht2 = dot(h, h).clamp_min(1e-12), ((nl + nv) ** 2).clamp_min(1e-12), (lt + vt) ** 2
+    across = (h2 - nh2 - ht2).clamp_min(0)
+    density = slope_density(beckmann, (ht2 / ax2 + across / ay2) / nh2, nh2 / h2)
+    to_light = ax2 * lt * lt + ay2 * (1 - nl * nl - lt * lt).clamp_min(0)
+    to_view = ax2 * vt * vt + ay2 * (1 - nv * nv - vt * vt).clamp_min(0)
+    masking = smith_g1(beckmann, nl, to_light) * smith_g1(beckmann, nv, to_view)
+    fresnel = conductor_fresnel(0.5 * torch.sqrt(h2), *index)
+    specular = fresnel * density * masking / (4 * nv * torch.sqrt(ax2 * ay2))
+    return torch.where(nl > 0, specular + kd * nl * (1 / math.pi), 0.0)
 
 
 @fused
@@ -185,7 +178,7 @@ def direct(
     metal: Metal,
 ) -> Tensor:  # fmt: skip
     """(B, P, N) radiance from the LEDs themselves; see `strengths` for the layout."""
-    alpha, ratio, grain, beckmann, f0, kd = metal
+    alpha, ratio, grain, beckmann, index, kd = metal
     light, near = towards(position, points)
     view = to_camera(points, camera)
     nv = dot(n, view)
@@ -197,7 +190,7 @@ def direct(
     ax, ay = alpha * torch.sqrt(ratio), alpha * torch.rsqrt(ratio)
     value = reflected(
         n, t, light, view, nv, ax * ax + spread * spread, ay * ay + spread * spread,
-        beckmann, f0, kd,
+        beckmann, index, kd,
     )  # fmt: skip
     return torch.where(nv > 1e-3, strength * value, 0.0)
 

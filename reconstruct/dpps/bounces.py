@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from reconstruct.dpps.scene import F32, Finish, brdf, view_of
+from reconstruct.dpps.scene import F32, Finish, reflected, view_of
 from reconstruct.optics.lobes import drawn_direction, frame_of
 from reconstruct.optics.microfacet import BECKMANN, GGX
 
@@ -65,15 +65,14 @@ def _met(points, normals, lit, top, pixel, row, column, dx, dy, dz):
 @njit(fastmath=True, error_model="numpy", cache=True)
 def bounced(
     points: F32, normals: F32, lit: NDArray[np.bool_], centre: F32, position: F32, strength: F32,
-    finish: Finish, index: tuple[float, float], paths: Paths, margin: int,
+    finish: Finish, paths: Paths, margin: int,
 ) -> F32:  # fmt: skip
     """(H − 2 margin, W − 2 margin, N) radiance that comes by one place of the part or more.
 
-    `strength` (H, W, N) is the lights' at each place (see `scene.render`), `index` n and k of a
-    conductor with the finish's reflectance. Rays leave by the microfacets alone, alike along and
-    across the grain; where they land all is reflected.
+    `strength` (H, W, N) is the lights' at each place (see `scene.render`). Rays leave by the
+    microfacets alone, alike along and across the grain; where they land all is reflected.
     """
-    alpha, _, _, beckmann, f0, diffuse = finish
+    alpha, _, _, beckmann, index, diffuse = finish
     jitter, rays, longest = paths
     height, width, _ = points.shape
     count = position.shape[0]
@@ -81,7 +80,6 @@ def bounced(
     one = np.float32(1.0)
     qx, qy, qz = position[:, 0].copy(), position[:, 1].copy(), position[:, 2].copy()
     east = np.array([1.0, 0.0, 0.0], dtype=np.float32)
-    eta, kappa = np.float32(index[0]), np.float32(index[1])
     kind = BECKMANN if beckmann else GGX
     share = one / np.float32(rays)
     pixel = points[height // 2, width // 2 + 1, 0] - points[height // 2, width // 2, 0]
@@ -107,7 +105,7 @@ def bounced(
                     vx, vy = tx * ox + ty * oy + tz * oz, bx * ox + by * oy + bz * oz
                     a = alpha[r, c]
                     lx, ly, lz, weight = drawn_direction(
-                        vx, vy, vz, a, a, eta, kappa, kind, np.float32(u1), np.float32(u2)
+                        vx, vy, vz, a, a, index[0], index[1], kind, np.float32(u1), np.float32(u2)
                     )
                     gain *= weight
                     if gain < np.float32(0.02) * share:
@@ -127,9 +125,9 @@ def bounced(
                     for k in range(count):
                         x, y, z = qx[k] - px, qy[k] - py, qz[k] - pz
                         inv = one / math.sqrt(x * x + y * y + z * z)
-                        here[k] += gain * seen[k] * brdf(
+                        here[k] += gain * seen[k] * reflected(
                             (n[0], n[1], n[2]), (tx, ty, tz), (x * inv, y * inv, z * inv),
-                            (-dx, -dy, -dz), nv, a2, a2, beckmann, f0, kd,
+                            (-dx, -dy, -dz), nv, a2, a2, kind, index, kd,
                         )  # fmt: skip
                     ox, oy, oz = -dx, -dy, -dz
                     u1 = u1 * np.float32(37.0) + jitter[r, c, 0]

@@ -63,9 +63,11 @@ def radiance_of(drawn: Scene) -> NDArray[np.float32]:
     lamps = scene.Lamps(
         lights["position"], lights["axis"], lights["lobe"], lights["power"], drawn.radius_mm
     )
+    n, k = index_of_reflectance(drawn.f0)
     finish = scene.Finish(
-        drawn.alpha, drawn.ratio, drawn.grain, drawn.beckmann, np.float32(drawn.f0), drawn.diffuse
-    )
+        drawn.alpha, drawn.ratio, drawn.grain, drawn.beckmann, (np.float32(n), np.float32(k)),
+        drawn.diffuse,
+    )  # fmt: skip
     image, strength = scene.render(
         points, normals, drawn.mask, eye, lamps, finish, scene.horizon(points), drawn.margin
     )
@@ -73,7 +75,6 @@ def radiance_of(drawn: Scene) -> NDArray[np.float32]:
     if drawn.jitter is not None:
         mirrored = bounces.bounced(
             points, normals, drawn.mask, eye, lamps.position, strength, finish,
-            index_of_reflectance(drawn.f0),
             bounces.Paths(drawn.jitter, drawn.rays, LONGEST_PATH), drawn.margin,
         )  # fmt: skip
         image += scene.blur(mirrored, 0.5, 0.25)

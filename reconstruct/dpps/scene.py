@@ -1,9 +1,9 @@
-"""Fast approximate pictures of a height field under near lights, for training.
+"""Fast pictures of a height field under near lights, for training.
 
-GGX or Beckmann microfacets (Walter et al. 2007) with Schlick's Fresnel term and Smith's shadowing,
-anisotropy, a diffuse share, near lights with cos^m lobes and soft cast shadows by a horizon map;
-what the part reflects onto itself is added by `reconstruct.dpps.bounces`. Layout: pixels × lights,
-float32; one thread, since samples are made in processes of their own.
+Reflectance is that of `reconstruct.optics.microfacet`; near lights have cos^m lobes. Cast shadows
+are approximate, soft and by a horizon map; what the part reflects onto itself is added by
+`reconstruct.dpps.bounces`. Layout: pixels × lights, float32; one thread, since samples are made in
+processes of their own.
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator,assignment"
@@ -16,6 +16,14 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from reconstruct.optics.microfacet import (
+    BECKMANN,
+    GGX,
+    conductor_fresnel,
+    slope_density,
+    smith_g1,
+)
 
 F32 = NDArray[np.float32]
 AZIMUTHS = 32
@@ -38,7 +46,8 @@ class Finish(NamedTuple):
     ----------
     alpha : (H, W) width of the lobe
     ratio, grain : anisotropy αx/αy, and the azimuth along which it lies
-    beckmann, f0 : the lobe's kind and its reflectance head on
+    beckmann : the lobe's kind, else GGX
+    complex_index : n and k of the metal
     diffuse : (H, W) Lambertian share
     """
 
@@ -46,7 +55,7 @@ class Finish(NamedTuple):
     ratio: float
     grain: float
     beckmann: bool
-    f0: np.float32
+    complex_index: tuple[np.float32, np.float32]
     diffuse: F32
 
 
@@ -86,61 +95,28 @@ def horizon(points: F32) -> F32:
 
 
 @njit(fastmath=True, error_model="numpy", inline="always")
-def _exp_minus(x):
-    """exp(-x) for x ≥ 0, to some 1e-5 of itself; without branches, for loops over lights."""
-    t = min(x, np.float32(32.0)) * np.float32(-1 / 64)
-    y = np.float32(1.0) + t * (
-        np.float32(1.0)
-        + t
-        * (
-            np.float32(1 / 2)
-            + t
-            * (
-                np.float32(1 / 6)
-                + t * (np.float32(1 / 24) + t * (np.float32(1 / 120) + t * np.float32(1 / 720)))
-            )
-        )
-    )
-    y *= y
-    y *= y
-    y *= y
-    y *= y
-    y *= y
-    return y * y
-
-
-@njit(fastmath=True, error_model="numpy", inline="always")
-def brdf(normal, tangent, light, view, nv, ax2, ay2, beckmann, f0, kd):
+def reflected(normal, tangent, light, view, nv, ax2, ay2, kind, index, kd):
     """f_r times max(0, n·l), for n·v > 0 given as `nv`; without branches over lights."""
     nx, ny, nz = normal
     tx, ty, tz = tangent
     lx, ly, lz = light
     vx, vy, vz = view
-    nl = max(nx * lx + ny * ly + nz * lz, np.float32(0.0))
+    zero, one = np.float32(0.0), np.float32(1.0)
+    nl = nx * lx + ny * ly + nz * lz
+    # The half vector is left unnormalised; its length gives v·h = |l + v| / 2.
     hx, hy, hz = lx + vx, ly + vy, lz + vz
-    inv = np.float32(1.0) / math.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-12))
-    hx *= inv
-    hy *= inv
-    hz *= inv
-    nh = max(nx * hx + ny * hy + nz * hz, np.float32(1e-3))
-    vh = max(vx * hx + vy * hy + vz * hz, np.float32(0.0))
-    th = tx * hx + ty * hy + tz * hz
-    nh2 = nh * nh
-    bh2 = max(np.float32(1.0) - nh2 - th * th, np.float32(0.0))
-    alpha2 = math.sqrt(ax2 * ay2)
-    q = (th * th) / ax2 + bh2 / ay2
-    if beckmann:
-        d = _exp_minus(q / nh2) / (alpha2 * nh2 * nh2)
-    else:
-        s = q + nh2
-        d = np.float32(1.0) / (alpha2 * s * s)
-    rest = np.float32(1.0) - alpha2
-    gl = nl / (nl + math.sqrt(alpha2 + rest * nl * nl))
-    gv = np.float32(1.0) / (nv + math.sqrt(alpha2 + rest * nv * nv))
-    m = np.float32(1.0) - vh
-    m2 = m * m
-    fresnel = f0 + (np.float32(1.0) - f0) * m2 * m2 * m
-    return (fresnel * d * gl * gv + kd * nl) * np.float32(1 / math.pi)
+    h2 = max(hx * hx + hy * hy + hz * hz, np.float32(1e-12))
+    nh2 = max((nl + nv) * (nl + nv), np.float32(1e-12))
+    lt, vt = tx * lx + ty * ly + tz * lz, tx * vx + ty * vy + tz * vz
+    ht2 = (lt + vt) * (lt + vt)
+    across = max(h2 - nh2 - ht2, zero)
+    density = slope_density(kind, (ht2 / ax2 + across / ay2) / nh2, nh2 / h2)
+    to_light = ax2 * lt * lt + ay2 * max(one - nl * nl - lt * lt, zero)
+    to_view = ax2 * vt * vt + ay2 * max(one - nv * nv - vt * vt, zero)
+    masking = smith_g1(kind, nl, to_light) * smith_g1(kind, nv, to_view)
+    fresnel = conductor_fresnel(np.float32(0.5) * math.sqrt(h2), index[0], index[1])
+    specular = fresnel * density * masking / (np.float32(4.0) * nv * math.sqrt(ax2 * ay2))
+    return specular + kd * nl * np.float32(1 / math.pi) if nl > zero else zero
 
 
 @njit(fastmath=True, error_model="numpy", inline="always")
@@ -162,7 +138,7 @@ def render(
     in a frame of `margin` pixels.
     """
     position, axis, lobe, power, radius = lamps
-    alpha, ratio, grain, beckmann, f0, diffuse = finish
+    alpha, ratio, grain, beckmann, index, diffuse = finish
     height, width, _ = points.shape
     count = position.shape[0]
     one, zero = np.float32(1.0), np.float32(0.0)
@@ -171,6 +147,7 @@ def render(
     gx, gy = np.float32(math.cos(grain)), np.float32(math.sin(grain))
     root = np.float32(math.sqrt(ratio))
     disc = np.float32(radius)
+    kind = BECKMANN if beckmann else GGX
     # one light after the other in memory, as the loops over lights want it
     qx, qy, qz = position[:, 0].copy(), position[:, 1].copy(), position[:, 2].copy()
     sx, sy, sz = axis[:, 0].copy(), axis[:, 1].copy(), axis[:, 2].copy()
@@ -243,9 +220,9 @@ def render(
             for k in range(count):
                 # an LED's disc widens the lobe: alpha² + (half-vector spread)²
                 spread = np.float32(0.25) * disc * near[k]
-                here[k] = strength[k] * brdf(
+                here[k] = strength[k] * reflected(
                     (nx, ny, nz), (tx, ty, tz), (lx[k], ly[k], lz[k]), (vx, vy, vz), nv,
-                    ax * ax + spread * spread, ay * ay + spread * spread, beckmann, f0, kd,
+                    ax * ax + spread * spread, ay * ay + spread * spread, kind, index, kd,
                 )  # fmt: skip
     return direct, irradiance
 

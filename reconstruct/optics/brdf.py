@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -21,3 +23,18 @@ def conductor_fresnel(cosine: Tensor, n: Tensor | float, k: Tensor | float) -> T
     sum_p, cross_p = a2b2 * c2 + s2 * s2, cross_s * s2
     r_s = (sum_s - cross_s) / (sum_s + cross_s)
     return 0.5 * r_s * (1 + (sum_p - cross_p) / (sum_p + cross_p))
+
+
+def smith_g1(beckmann: Tensor, cosine: Tensor, spread2: Tensor) -> Tensor:
+    """Smith masking of one direction; see `microfacet.smith_g1`. `beckmann` is 0 or 1."""
+    c = cosine.clamp_min(1e-6)
+    a = (c * torch.rsqrt(spread2 + 1e-20)).clamp_max(1.6)
+    walter = (3.535 * a + 2.181 * a * a) / (1 + 2.276 * a + 2.577 * a * a)
+    walter = torch.where(a < 1.6, walter, 1.0)
+    return torch.where(beckmann > 0, walter, 2 * c / (c + torch.sqrt(c * c + spread2)))
+
+
+def slope_density(beckmann: Tensor, exponent2: Tensor, cosine2: Tensor) -> Tensor:
+    """alpha_x alpha_y D(h); see `microfacet.slope_density`. `beckmann` is 0 or 1."""
+    shape = torch.where(beckmann > 0, torch.exp(-exponent2), (1 + exponent2) ** -2)
+    return shape / (math.pi * (cosine2 * cosine2 + _EPS))

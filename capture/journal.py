@@ -140,7 +140,7 @@ def read_journal(path: Path) -> tuple[list[dict[str, Any]], int]:
         if not complete:
             break
         with told_as(DataError):
-            _check(data, f"{path} is damaged at line {number}: {{}}")
+            _check(data, f"{path} is damaged at line {number}:")
         lines.append(data)
         used += len(piece)
     if not lines or lines[0].get("event") != "start":
@@ -162,22 +162,22 @@ _TEXTS = ("kind", "verdict", "reason", "file", "sha256", "time", "thumbnail")
 def _check(line: dict[str, Any], said: str) -> None:
     """Raise `InputError` if a field that the program uses is not of its kind."""
     if line["event"] in ("frame", "verdict", "drop"):
-        whole(line.get("index"), said.format("index"), 0, 10**7)
+        whole(line.get("index"), f"{said} index", 0, 10**7)
     for key, (low, high) in _WHOLE.items():
         if line.get(key) is not None:
-            whole(line[key], said.format(key), low, high)
+            whole(line[key], f"{said} {key}", low, high)
     for key, largest in _NUMBERS.items():
         if line.get(key) is not None:
-            finite(line[key], said.format(key), -largest, largest)
+            finite(line[key], f"{said} {key}", -largest, largest)
     for key in _TEXTS:
         if not isinstance(line.get(key, ""), str):
-            raise InputError(f"{said.format(key)} is no text")
-    for shot in _list(line.get("test_shots"), said.format("test_shots")):
-        numbers(shot, (2,), said.format("test_shots"))
-    _object(line.get("devices"), said.format("devices"))
+            raise InputError(f"{said} {key} is no text")
+    for shot in _list(line.get("test_shots"), f"{said} test_shots"):
+        numbers(shot, (2,), f"{said} test_shots")
+    _object(line.get("devices"), f"{said} devices")
     for key in ("floor", "gain"):
-        if (value := _object(line.get("noise"), said.format("noise")).get(key)) is not None:
-            finite(value, said.format(f"noise {key}"), 1e-15 if key == "floor" else 0, 1e6)
+        if (value := _object(line.get("noise"), f"{said} noise").get(key)) is not None:
+            finite(value, f"{said} noise {key}", 1e-15 if key == "floor" else 0, 1e6)
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:

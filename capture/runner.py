@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 
 from capture.camera.base import CameraIdentity, CameraSettings, CameraState, Frame
 from capture.errors import DeviceError, PlanError
@@ -113,6 +114,7 @@ class Runner:
         self._sequence = 0
         self._retaken = 0
         self._full_scale = 1
+        self._shape: tuple[int, ...] = ()
         self._black = 0.0
         self._interrupted = False
 
@@ -263,6 +265,13 @@ class Runner:
                 f"the camera changed from {self._full_scale} to {2**frame.bits - 1} counts "
                 "of full scale: set its pixel format in rig.yaml to one that it keeps"
             )
+        self._shape = self._shape or frame.pixels.shape
+        if frame.pixels.shape != self._shape:
+            was, now = (f"{s[1]}×{s[0]}" for s in (self._shape, frame.pixels.shape))
+            raise DeviceError(
+                f"the camera sends {now} pixels, the pictures of this recording have {was}: set it "
+                "as it was (camera: roi, virtual: size), or start a new recording"
+            )
         evidence = Evidence(
             index=shot.index,
             kind=shot.kind,
@@ -319,6 +328,7 @@ class Runner:
         self._take_scale(int(writer.start["full_scale"]))
         for entry in kept_entries(writer):
             index = entry.index
+            self._shape = self._shape or tifffile.imread(writer.folder / entry.file).shape
             self._evidence[index] = evidence_of(entry)
             self._sequence = max(self._sequence, int(entry.data.get("sequence", 0)))
             if entry.data.get("reason") != NOT_JUDGED:

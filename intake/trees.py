@@ -42,7 +42,13 @@ def read_object(path: Path) -> dict[str, Any]:
 def parse_json(text: str | bytes, source: str) -> Any:
     """The data of a JSON text, in which every number is finite; raises `InputError`."""
     try:
-        data = json.loads(text, parse_constant=_constant, parse_int=_integer, parse_float=_float)
+        data = json.loads(
+            text,
+            parse_constant=_constant,
+            parse_int=_integer,
+            parse_float=_float,
+            object_pairs_hook=_object,
+        )
     except RecursionError:
         raise InputError(f"{source} is nested too deeply") from None
     except UnicodeDecodeError:
@@ -50,6 +56,15 @@ def parse_json(text: str | bytes, source: str) -> Any:
     except ValueError as error:
         raise InputError(f"{source} is not JSON: {error}") from None
     vet(data, source)
+    return data
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"'{twice}' is set twice in one object: keep one")
     return data
 
 
@@ -80,6 +95,7 @@ def parse_yaml(text: str, source: str, loader: Any = LOADER) -> Any:
     """The data of a YAML text, in which every number is finite; raises `InputError`."""
     refuse_nesting(text, source)
     try:
+        again = _set_twice(yaml.compose(text, Loader=loader))
         data = yaml.load(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -93,7 +109,31 @@ def parse_yaml(text: str, source: str, loader: Any = LOADER) -> Any:
         said = " ".join(str(error).split())[:200]
         raise InputError(f"{source} is not YAML: {said}") from None
     vet(data, source)
+    if again is not None:
+        line = again.start_mark.line + 1
+        raise InputError(f"{source}, line {line}: '{again.value}' is set twice: keep one")
     return data
+
+
+def _set_twice(tree: yaml.Node | None) -> yaml.Node | None:
+    """The first key that a mapping holds a second time; YAML takes the last without a word."""
+    left, met = [tree], set()
+    while left:
+        node = left.pop()
+        if id(node) in met:  # an alias
+            continue
+        met.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            left += node.value
+        elif isinstance(node, yaml.MappingNode):
+            names: set[tuple[str, str]] = set()
+            for key, value in node.value:
+                left.append(value)
+                if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                    if (key.tag, key.value) in names:
+                        return key
+                    names.add((key.tag, key.value))
+    return None
 
 
 def refuse_nesting(text: str, source: str) -> None:

@@ -60,8 +60,18 @@ def _turned(lights: Lights, turn: tuple[tuple[int, int], tuple[int, int]]) -> Li
     return replace(lights, position_mm=lights.position_mm @ matrix.T, axis=lights.axis @ matrix.T)
 
 
+def _from_camera(lights: Lights, camera: Camera) -> Lights:
+    """Lights that are told in the camera's frame, in the world's."""
+    position = (lights.position_mm - camera.t) @ camera.R
+    return replace(lights, position_mm=position, axis=lights.axis @ camera.R)
+
+
 def refuse_turned(
-    few: CoarseStack, lights: Lights, height_mm: float, given: dict[Kind, float]
+    few: CoarseStack,
+    camera: Camera,
+    lights: Lights,
+    height_mm: float,
+    given: dict[Kind, float],
 ) -> list[str]:
     """Say or refuse lights that fit the pictures better turned or mirrored."""
     kind = min(given, key=given.__getitem__)
@@ -71,6 +81,9 @@ def refuse_turned(
         for name, scale in _SCALES.items():
             if scale > 1 or lights.position_mm[:, 2].min() * scale > height_mm + 1:
                 others[name] = replace(lights, position_mm=lights.position_mm * scale)
+        world = _from_camera(lights, camera)
+        if world.position_mm[:, 2].min() > height_mm + 1:
+            others["from the camera's frame (x right, y down, z away from the camera)"] = world
     wanted = min(EXPLAINED, own / LIKELY)  # to be of any account below
     found = {
         name: fit(few, other, kind, height_mm, wanted=wanted).unexplained

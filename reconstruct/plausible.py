@@ -28,6 +28,10 @@ TURNED_LIGHTS = 24
 MATT = 0.9
 """Scatter of a cell's radiance over irradiance, relative to its mean, below which it is matt: a
 matt cell varies as the cosine, by 0.3 to 0.8 with shadows; metals of α up to 0.3 by 1.1 or more."""
+DEAD, NEAREST, LIT_NEAREST, WELL_LIT = 0.02, 4, 3, 0.25
+"""An LED is dead whose picture has this share of the median picture's light, and less than noise,
+where at least three of the four LEDs nearest to it give a quarter: a mirror that sends one past the
+camera sends its neighbours past it, too."""
 LIT_CELL = 0.05
 ALBEDO = (0.015, 6.0)
 """Of the brighter half of a part: share of light that it sends on, over its dome."""
@@ -71,6 +75,8 @@ def judge(
     """
     _refuse_black(stack)
     small = coarse(stack, camera, mask)
+    if small.valid.any():
+        _refuse_dead(stack, small, lights)
     copies = _refuse_copies(stack, small)
     if copies:
         return Judgement(None, {}, tuple(copies))
@@ -81,7 +87,7 @@ def judge(
     few = replace(small, radiance=np.ascontiguousarray(small.radiance[..., some]))
     chosen = lights.select(some)
     given = {kind: fit(few, chosen, kind, height_mm).unexplained for kind in KINDS}
-    notes += refuse_turned(few, chosen, height_mm, given)
+    notes += refuse_turned(few, camera, chosen, height_mm, given)
     notes += refuse_other_order(
         stack, camera, lights, height_mm, mask, min(given, key=given.__getitem__)
     )
@@ -114,9 +120,37 @@ def _refuse_black(stack: Stack) -> None:
             f"{some} {len(lit)} pictures are black (the brightest pixel is {level:.2g}, the noise "
             f"{noise:.2g}): were the lights on, the lens open, and is the dark picture dark?"
         )
+    full = clipped.mean(axis=1) > 0.99
+    if full.any() and not full.all():
+        raise ReconstructError(
+            f"{_named(stack, full)} clipped all over: expose shorter, or leave them out with --leds"
+        )
     if clipped.mean() > 0.9:
         raise ReconstructError(
             f"{100 * clipped.mean():.0f} % of all pixels are clipped: expose shorter"
+        )
+
+
+def _named(stack: Stack, which: NDArray[np.bool_]) -> str:
+    """'the pictures of LED 3, 7 are', the first six of them."""
+    ids = [str(int(led)) for led in stack.ids[which]]
+    several = len(ids) > 1
+    names = ", ".join(ids[:6]) + (" …" if len(ids) > 6 else "")
+    return f"the picture{'s' * several} of LED {names} {'are' if several else 'is'}"
+
+
+def _refuse_dead(stack: Stack, small: CoarseStack, lights: Lights) -> None:
+    """Refuse single pictures without light whose LEDs' neighbours give light."""
+    mean = small.radiance[small.valid].mean(axis=0)
+    median = float(np.median(mean))
+    dark = mean < min(DEAD * median, np.sqrt(max(stack.noise_floor, 0.0)))
+    away_mm = np.linalg.norm(lights.position_mm[:, None] - lights.position_mm, axis=-1)
+    nearest = np.argsort(away_mm, axis=1, kind="stable")[:, 1 : 1 + NEAREST]
+    dead = dark & ((mean[nearest] > WELL_LIT * median).sum(axis=1) >= LIT_NEAREST)
+    if dead.any():
+        raise ReconstructError(
+            f"{_named(stack, dead)} black, those of the LEDs beside are not: an LED that is dead, "
+            "or was not switched? Take the pictures again, or leave them out with --leds"
         )
 
 

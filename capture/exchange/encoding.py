@@ -37,6 +37,8 @@ def gamma_remark(pictures: Sequence[Path], channel: Way = None) -> str | None:
     """What to say of pictures that look gamma-encoded, or None; raises like `read_grey`."""
     some = np.unique(np.linspace(0, len(pictures) - 1, MOST_PICTURES).astype(int))
     read = [read_grey(pictures[k], channel) for k in some]
+    if len({image.shape for image, _ in read}) > 1:
+        return None  # refused where they are recorded, in a sentence that names the picture
     full = max(float(2**bits - 1) for _, bits in read)
     codes = np.array([_strips(image) for image, _ in read]) * (255.0 / full)
     exponent = noise_exponent(codes, 1 / 12 if full == 255 else 0.0)

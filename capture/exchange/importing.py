@@ -42,6 +42,11 @@ def record(
     pictures = source.pictures
     scale = code_scale(pictures, source.channel)
     full_scale = source.full_scale or scale.full_scale
+    if full_scale > 2**scale.bits:
+        raise DataError(
+            f"exposure.json: full_scale is {full_scale}, and pictures of {scale.bits} bits hold no "
+            f"code above {2**scale.bits - 1}: give the code at which the sensor is full"
+        )
     saturation = min(scale.saturation, full_scale)
     exposures = (
         source.exposure

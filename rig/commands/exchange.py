@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,7 +71,9 @@ def register(app: typer.Typer) -> None:
         if len(recording.leds) < MIN_LIGHTS:
             typer.echo(f"note: a surface needs pictures under at least {MIN_LIGHTS} lights")
             return
-        typer.echo(f"Next: rig reconstruct {part}{_still_to_name(recording, workspace)}")
+        name, still = shlex.quote(part), _still_to_name(recording, workspace)
+        after = f"{still} -- {name}" if part.startswith("-") else f" {name}{still}"
+        typer.echo(f"Next: rig reconstruct{after}")
 
     @app.command(epilog="Example: rig export A12 --out a12.stl")
     def export(

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 from in_process import MODES, PLAN, SHOTS, capture
+from outcomes import BrightBump
 from prompt_clock import PromptClock
 from typer.testing import CliRunner
 
 from capture import recording
-from capture.errors import DataError, PlanError
+from capture.errors import DataError, DeviceError, PlanError
 from capture.journal import sha256
 from capture.plan import Plan
 from capture.verify import verify
@@ -71,6 +72,19 @@ def test_resume_refuses_another_virtual_rig(tmp_path: Path) -> None:
     done = capture(tmp_path / "run", resume=True, seed=4)
     assert isinstance(done.error, PlanError)
     assert "virtual_seed was 1, is now 4" in str(done.error)
+
+
+def test_resume_refuses_pictures_of_another_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = capture(tmp_path / "run", stop=stop_after(3))
+    kept = frames(half.folder)
+    monkeypatch.setattr("in_process.bump", lambda leds, part: BrightBump((16, 24), leds, seed=part))
+    done = capture(tmp_path / "run", resume=True)
+    assert isinstance(done.error, DeviceError)
+    assert "the camera sends 24×16 pixels" in str(done.error)
+    assert done.folder == half.folder
+    assert frames(half.folder) == kept
 
 
 def test_a_damaged_picture_is_taken_again(tmp_path: Path) -> None:

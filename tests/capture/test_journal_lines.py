@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from capture.errors import DataError
-from capture.journal import read_sums, relative_exposure
+from capture.journal import JOURNAL, read_journal, read_sums, relative_exposure
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,15 @@ def test_a_list_of_checksums_says_which_line_is_damaged(tmp_path: Path) -> None:
         sums.write_text(f"{line}\n{damaged}\n")
         with pytest.raises(DataError, match=r"SHA256SUMS is damaged at line 2$"):
             read_sums(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["{x}", "a{}b", "{3F25-04E0}", "{0}"])
+def test_a_journal_lies_in_a_folder_of_any_name(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    start = '{"event": "start", "format": "rig-recording/1", "bits": 12}\n'
+    (folder / JOURNAL).write_text(start)
+    assert read_journal(folder / JOURNAL)[0][0]["bits"] == 12
+    (folder / JOURNAL).write_text(start.replace("12", "99") + start)
+    with pytest.raises(DataError, match="is damaged at line 1: bits"):
+        read_journal(folder / JOURNAL)

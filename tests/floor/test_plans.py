@@ -229,3 +229,9 @@ def test_a_place_off_the_part_is_a_reason():
     assert found["verdict"] == "not sufficient"
     assert "points lie there" in found["reason"]
     assert issubclass(ReconstructError, Exception)
+
+
+def test_a_limit_that_is_set_twice_is_refused() -> None:
+    twice = PLAN.replace("upper: 0.05}", "upper: 0.05, upper: 9}")
+    with pytest.raises((ConfigError, UsageError), match="'upper' is set twice"):
+        parse_plan(twice, "bracket.yaml")

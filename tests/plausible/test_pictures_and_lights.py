@@ -26,6 +26,11 @@ def turned(x: list[int], y: list[int]) -> Lights:
     return replace(LIGHTS, position_mm=LIGHTS.position_mm @ matrix.T, axis=LIGHTS.axis @ matrix.T)
 
 
+def in_camera_frame() -> Lights:
+    position = LIGHTS.position_mm @ CAMERA.R.T + CAMERA.t
+    return replace(LIGHTS, position_mm=position, axis=LIGHTS.axis @ CAMERA.R.T)
+
+
 @pytest.mark.parametrize(("stack", "kind"), [(METAL, "metal"), (MATT, "matt")])
 def test_good_pictures_are_left_in_peace_and_told_matt_from_metal(stack: Stack, kind: str) -> None:
     found = judge(stack, CAMERA, LIGHTS)
@@ -43,6 +48,7 @@ def test_good_pictures_are_left_in_peace_and_told_matt_from_metal(stack: Stack, 
         (turned([0, -1], [1, 0]), "turned by 270"),
         (turned([0, 1], [1, 0]), "x and y exchanged"),
         (replace(LIGHTS, position_mm=LIGHTS.position_mm / 10), "in cm"),
+        (in_camera_frame(), "from the camera's frame"),
     ],
 )
 def test_lights_of_another_order_or_frame_are_refused_by_name(
@@ -79,6 +85,19 @@ def test_black_and_copied_pictures_are_refused() -> None:
     copied[7] = copied[2]
     with pytest.raises(ReconstructError, match="LED 3 and LED 8 are one picture"):
         judge(replace(METAL, radiance=copied), CAMERA, LIGHTS)
+
+
+@pytest.mark.parametrize("stack", [METAL, MATT])
+def test_dead_leds_and_pictures_clipped_all_over_are_named(stack: Stack) -> None:
+    rng = np.random.default_rng(0)
+    dead = stack.radiance.copy()
+    dead[[5, 9]] = rng.normal(0, 1 / 4095, dead[:2].shape)
+    with pytest.raises(ReconstructError, match="the pictures of LED 6, 10 are black"):
+        judge(replace(stack, radiance=dead), CAMERA, LIGHTS)
+    full, clipped = stack.radiance.copy(), stack.clipped.copy()
+    full[[0, 1]], clipped[[0, 1]] = 1.0, True
+    with pytest.raises(ReconstructError, match="LED 1, 2 are clipped all over"):
+        judge(replace(stack, radiance=full, clipped=clipped), CAMERA, LIGHTS)
 
 
 def test_one_picture_many_times_is_said() -> None:

@@ -164,3 +164,31 @@ def test_shared_captures_come_in_with_their_noise(tmp_path: Path, name: str) -> 
     assert (recording.full_scale, recording.saturation) == (65520, 65520)
     assert recording.noise.gain == pytest.approx(1 / 12_000, rel=0.15)
     assert recording.noise.floor == pytest.approx((3 / 12_000) ** 2, rel=0.3)
+
+
+def test_pictures_of_two_sizes_are_refused_by_name(tmp_path: Path) -> None:
+    source = exchange(tmp_path / "in")
+    cv2.imwrite(str(source / "led_003.png"), np.zeros((5, 8), np.uint16))
+    done = run_cli(app, ["import", str(source), "--part", "A12", "--workspace", str(tmp_path)])
+    assert "led_003.png is 8×5" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("part", "says"), [("{x}", "'{x}'"), ("top plate", "'top plate'"), ("-3", "-- -3")]
+)
+def test_the_next_command_can_be_typed_as_it_is_told(part: str, says: str, tmp_path: Path) -> None:
+    source = exchange(tmp_path / "in")
+    words = ["import", str(source), f"--part={part}", "--workspace", str(tmp_path)]
+    done = run_cli(app, words)
+    assert done.exit_code == 0, done.output
+    assert f"Next: rig reconstruct {says}\n" in done.output
+
+
+def test_a_full_scale_beyond_the_pictures_bits_is_refused(tmp_path: Path) -> None:
+    source = exchange(tmp_path / "in")
+    (source / "exposure.json").write_text('{"exposure": 1, "full_scale": 1e9}')
+    done = run_cli(app, ["import", str(source), "--part", "A12", "--workspace", str(tmp_path)])
+    assert "no code above 65535" in str(done.exception)
+    (source / "exposure.json").write_text('{"exposure": 1, "exposure": 2}')
+    done = run_cli(app, ["import", str(source), "--part", "A12", "--workspace", str(tmp_path)])
+    assert "'exposure' is set twice" in str(done.exception)

@@ -60,7 +60,7 @@ def _filter(request: Request) -> tuple[Filter, dict[str, str]]:
 def history(request: Request, page: int = 1) -> Response:
     floor = floor_of(request)
     wanted, asked = _filter(request)
-    page = max(page, 1)
+    page = min(max(page, 1), 10**9)
     with floor.store() as store:
         found = store.history(wanted, limit=PER_PAGE, offset=(page - 1) * PER_PAGE)
         types = store.types()

@@ -183,7 +183,10 @@ class Store:
     def run(self, number: int) -> Run:
         """One run with its features; raises `UsageError` if there is none of this number."""
         with Session(self.engine, expire_on_commit=False) as session:
-            found = session.get(Run, number, options=[selectinload(Run.features)])
+            known = 0 < number < 2**31  # beyond, a database has no such key
+            found = (
+                session.get(Run, number, options=[selectinload(Run.features)]) if known else None
+            )
         if found is None:
             raise UsageError(f"the store has no run {number}")
         return found

@@ -185,6 +185,15 @@ def test_the_pages_own_origin_is_obeyed(client):
     assert "frame-ancestors 'self'" in client.get("/").headers["content-security-policy"]
 
 
+def test_a_request_without_an_end_is_not_kept_in_memory(client, worker):
+    order = json.dumps({"part": "a" * 1_000_000}).encode()
+    for content in (order, iter([order])):  # with its length stated, and without
+        refused = client.post("/api/measurements", content=content)
+        assert refused.status_code == 413
+        assert "up to 1 MB" in refused.json()["error"]
+    assert worker.state()["queue"] == []
+
+
 def test_tokens_make_roles(worker):
     access = Access(tokens={OPERATOR: "operator", ENGINEER: "engineer"})
     client = TestClient(application(worker, access), base_url=HERE, follow_redirects=False)

@@ -24,6 +24,7 @@ Role = Literal["operator", "engineer"]
 ROLES: tuple[Role, ...] = ("operator", "engineer")
 COOKIE = "rig_session"
 LEAST_TOKEN = 16
+MOST_BYTES = 1_000_000  # of what a request carries: no page takes files
 SAFE = ("GET", "HEAD", "OPTIONS")
 OPEN_PATHS = ("/login", "/static/")
 HEADERS = {
@@ -90,7 +91,7 @@ def session_of(headers: Mapping[bytes, bytes]) -> str:
 
 
 class Guard:
-    """Refuses other hosts, other origins, and people without a token.
+    """Refuses other hosts, other origins, people without a token, and requests without an end.
 
     A page somewhere on the web can make the browser of this machine call localhost (a name that
     resolves to it, a form that posts to it); the rig does not obey it. Browsers state the origin
@@ -122,6 +123,11 @@ class Guard:
             )
             await answer(scope, receive, send)
             return
+        hear = receive if scope["method"] in SAFE else await _held(headers, receive)
+        if hear is None:
+            said = f"this page takes requests of up to {MOST_BYTES // 1_000_000} MB: send less"
+            await JSONResponse({"error": said}, status_code=413)(scope, receive, send)
+            return
         scope.setdefault("state", {})["role"] = role
 
         async def sending(message: Message) -> None:
@@ -134,7 +140,7 @@ class Guard:
                 ]
             await send(message)
 
-        await self.app(scope, receive, sending)
+        await self.app(scope, hear, sending)
 
     def _refused(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
         host = headers.get(b"host", b"").decode("latin-1")
@@ -151,6 +157,28 @@ class Guard:
             if origin != own:
                 return "only the pages of this rig itself may ask for that"
         return None
+
+
+async def _held(headers: Mapping[bytes, bytes], receive: Receive) -> Receive | None:
+    """What a request carries, read and to be heard again; None where it is too long."""
+    stated = headers.get(b"content-length", b"")
+    if stated.isdigit() and int(stated[:20]) > MOST_BYTES:
+        return None
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > MOST_BYTES:
+            return None
+        more = bool(message.get("more_body"))
+    gone = message["type"] != "http.request"  # who sends it left before its end
+    heard: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": gone}]
+
+    async def again() -> Message:
+        return heard.pop() if heard else await receive()
+
+    return again
 
 
 def is_loopback(host: str) -> bool:

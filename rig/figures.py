@@ -172,7 +172,8 @@ def accuracy_table(found: Accuracy) -> str:
             (
                 "uncertainty",
                 f"median {found.sigma_median_mm:.5f} mm, "
-                f"{100 * found.within_one_sigma:.0f} % of errors within one sigma",
+                f"{100 * found.within_one_sigma:.0f} % of height errors, {found.within_of}, within "
+                "one sigma",
             )
         )
     return table(rows)

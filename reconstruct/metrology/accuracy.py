@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,8 +84,9 @@ class Accuracy:
     offset_mm : mean error of height (what `mean_removed` took away)
     form_rmse_mm, texture_rmse_mm : of the error with its mean removed, split at `cutoff_mm`;
         None if no cut-off was asked for
-    within_one_sigma : share of errors within the stated uncertainty, or None; mean removed, of a
-        part on the stage absolute
+    within_one_sigma : share of errors within the stated uncertainty, or None
+    within_of : which errors those are: with their ``mean removed``, or ``absolute`` of a part on
+        the stage
     sigma_median_mm : median of the stated uncertainty, or None
     border_px : pixels left out along the image's edges
     """
@@ -103,6 +104,7 @@ class Accuracy:
     texture_rmse_mm: float | None
     cutoff_mm: float | None
     within_one_sigma: float | None
+    within_of: Literal["mean removed", "absolute"]
     sigma_median_mm: float | None
     border_px: int
 
@@ -169,9 +171,10 @@ def evaluate(
     sigma = surface.sigma_mm[valid]
     known = np.isfinite(sigma) & (sigma > 0)
     within = None
+    # The heights of a part on the stage are absolute, and so is their uncertainty.
+    absolute = "pieces" in surface.summary
     if known.any():
-        # The heights of a part on the stage are absolute, and so is their uncertainty.
-        claimed = error if "pieces" in surface.summary else centred
+        claimed = error if absolute else centred
         within = float(np.mean(np.abs(claimed[valid][known]) <= sigma[known]))
     return Accuracy(
         pixels=count,
@@ -187,6 +190,7 @@ def evaluate(
         texture_rmse_mm=texture,
         cutoff_mm=cutoff_mm,
         within_one_sigma=within,
+        within_of="absolute" if absolute else "mean removed",
         sigma_median_mm=float(np.median(sigma[known])) if known.any() else None,
         border_px=border_px,
     )

@@ -21,13 +21,17 @@ def true_errors(accuracy: Accuracy) -> list[Figure]:
         Figure("true height error, RMS, plane removed", 1000 * plane.rmse_mm, "µm"),
         Figure("true height error, largest, mean removed", 1000 * height.max_mm, "µm"),
     ]
+    if accuracy.within_of == "absolute":
+        error = accuracy.absolute.rmse_mm
+        figures.append(Figure("true height error, RMS, absolute", 1000 * error, "µm"))
     if accuracy.normal_mean_deg is not None:
         figures.append(Figure("true error of normals, mean", accuracy.normal_mean_deg, "°"))
     if accuracy.normal_median_deg is not None:
         figures.append(Figure("true error of normals, median", accuracy.normal_median_deg, "°"))
     if accuracy.within_one_sigma is not None:
         share = 100 * accuracy.within_one_sigma
-        figures.append(Figure("true errors within one sigma", share, "%"))
+        name = f"true height errors, {accuracy.within_of}, within one sigma"
+        figures.append(Figure(name, share, "%"))
     return figures
 
 

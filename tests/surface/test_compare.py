@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from reconstruct.metrology.compare import compare
 from reconstruct.metrology.grid import HeightGrid
 from reconstruct.metrology.reading import read_shape, seen_from_above
 from reconstruct.surface import Surface
+from rig.figures import accuracy_table
+from rig.report.result import true_errors
 
 
 def truth_and_surface(error) -> tuple[Truth, Surface]:  # type: ignore[no-untyped-def]
@@ -70,6 +73,17 @@ def test_one_sigma_share_is_that_of_a_normal_distribution() -> None:
     rng = np.random.default_rng(0)
     truth, surface = truth_and_surface(lambda x, y: rng.normal(0, 0.01, x.shape))
     assert evaluate(surface, truth).within_one_sigma == pytest.approx(0.683, abs=0.02)
+
+
+def test_the_share_within_one_sigma_says_of_which_errors_it_is() -> None:
+    truth, surface = truth_and_surface(lambda x, y: 0 * x + 0.5)
+    for summary, which, share in (({}, "mean removed", 100), ({"pieces": []}, "absolute", 0)):
+        found = evaluate(replace(surface, summary=summary), truth)
+        words = f"height errors, {which}, within one sigma"
+        assert f"{share} % of {words}" in accuracy_table(found)
+        figures = {figure.name: figure.value for figure in true_errors(found)}
+        assert figures[f"true {words}"] == share
+        assert ("true height error, RMS, absolute" in figures) == (which == "absolute")
 
 
 def test_small_angles_are_exact() -> None:

@@ -174,8 +174,8 @@ class Demo:
         off_mm = np.linalg.norm(found - there, axis=1)
         focal = seen.K[0, 0] / own.K[0, 0] - 1
         rows = [
-            ("camera, focal length", f"{100 * focal:+.3f} %"),
-            ("camera, height", f"{seen.centre_mm[2] - own.centre_mm[2]:+.2f} mm"),
+            ("camera, focal length", f"{100 * focal:+z.3f} %"),
+            ("camera, height", f"{seen.centre_mm[2] - own.centre_mm[2]:+z.2f} mm"),
             ("lights, position", f"median {np.median(off_mm):.2f} mm, worst {off_mm.max():.2f} mm"),
             ("lights, power", f"{power:.2f} % RMS"),
         ]

@@ -159,7 +159,7 @@ def accuracy_table(found: Accuracy) -> str:
                 f"max {error.max_mm:.4f} mm",
             )
         )
-    rows.append(("height, offset", f"{found.offset_mm:+.5f} mm"))
+    rows.append(("height, offset", f"{found.offset_mm:+z.5f} mm"))
     if found.form_rmse_mm is not None:
         rows.append(
             (f"form, longer than {found.cutoff_mm:g} mm", f"RMSE {found.form_rmse_mm:.5f} mm")
@@ -235,7 +235,7 @@ def comparison_table(found: Comparison, passed: bool) -> str:
     rows = [
         ("aligned", found.alignment),
         ("points", f"{np.count_nonzero(found.deviation.mask)} ({100 * found.overlap:.1f} %)"),
-        ("deviation, mean", f"{found.mean_mm:+.5f} mm"),
+        ("deviation, mean", f"{found.mean_mm:+z.5f} mm"),
         ("deviation, RMS", f"{found.rms_mm:.5f} mm"),
         ("deviation, 95 % below", f"{found.p95_mm:.5f} mm"),
         ("deviation, largest", f"{found.max_mm:.5f} mm"),
@@ -326,8 +326,8 @@ def levels_table(levels: list[dict[str, Any]], steps: list[dict[str, Any]] | Non
 def with_sigma(value: float, sigma: float | None) -> str:
     """``9330 ± 120``: the uncertainty with two digits, the value with as many as that leaves."""
     if sigma is None or not sigma > 0 or not math.isfinite(sigma):
-        return f"{value:.5g}"
+        return f"{value:z.5g}"
     sigma = float(f"{sigma:.1e}")  # two digits: 0.0996 becomes 0.10
     places = 1 - math.floor(math.log10(sigma))
     shown = max(places, 0)
-    return f"{round(value, places):.{shown}f} ± {sigma:.{shown}f}"
+    return f"{round(value, places):z.{shown}f} ± {sigma:.{shown}f}"

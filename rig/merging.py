@@ -158,7 +158,7 @@ def _table(names: list[str], poses: list[Pose], mask: np.ndarray, before: np.nda
             continue
         rows.append((
             name,
-            f"tilt {tilt:.2f}°, turn {turn:+.2f}° (± {np.degrees(sigma[:3].max()):.2g}°, "
+            f"tilt {tilt:.2f}°, turn {turn:+z.2f}° (± {np.degrees(sigma[:3].max()):.2g}°, "
             f"± {sigma[3:].max():.2g} mm), {100 * pose.overlap:.0f} % in common, "
             f"agrees to {pose.rms_mm:.3g} mm",
         ))  # fmt: skip

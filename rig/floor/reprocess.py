@@ -150,7 +150,7 @@ def changes_table(changes: Sequence[dict[str, Any]], workspace: Workspace) -> st
             old = (change["before"] or {}).get(name)
             text = "–" if new is None else f"{new:.4f}"
             if new is not None and old is not None:
-                text += f" ({new - old:+.4f})"
+                text += f" ({new - old:+z.4f})"
             cells.append(f"{text:>22}")
         lines.append(f"{label:<44}{''.join(cells)}")
     return "\n".join(lines)

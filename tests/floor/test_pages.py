@@ -280,6 +280,12 @@ def test_history_filters_compares_and_exports(client, bench):
     assert client.get("/runs/99").status_code == 400
 
 
+def test_a_height_of_nothing_has_no_sign(client, bench):
+    with open_store(bench) as store:
+        put = store.put(lay_result(bench.folder, "A1", 0, figures={"mean_height_mm": -1e-6}))
+    assert "<td>0.0000</td>" in client.get(f"/runs/{put}").text
+
+
 def test_names_that_look_like_pages_stay_names(client, bench):
     with open_store(bench) as store:
         store.put(lay_result(bench.folder, "<b>x", 0, operator="<script>alert(1)</script>"))

@@ -114,7 +114,7 @@ def rows_of(certificate: dict[str, Any]) -> list[tuple[str, ...]]:
     return [
         (
             test["artefact"], f"{test['symbol']} {test['name']}", f"{test['certified']:.4f}",
-            f"{test['measured']:.4f}", f"{test['error']:+.4f}", f"{test['sigma']:.4f}",
+            f"{test['measured']:.4f}", f"{test['error']:+z.4f}", f"{test['sigma']:.4f}",
             "–" if test["mpe"] is None else f"±{test['mpe']:.4f}", test["verdict"],
         )
         for test in certificate["tests"]
@@ -134,7 +134,7 @@ def _facts(certificate: dict[str, Any]) -> list[tuple[str, str]]:
     if scale["relative_sigma"] is not None:
         facts.append(
             ("scale across the picture",
-             f"error {1e6 * scale['relative_error']:+.0f} ppm, "
+             f"error {1e6 * scale['relative_error']:+z.0f} ppm, "
              f"u {1e6 * scale['relative_sigma']:.0f} ppm; later lengths carry it")
         )  # fmt: skip
     facts += [

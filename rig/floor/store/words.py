@@ -65,7 +65,7 @@ def described(runs: Sequence[Run], total: int) -> str:
             if value
         ),
         *((f"feature {feature.name}", feature_line(vars(feature))) for feature in newest.features),
-        *((name, f"{round(value, 6) + 0.0:.6g}") for name, value in newest.figures.items()),
+        *((name, f"{round(value, 6):z.6g}") for name, value in newest.figures.items()),
         *(("note", note) for note in newest.notes),
         ("report", f"{newest.path}/report.html"),
     ]

@@ -79,7 +79,7 @@ def linearity_table(found: Linearity, unit: str) -> str:
         for reference, bias in zip(found.references, found.bias, strict=True)
     ]
     rows += [
-        ("bias =", f"{found.slope:.6f} · reference {found.intercept:+.6f} {unit}"),
+        ("bias =", f"{found.slope:.6f} · reference {found.intercept:+z.6f} {unit}"),
         ("t of slope, intercept",
          f"{found.t_slope:.3f}, {found.t_intercept:.3f}; limit {found.t_limit:.3f}"),
         ("R²", f"{100 * found.r_squared:.1f} %"),

@@ -19,7 +19,7 @@ from calib.adjustment import (
     with_texture,
 )
 from calib.camera import Camera
-from calib.errors import CalibrationError
+from calib.errors import CalibrationError, RequestError
 from calib.lights import Lights
 from calib.pictures import PictureSet, read_camera
 from calib.plate import PlateData, measure_plate
@@ -118,9 +118,10 @@ def fit_photometry(
     Raises
     ------
     CalibrationError : if pictures and positions do not belong together
+    RequestError : if the reflectance is none
     """
     if reflectance is not None and not 0 < reflectance <= 1:
-        raise CalibrationError(f"a plate's reflectance lies in 0..1, not {reflectance}")
+        raise RequestError(f"a plate's reflectance lies in 0..1, not {reflectance}")
     where = {int(k): place for place, k in enumerate(positions.ids)}
     missing = [int(k) for k in plate.ids if int(k) not in where]
     if missing:

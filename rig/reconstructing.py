@@ -95,7 +95,6 @@ def refuse_nonsense(request: Request) -> None:
     for option, value in (
         ("--height-sigma", request.height_sigma_mm),
         ("--memory", request.memory_gb),
-        ("--plate-reflectance", request.plate_reflectance),
     ):
         if value is not None and not 0 < value < math.inf:
             raise UsageError(f"{option} is {value:g}: expected a number above 0")

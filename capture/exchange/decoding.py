@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.errors import DataError
+from capture.errors import DataError, PlanError
 from intake.names import RAWS
 
 CURVES = ("linear", "srgb")
@@ -39,7 +39,7 @@ class Decoding:
 
     def __post_init__(self) -> None:
         if self.curve and self.curve not in CURVES and not 0.2 < _power(self.curve) < 5:
-            raise DataError(
+            raise PlanError(
                 f"there is no curve '{self.curve}': choose linear, srgb, or a power such as 2.2"
             )
         if not all(0 < value < 1e9 for value in (*self.white, self.full)):

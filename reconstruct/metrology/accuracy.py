@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from intake.arrays import read_npz
 from intake.errors import InputError, MissingError
-from reconstruct.errors import ReconstructError
+from reconstruct.errors import ReconstructError, RequestError
 from reconstruct.metrology.filters import low_pass
 from reconstruct.surface import Surface
 
@@ -135,6 +135,8 @@ def evaluate(
     ------
     ReconstructError
         if sizes differ, nothing can be compared, or the cut-off is below two pixels
+    RequestError
+        if border or cut-off are none
     """
     shape = surface.height_mm.shape
     if truth.position.shape[:2] != shape:
@@ -142,8 +144,10 @@ def evaluate(
             f"the result is {shape[1]}×{shape[0]} pixels, the truth "
             f"{truth.position.shape[1]}×{truth.position.shape[0]}: they belong to other captures"
         )
-    if border_px < 0 or 2 * border_px >= min(shape):
-        raise ReconstructError(f"a border of {border_px} px leaves nothing of {shape}")
+    if border_px < 0:
+        raise RequestError(f"a border of {border_px} px: expected 0 px or more")
+    if 2 * border_px >= min(shape):
+        raise RequestError(f"a border of {border_px} px leaves nothing of {shape}")
     inside = np.zeros(shape, dtype=bool)
     inside[border_px : shape[0] - border_px, border_px : shape[1] - border_px] = True
     if mask is not None:

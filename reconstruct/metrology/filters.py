@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reconstruct.errors import ReconstructError
+from reconstruct.errors import ReconstructError, RequestError
 
 ALPHA = float(np.sqrt(np.log(2.0) / np.pi))
 _REACH = 1.0  # the weight function is cut at ± λc, where it is below 1e-6 of its middle
@@ -26,8 +26,8 @@ def gaussian_weights(cutoff_mm: float, step_mm: float, points: int | None = None
 
     Of a field so many `points` long no more of it is made than can reach from end to end.
     """
-    if not np.isfinite(cutoff_mm):
-        raise ReconstructError(f"a cut-off of {cutoff_mm:g} mm is no length")
+    if not 0 < cutoff_mm < np.inf:
+        raise RequestError(f"a cut-off of {cutoff_mm:g} mm: expected a length above 0 mm")
     if not cutoff_mm >= 2 * step_mm:
         raise ReconstructError(
             f"a cut-off of {cutoff_mm:g} mm is too short for points {step_mm:.3g} mm apart: "

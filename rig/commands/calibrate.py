@@ -63,7 +63,10 @@ class LightsAsked(NamedTuple):
         Path | None, typer.Option(help="Pictures of a matt white plate, one per LED.")
     ] = None
     plate_reflectance: Annotated[
-        float | None, typer.Option(help="Of the plate, 0..1: makes intensity absolute.")
+        float | None,
+        typer.Option(
+            help="Of the plate, 0..1: makes intensity absolute.", callback=options.reflectance
+        ),
     ] = None
     plate_height: Annotated[float, typer.Option(help="Of the plate's surface, mm.")] = 0.0
     nominal: Annotated[Path | None, typer.Option(help="Drawing of the dome, as a prior.")] = None

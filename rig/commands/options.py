@@ -53,6 +53,15 @@ def _size(text: str | None) -> str | None:
     return text
 
 
+def reflectance(share: float | None) -> float | None:
+    """What a plate can reflect, or nothing stated; raises `UsageError`."""
+    from rig.exits import UsageError
+
+    if share is not None and not 0 < share <= 1:
+        raise UsageError(f"--plate-reflectance is {share:g}: expected a number above 0, up to 1")
+    return share
+
+
 Workspace = Annotated[
     Path | None, typer.Option("--workspace", help="Folder with rig.yaml. Default: here.")
 ]

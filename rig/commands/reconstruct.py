@@ -30,7 +30,8 @@ class Asked(NamedTuple):
         Path | None, typer.Option(help="Pictures of a white plate at z = 0: axes and powers.")
     ] = None
     plate_reflectance: Annotated[
-        float | None, typer.Option(help="Reflectance of the plate. Default: 0.8.")
+        float | None,
+        typer.Option(help="Reflectance of the plate. Default: 0.8.", callback=options.reflectance),
     ] = None
     mask: Annotated[Path | None, typer.Option(help="Picture that is bright where the part is.")] = (
         None

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 import reconstruct as rc
-from capture import DataError, Decoding, PictureList, Recording
+from capture import DataError, Decoding, PictureList, PlanError, Recording
 from capture.exchange.images import read_grey
 from capture.exchange.preparing import white_of
 from rig.imports import import_capture
@@ -34,7 +34,7 @@ def test_a_stated_curve_is_undone(curve: str, tmp_path: Path) -> None:
         codes, bits = read_grey(tmp_path / name, Decoding(curve=curve))
         full = 2**bits - 1
         np.testing.assert_allclose(codes / full, light(), atol=2.5 / 255 if top == 255 else 1e-4)
-    with pytest.raises(DataError, match="no curve 'magic'"):
+    with pytest.raises(PlanError, match="no curve 'magic'"):
         Decoding(curve="magic")
 
 

@@ -138,6 +138,12 @@ def test_in_pictures_from_elsewhere(
     assert not list(Path().glob("parts/*/*"))
 
 
+def test_a_curve_that_is_none(rig: Rig, pictures: Path) -> None:
+    for curve in ("-3", "magic"):
+        refused(rig("import", pictures, "--part", "A12", "--curve", curve), USAGE, "no curve")
+    assert not list(Path().glob("parts/*/*"))
+
+
 def test_a_picture_that_is_cut_short_is_told_by_us_alone(rig: Rig, pictures: Path) -> None:
     rng = np.random.default_rng(0)
     _, data = cv2.imencode(".png", rng.integers(0, 65536, SHAPE).astype(np.uint16))
@@ -163,6 +169,7 @@ def test_a_file_instead_of_a_folder(rig: Rig, pictures: Path) -> None:
         (["--height-sigma", "0"], USAGE, "--height-sigma is 0"),
         (["--memory", "0"], USAGE, "--memory is 0"),
         (["--plate-reflectance", "-1", "--plate", "."], USAGE, "--plate-reflectance is -1"),
+        (["--plate-reflectance", "5", "--plate", "."], USAGE, "--plate-reflectance is 5"),
         (["--plate", "nowhere"], USAGE, "nowhere"),
         (["--weights", "no.safetensors"], USAGE, "rig train"),
         (["--lights", "no.json"], DATA, "no.json"),

@@ -89,7 +89,7 @@ class Plan:
             raise PlanError("the plan lights no LED: name at least one, as in leds: 1-96")
         wrong = [led for led in self.leds if not 1 <= led <= MAX_LED]
         if wrong:
-            raise PlanError(f"the plan asks for LED {wrong[0]}: LEDs are numbered from 1")
+            raise PlanError(f"the plan asks for LED {wrong[0]}: LEDs are numbered 1 to {MAX_LED}")
         twice = sorted({led for led in self.leds if self.leds.count(led) > 1})
         if twice:
             raise PlanError(f"the plan lights LED {twice[0]} more than once: name each once")
@@ -198,8 +198,12 @@ def parse_leds(text: str) -> tuple[int, ...]:
             raise PlanError(
                 f"'{text}' is no list of LEDs: write them as 1-96 or 1,5,9-12"
             ) from None
-        if end < start or end - start >= MAX_LED:
+        if end < start:
             raise PlanError(f"'{part.strip()}' is no range of LEDs: write the smaller number first")
+        if end - start >= MAX_LED:
+            raise PlanError(
+                f"'{part.strip()}' is no range of LEDs: LEDs are numbered 1 to {MAX_LED}"
+            )
         leds.extend(range(start, end + 1))
     return tuple(leds)
 

@@ -66,7 +66,7 @@ def test_nonsense_is_no_led_list(text: str) -> None:
     ("change", "word"),
     [
         ({"leds": ()}, "no LED"),
-        ({"leds": (0, 1)}, "numbered from 1"),
+        ({"leds": (0, 1)}, "numbered 1 to 4096"),
         ({"leds": (1, 1)}, "more than once"),
         ({"exposures_us": ()}, "no exposure"),
         ({"exposures_us": (0.0,)}, "above 0"),

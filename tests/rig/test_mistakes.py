@@ -176,6 +176,7 @@ def test_a_file_instead_of_a_folder(rig: Rig, pictures: Path) -> None:
         (["--mask", "no.png"], USAGE, "no.png"),
         (["--leds", "1-3"], USAGE, "at least 4"),
         (["--leds", "9-1"], USAGE, "smaller number first"),
+        (["--leds", "1-99999999999"], USAGE, "LEDs are numbered 1 to 4096"),
         (["--device", "cuda:77", "--method", "halfvector"], DATA, "cuda:77"),
         (["--device", "gpu"], USAGE, "there is no device 'gpu': choose cpu, auto"),
     ],

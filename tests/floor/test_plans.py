@@ -189,6 +189,16 @@ def test_mistakes_are_named(wrong, sentence):
     assert sentence in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("features", "sentence"),
+    [("[{name: f, kind: flatnes, upper: 1}]", "kind is one of step"), ("[]", "at least one")],
+)
+def test_one_mistake_is_named_once(features, sentence):
+    with pytest.raises(ConfigError, match="plan has 1 mistake:") as refused:
+        parse_plan(f"{{format: rig-plan/1, type: b, features: {features}}}")
+    assert sentence in str(refused.value)
+
+
 def test_a_step_file_is_refused_with_advice():
     text = (
         "{format: rig-plan/1, type: b, features: [{name: f, kind: deviation, reference: a.stp, "

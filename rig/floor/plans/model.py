@@ -344,7 +344,12 @@ def parse_plan(text: str, file: str = "plan") -> KeptPlan:
     try:
         return KeptPlan(InspectionPlan.model_validate(data), text)
     except ValidationError as error:
-        raise ConfigError(file, [_problem(detail, data) for detail in error.errors()]) from None
+        # Wrong features do not count, so that a list of nothing else is called too short as well.
+        found = [
+            _problem(detail, data) for detail in error.errors()
+            if not (detail["type"] == "too_short" and data.get(detail["loc"][0]))
+        ]  # fmt: skip
+        raise ConfigError(file, found) from None
 
 
 _KINDS: dict[str, type[BaseModel]] = {
@@ -369,6 +374,8 @@ def _problem(detail: Any, data: dict[str, Any]) -> Problem:
         message = f"is unknown; did you mean '{near[0]}'?" if near else f"is unknown: {known}"
     elif detail["type"] == "missing":
         message = "is missing"
+    elif detail["type"] == "too_short":
+        message = "is empty: a plan has at least one"
     elif detail["type"].startswith("union_tag"):
         message = f"{message}: kind is one of {', '.join(list(_KINDS)[:10])}"
     return Problem(".".join(place), None, message)

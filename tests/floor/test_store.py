@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from rig.cli import app
 from rig.config import StoreSection
 from rig.exits import UsageError
+from rig.floor.store import database
 from rig.floor.store.database import bring_up_to_date, engine_of
 from rig.floor.store.prune import prune
 from rig.floor.store.remember import remember
@@ -116,6 +117,26 @@ def test_a_store_that_cannot_be_written_costs_a_sentence(workspace):
     assert "rig store rebuild" in told
     assert (result / "verdict.json").is_file()
     assert rig(workspace, "list").exit_code != 0
+
+
+@pytest.mark.parametrize("pages", [3, 12])
+def test_a_full_disk_is_called_that_and_leaves_a_sound_store(workspace, monkeypatch, pages):
+    """A limit of the database's pages stands for the disk: its tables fit 12, results do not."""
+    for k in range(40):
+        lay_result(workspace.folder, f"A{k}", k, features=[STEP])
+    prepare = database._prepare_sqlite
+
+    def prepare_small(connection, record):
+        prepare(connection, record)
+        connection.execute(f"PRAGMA max_page_count={pages}")
+
+    monkeypatch.setattr(database, "_prepare_sqlite", prepare_small)
+    engine_of.cache_clear()
+    done = rig(workspace, "store", "rebuild")
+    assert "the disk is full; make room on it" in str(done.exception)
+    monkeypatch.undo()
+    engine_of.cache_clear()
+    assert "40 results are in the store" in rig(workspace, "store", "rebuild").output
 
 
 def test_a_database_that_does_not_answer_is_named_without_its_password(workspace):

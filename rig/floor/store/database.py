@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sqlalchemy.pool import QueuePool
 from rig.exits import UsageError
 
 FILE = "store.sqlite"
+LEAST_ROOM = 1 << 16  # SQLite keeps as much beside its file, for those who read meanwhile
 BUSY_S = 5.0  # how long to wait for a database that is locked or does not answer
 
 
@@ -68,6 +70,18 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
     cursor.close()
 
 
+def is_full(error: BaseException, folder: Path) -> bool:
+    """Whether a database failed because there is no room for its file in that folder.
+
+    Where what it shares with other programs does not fit, SQLite says no more than that it could
+    not write.
+    """
+    said = getattr(getattr(error, "orig", None), "sqlite_errorname", "")
+    if said.startswith("SQLITE_IOERR"):
+        return shutil.disk_usage(folder).free < LEAST_ROOM
+    return bool(said == "SQLITE_FULL")
+
+
 def bring_up_to_date(engine: Engine) -> None:
     """Apply the migrations that this database has not seen.
 
@@ -86,6 +100,8 @@ def bring_up_to_date(engine: Engine) -> None:
         )
     config = _alembic()
     with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":  # else each table is kept alone, should the disk fill
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

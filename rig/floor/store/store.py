@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, selectinload
 from capture.errors import DataError
 from rig.config import Config, read_config
 from rig.exits import UsageError, in_words
-from rig.floor.store.database import bring_up_to_date, engine_of
+from rig.floor.store.database import bring_up_to_date, engine_of, is_full
 from rig.floor.store.reading import results_in, row_of
 from rig.floor.store.tables import Feature, Run
 from rig.workspace import Workspace
@@ -98,12 +98,20 @@ def open_store(workspace: Workspace, config: Config | None = None) -> Iterator[S
         try:
             bring_up_to_date(engine)
         except (SQLAlchemyError, OSError) as error:
+            if is_full(error, workspace.folder):
+                raise
             raise DataError(
                 f"the store at {engine.url.render_as_string(hide_password=True)} cannot be used "
                 f"({in_a_line(error)}): see that the database runs; move a damaged file away and "
                 "run 'rig store rebuild'"
             ) from None
         yield Store(engine, workspace, name_of_rig(config, workspace))
+    except SQLAlchemyError as error:
+        if not is_full(error, workspace.folder):
+            raise
+        raise DataError(
+            f"the store in {workspace.folder} cannot be written: the disk is full; make room on it"
+        ) from None
     finally:
         engine.dispose()
 

@@ -20,6 +20,7 @@ from intake.light_tables import TABLES, read_intensities, read_relight, read_tab
 from intake.lp import LightList, format_lp, read_lp
 from intake.matlab import read_mat
 from intake.names import FURTHER, Role, is_picture, match_names, natural, roles
+from intake.pictures import read_mask
 
 _DPPS_PICTURE = re.compile(r"ob_(\d+)_(\d+)_(\d+)_no(\d+)\.png", re.IGNORECASE)
 
@@ -226,6 +227,8 @@ def _take_mask(
     if not exact and (low == high or between.mean() > 0.05):
         remarks.append(f"{path.name} has more than two values and is no mask: it is not used")
         return True
+    with told_as(DataError):
+        read_mask(path)  # one that covers nothing would stop every reconstruction
     if path.suffix.lower() == ".png":
         files["calibration/mask.png"] = path
     else:

@@ -138,6 +138,13 @@ def test_in_pictures_from_elsewhere(
     assert not list(Path().glob("parts/*/*"))
 
 
+@pytest.mark.parametrize("name", ["mask.png", "mask.tif"])
+def test_a_mask_that_covers_nothing(rig: Rig, pictures: Path, name: str) -> None:
+    cv2.imwrite(str(pictures / name), np.zeros(SHAPE, np.uint8))
+    refused(rig("import", pictures, "--part", "A12"), DATA, name, "covers nothing")
+    assert not list(Path().glob("parts/*/*"))
+
+
 def test_a_curve_that_is_none(rig: Rig, pictures: Path) -> None:
     for curve in ("-3", "magic"):
         refused(rig("import", pictures, "--part", "A12", "--curve", curve), USAGE, "no curve")

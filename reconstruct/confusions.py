@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from calib.camera import Camera
 from calib.lights import Lights
 from calib.plausible import near
-from reconstruct.agreement import MIN_CELLS, CoarseStack, Kind, coarse, fit, picture_costs
+from reconstruct.agreement import KINDS, MIN_CELLS, CoarseStack, Kind, coarse, fit, picture_costs
 from reconstruct.errors import ReconstructError
 from reconstruct.stack import Stack
 
@@ -31,6 +31,8 @@ SWAPPED = (1.4, 2.0)
 SHUFFLED = (2.0, 3.0)
 """For more, in no order: so many ways fit few pictures better by chance."""
 SAME_SHIFT = 0.8
+WHITE = 1.02
+"""Of negatives, over their brightest cell: what no light at all became."""
 
 _TURNS = {
     "mirrored left to right (x has the wrong sign)": ((-1, 0), (0, 1)),
@@ -73,7 +75,7 @@ def refuse_turned(
     height_mm: float,
     given: dict[Kind, float],
 ) -> list[str]:
-    """Say or refuse lights that fit the pictures better turned or mirrored."""
+    """Say or refuse lights that fit the pictures better turned or mirrored, and negatives."""
     kind = min(given, key=given.__getitem__)
     own = given[kind]
     others = {name: _turned(lights, turn) for name, turn in _TURNS.items()}
@@ -91,6 +93,7 @@ def refuse_turned(
     }
     name = min(found, key=found.__getitem__)
     best = found[name]
+    _refuse_negative(few, lights, height_mm, own, best)
     if best > EXPLAINED or own < LIKELY * best:
         return []
     figures = f"{100 * own:.2g} % of the pictures stay unexplained, and {100 * best:.2g} % then"
@@ -103,6 +106,25 @@ def refuse_turned(
         f"the pictures fit the lights better {name} ({figures}): see that the light file is in "
         "the camera's world frame (x right and y up in the picture)"
     ]
+
+
+def _refuse_negative(
+    few: CoarseStack, lights: Lights, height_mm: float, own: float, turned: float
+) -> None:
+    """Refuse pictures that fit the lights better with bright and dark exchanged.
+
+    Under turned lights a negative looks much the same: the better of both counts.
+    """
+    top = WHITE * few.radiance[few.valid].max()
+    exchanged = np.where(few.valid[..., None], top - few.radiance, 0.0)
+    negative = replace(few, radiance=np.ascontiguousarray(exchanged))
+    wanted = min(2 * EXPLAINED, own / DECISIVE, turned)
+    left = min(fit(negative, lights, k, height_mm, wanted=wanted).unexplained for k in KINDS)
+    if left <= wanted:
+        raise ReconstructError(
+            "the pictures seem to be negatives: once bright and dark are exchanged, a surface "
+            f"leaves {own / left:.2g} times less of them unexplained; give them as they were taken"
+        )
 
 
 def refuse_other_order(

@@ -70,6 +70,12 @@ def test_mirrored_lights_are_said_or_refused(
     assert "mirrored" in said
 
 
+@pytest.mark.parametrize("stack", [METAL, MATT])
+def test_negatives_are_refused(stack: Stack) -> None:
+    with pytest.raises(ReconstructError, match="seem to be negatives"):
+        judge(replace(stack, radiance=1 - stack.radiance), CAMERA, LIGHTS)
+
+
 def test_two_lamps_exchanged_are_named() -> None:
     order = np.arange(16)
     order[[4, 11]] = order[[11, 4]]

@@ -223,14 +223,27 @@ def quality(problem: Problem, slope_sigma: Array) -> NDArray[np.uint8]:
     return flags
 
 
+def dark_places(problem: Problem) -> Mask:
+    """(n,) of the places that count, those that show no highlight under any light.
+
+    The typical place is the one that the light comes from: half of it comes from brighter ones.
+    Counted as places, a part that is dark over more than its half would have a dark one.
+    """
+    pictures = problem.pictures
+    level = (pictures.code[problem.weight > 0] >> 2).max(axis=-1) * float(pictures.scale)
+    brightest = np.maximum(np.square(level) - pictures.epsilon, 0.0)
+    ordered = np.sort(brightest)
+    light = np.cumsum(ordered)
+    if light.size == 0 or light[-1] <= 0:
+        return np.zeros(brightest.shape, bool)
+    typical = ordered[np.searchsorted(light, 0.5 * light[-1])]
+    return np.asarray(brightest < DARK * typical)
+
+
 def dark_share(problem: Problem) -> float:
     """Share of the part that shows no highlight under any light."""
-    inside = problem.weight > 0
-    if not inside.any():
-        return 0.0
-    pictures = problem.pictures
-    brightest = np.square(pictures.root()[inside].max(axis=-1)) - np.float32(pictures.epsilon)
-    return float(np.mean(brightest < DARK * np.median(brightest)))
+    dark = dark_places(problem)
+    return float(dark.mean()) if dark.size else 0.0
 
 
 def guessed_mean_sigma_mm(problem: Problem, flags: NDArray[np.uint8]) -> float:

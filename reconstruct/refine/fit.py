@@ -19,7 +19,7 @@ from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.methods import Options
 from reconstruct.refine import basin
-from reconstruct.refine.claims import Claims, MeanHeight
+from reconstruct.refine.claims import Claims, MeanHeight, dark_places
 from reconstruct.refine.data import binned, encode
 from reconstruct.refine.problem import NOISE_FLOOR, Loss, Problem
 from reconstruct.refine.pyramid import binned_weight
@@ -111,8 +111,9 @@ class Fit:
     def material_tells(self, problem: Problem, state: State) -> bool:
         """Whether the typical pixel is explained: then the material is the right one."""
         with problem.sampled(TYPICAL_SIDE):
-            inside = problem.weight > 0
-            return bool(np.median(self.losses(problem, state)[inside]) <= TYPICAL)
+            loss = self.losses(problem, state)[problem.weight > 0]
+            seen = ~dark_places(problem)  # what is dark any material tells
+            return bool(np.median(loss[seen]) <= TYPICAL) if seen.any() else True
 
     def misfit(self, problem: Problem, state: State) -> bool:
         """Whether patches of the part are misfit."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from reconstruct.integrate import at_mean_height
 from reconstruct.refine.claims import Claims, MeanHeight
 from reconstruct.refine.problem import Loss, Problem
-from reconstruct.refine.solve import State, joint_step
+from reconstruct.refine.solve import CORRELATED, State, joint_step
 from reconstruct.surface import Flag
 
 # What fits badly does so in patches; so large squares of pixels err on their own.
@@ -40,21 +40,29 @@ def by_nearness(
         return state, given
     told = (problem.weight > 0) & ((claims.flags & int(Flag.UNLIT)) == 0)
     tried = [answered(problem, state, loss, given.mm + by * guessed_mm) for by in (-1, 0, 1)]
-    found = lowest([losses * told for losses, _ in tried])
+    told_lights = float(problem.weight[told].sum()) * len(problem.pictures)
+    found = lowest([losses * told for losses, _ in tried], told_lights)
     if found is None:
         return state, given
-    shift_mm, sigma_mm = (guessed_mm * value for value in found)
+    shift_mm, scatter_mm, model_mm = (guessed_mm * value for value in found)
     prior_mm = float(np.hypot(guessed_mm, given.sigma_mm))
-    trust = prior_mm**2 / (prior_mm**2 + sigma_mm**2)
-    mean_mm, told_mm = given.mm + trust * shift_mm, prior_mm * float(np.sqrt(1 - trust))
+    trust, sure = (
+        prior_mm**2 / (prior_mm**2 + sigma_mm**2)
+        for sigma_mm in (scatter_mm, max(scatter_mm, model_mm))
+    )
+    mean_mm, told_mm = given.mm + trust * shift_mm, prior_mm * float(np.sqrt(1 - sure))
     _, state = answered(problem, state, loss, mean_mm)
     return state, MeanHeight(mean_mm, told_mm, told_mm)
 
 
-def lowest(losses: list[NDArray[np.float64]]) -> tuple[float, float] | None:
-    """Where the sum of maps (H, W) of loss at −1, 0 and 1 is least, and its sigma by a jackknife.
+def lowest(
+    losses: list[NDArray[np.float64]], count: float
+) -> tuple[float, float, float] | None:  # fmt: skip
+    """Where the sum of maps (H, W) of loss at −1, 0 and 1 is least, and its sigma told twice.
 
-    None where it has no minimum.
+    By a jackknife over blocks; and by what the model may err alike everywhere, which no block
+    contradicts: as against a prior of the material, so many of the `count` residuals are worth one.
+    None where there is no minimum.
     """
     sums = np.stack([_block_sums(values) for values in losses])
     before, middle, after = sums[:, sums[1] > 0]
@@ -62,9 +70,9 @@ def lowest(losses: list[NDArray[np.float64]]) -> tuple[float, float] | None:
     if bends.sum() <= 0:
         return None
     without = -(slopes.sum() - slopes) / np.maximum(bends.sum() - bends, 1e-12 * bends.sum())
-    count = len(without)
-    sigma = float(np.sqrt((count - 1) * without.var()))
-    return float(-slopes.sum() / bends.sum()), sigma
+    scatter = np.sqrt((len(without) - 1) * without.var())
+    model = np.sqrt(2 * CORRELATED * middle.sum() / count / bends.sum())
+    return float(-slopes.sum() / bends.sum()), float(scatter), float(model)
 
 
 def _block_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:

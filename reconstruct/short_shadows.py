@@ -41,7 +41,10 @@ SURE, LIKELY = 6.0, 3.0
 
 
 class _Lines(NamedTuple):
-    """Lines across a wall: pixels (n, T), t (T,) px, middles and normals (n, 2) in the world."""
+    """Lines across a wall: pixels (n, T), t (T,) px, middles and normals (n, 2) in the world.
+
+    `beyond_px`: (n,) how far the lower piece goes on about the floor's end of a line, at least.
+    """
 
     y: Array
     x: Array
@@ -49,6 +52,7 @@ class _Lines(NamedTuple):
     middle: Array
     normal: Array
     pitch_mm: Array
+    beyond_px: Array
 
 
 def _lines(
@@ -72,13 +76,17 @@ def _lines(
     whole = (labels[:, t <= END_PX - floor_px] == lower).all(axis=1)
     whole &= (labels[:, t >= ABOVE_PX - END_PX] == upper).all(axis=1)
     y, x = y[whole], x[whole]
+    ends_at = row[whole][:, t <= END_PX - floor_px], column[whole][:, t <= END_PX - floor_px]
+    region = np.pad(pieces.nearest == lower, 1).astype(np.uint8)
+    beyond = cv2.distanceTransform(region, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    beyond_px = beyond[ends_at].min(axis=1)
     places = np.stack([np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)], axis=-1)
     ends = [camera.points_at_height(level_mm, places[:, k])[:, :2] for k in (0, -1)]
     across = ends[1] - ends[0]
     length = np.linalg.norm(across, axis=1)
     normal = across / np.maximum(length, 1e-9)[:, None]
     middle = 0.5 * (ends[0] + ends[1])
-    return _Lines(y, x, t, middle, normal, length / (len(t) - 1))
+    return _Lines(y, x, t, middle, normal, length / (len(t) - 1), beyond_px)
 
 
 def short_rise(
@@ -97,15 +105,21 @@ def short_rise(
         lines = _lines(camera, field, pieces, *pair, level_mm, floor_px)
         if len(lines.y) >= LEAST_LINES:
             most = (floor_px - END_PX - BLUR_PX) * float(np.median(lines.pitch_mm)) / STEP_PX
-            found = _rise(stack, lights, lines, level_mm, most)
+            found, narrow = _rise(stack, lights, lines, level_mm, most)
+            if found is None and narrow:
+                continue  # a shorter line ends farther from the other wall
             return found if found is not None and found.standard_errors > sure else None
     return None
 
 
 def _rise(
     stack: Stack, lights: Lights, lines: _Lines, level_mm: float, most_mm: float
-) -> Rise | None:
-    """The growth of the missing light with the tangent, if no shadow is longer than `most_mm`."""
+) -> tuple[Rise | None, bool]:
+    """The growth of the missing light with the tangent, if no shadow is longer than `most_mm`.
+
+    And whether it is too narrow a slot that keeps it from being told: a wall that faces the light
+    mirrors it onto the floor before it, as far as its own shadow would reach.
+    """
     t = lines.t
     floor, above = t <= t[0] + END_PX, t >= t[-1] - END_PX
     from_floor = (t - t[floor].mean()) / (t[above].mean() - t[floor].mean())
@@ -130,15 +144,25 @@ def _rise(
         line = np.flatnonzero(good)
         samples.append(np.stack([tangent[good], missing, line, np.full(len(line), k)]))
     if not samples:
-        return None
+        return None, False
     tangent, missing, line, light = np.concatenate(samples, axis=1)
     count = len(np.unique(light))
     enough = count >= LEAST_LIGHTS and len(tangent) >= LEAST_SAMPLES
     if not enough or np.ptp(tangent) < LEAST_TANGENTS:
-        return None
+        return None, False
     rise, common = _line(tangent, missing)
     if rise * np.quantile(tangent, 0.95) + common > most_mm:
-        return None
+        return None, False
+    at = line.astype(int)
+    room_mm = (lines.beyond_px[at] - BLUR_PX) * lines.pitch_mm[at] / STEP_PX
+    free = rise * tangent < room_mm
+    if not free.all():
+        tangent, missing, line, light = (part[free] for part in (tangent, missing, line, light))
+        count = len(np.unique(light))
+        enough = count >= LEAST_LIGHTS and len(tangent) >= LEAST_SAMPLES
+        if not enough or np.ptp(tangent) < LEAST_TANGENTS:
+            return None, True
+        rise, common = _line(tangent, missing)
     spread = []
     for group in (line * GROUPS // len(lines.y), light % GROUPS):  # along the wall, over lights
         found = [
@@ -149,7 +173,7 @@ def _rise(
         n = max(len(found), 1)
         spread.append(np.sqrt((n - 1) / n * np.square(np.array(found) - np.mean(found)).sum()))
     sigma = float(max(spread))
-    return Rise(float(rise), sigma, 0.0, float(len(tangent)), count)
+    return Rise(float(rise), sigma, 0.0, float(len(tangent)), count), False
 
 
 def _line(x: Array, y: Array) -> tuple[float, float]:

@@ -32,6 +32,7 @@ LEAST_LIGHTS = 4  # that must tell a rise
 LEAST_EXPLAINED = 0.35  # of a light's misfit near the edge, for the light to tell
 _BAND_MM = 2.5  # on either side of a shadow's edge that tells where the edge is
 _SECTORS = 8  # of azimuth, left out in turn for the scatter of a rise
+# Of a chamfer's width; what is more than three times as wide is no edge of this region.
 _CHAMFER_SIGMA_MM = 1.0
 RISE, LATERAL, SOFTNESS, CHAMFER = range(4)  # of an edge that is fitted
 # How much more than a sharp edge a chamfer must explain to be sure, or else how far towards it the
@@ -276,7 +277,7 @@ def measure_rise(
         gains = cache(partial(edges.gains, count))
         cost = cost_of(gains, every)
         x, shape_sigma = _edge_shape(cost, x, step, free)
-        if not 0.05 < x[0] < 1.3 * rises[-1] + 0.2:
+        if not 0.05 < x[0] < 1.3 * rises[-1] + 0.2 or abs(x[3]) > 3 * _CHAMFER_SIGMA_MM:
             return None
     assert edges is not None
     tells = gains(*x)

@@ -204,6 +204,8 @@ class _Shadows:
             receiver = Receiver(receiver.points_mm, receiver.observed, receiver.weight * free)
         if lower <= 0:
             own = signed_distance(self.occluder(upper, lower, touching))
+            if lower == 0 and self._behind_strip(upper):
+                return None
             top = self._standing(upper, own) if lower == 0 else None
             return rise_over(self.found, (top, own), receiver, level_mm, most_mm)
         field, region = self.border_field(upper, lower, touching), self.pieces.region(upper)
@@ -215,7 +217,7 @@ class _Shadows:
     def _standing(self, piece: int, own: Map) -> Map | None:
         """The part's measured edge as far as it is a piece's, whose border is `own`.
 
-        None if that is little of it, or where not the piece ends, but a strip of ground beside it.
+        None if that is little of it.
         """
         if self.outer is None:
             return None
@@ -224,12 +226,22 @@ class _Shadows:
         border = np.abs(signed_distance(nearest)) < 0.75
         if edge.sum() < LEAST_EDGE * border.sum():
             return None
+        return np.minimum(self.outer, own)
+
+    def _behind_strip(self, piece: int) -> bool:
+        """Whether not the piece ends where the part does, but a strip of ground beside it.
+
+        The shadow on the stage is the strip's then, and tells nothing of the piece.
+        """
+        if self.outer is None:
+            return False
+        edge = (np.abs(self.outer) < 0.75) & (self.pieces.nearest == piece)
+        if not edge.any():
+            return False
         apart = cv2.distanceTransform(
             (self.pieces.labels != piece).astype(np.uint8), cv2.DIST_L2, 5
         )
-        if (apart[edge] < STRIP_PX).mean() < 0.5:
-            return None
-        return np.minimum(self.outer, own)
+        return bool((apart[edge] < STRIP_PX).mean() < 0.5)
 
     def border_field(self, upper: int, lower: int, touching: set[int]) -> Map:
         """Signed distance (px) to the border of what casts the shadow of `upper` on `lower`."""

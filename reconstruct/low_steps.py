@@ -18,8 +18,8 @@ from reconstruct.pieces import (
     Mask,
     Pieces,
     edges_by_change,
-    grown_back,
     nearest_label,
+    parted,
 )
 from reconstruct.short_shadows import LIKELY, short_rise
 from reconstruct.stage_shadows import OnStage
@@ -72,32 +72,18 @@ def candidates(pieces: Pieces, changed: Map, mask: Mask) -> list[tuple[int, Piec
     the number of each such piece, and all pieces with that one cut (its largest part keeps it)
     """
     weak = edges_by_change(changed, mask, LOW_CHANGE)
-    kernel = np.ones((3, 3), np.uint8)
     found = []
     for piece in range(1, pieces.count + 1):
         own = pieces.region(piece)
-        core = cv2.erode((own & ~weak).astype(np.uint8), kernel)
-        _, parts, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=4)
-        large = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= LEAST_PX)
-        large = large[large > 0]
-        if len(large) < 2:
+        split, sizes = parted(own & ~weak, LEAST_PX)
+        if len(sizes) < 2:
             continue
-        large = large[np.argsort(-stats[large, cv2.CC_STAT_AREA])]
-        split = np.zeros_like(pieces.labels)
-        for number, part in enumerate(large, 1):
-            split[parts == part] = number
-        split = grown_back(split, own & ~weak)  # back to what the erosion took
         nearest = nearest_label(split)
         # Weak edges within one part, and what they cut off, are that part's.
         alone = np.ones(own.shape, bool)
-        for number in range(1, len(large) + 1):
+        for number in range(1, len(sizes) + 1):
             others = ((split > 0) & (split != number)).astype(np.uint8)
             alone &= (nearest != number) | (cv2.dilate(others, np.ones((REACH, REACH))) == 0)
         split = np.where((split == 0) & own & alone, nearest, split)
-        numbers = np.array([0, piece, *range(pieces.count + 1, pieces.count + len(large))])
-        labels = np.where(own, numbers[split], pieces.labels).astype(np.int32)
-        around = np.where(pieces.nearest == piece, numbers[nearest], pieces.nearest)
-        found.append(
-            (piece, Pieces(labels, around.astype(np.int32), pieces.count + len(large) - 1))
-        )
+        found.append((piece, pieces.cut(piece, split, nearest)))
     return found

@@ -9,7 +9,9 @@ as a whole to the level that the shadows tell.
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +26,14 @@ from reconstruct.low_steps import cut_along_low_steps
 from reconstruct.methods import Options, reconstruct
 from reconstruct.outline import find_outline, shows_no_stage
 from reconstruct.piece_levels import Level, find_levels
-from reconstruct.pieces import Pieces, change, edges_by_change, find_pieces
+from reconstruct.pieces import (
+    Pieces,
+    change,
+    cut_along_misfits,
+    edges_by_change,
+    find_pieces,
+    rejoined,
+)
 from reconstruct.stack import Stack
 from reconstruct.stage_shadows import OnStage, height_sigma_mm, part_height
 from reconstruct.surface import Flag, Surface
@@ -37,6 +46,7 @@ MOST_PIXELS = 450_000  # of the pictures in which outline and shadows are looked
 BAND_ROWS = 32  # of binned pictures read at a time
 MARGIN_PX = 4  # about the part in the window that is fitted
 WINDOW_STEP_PX = 8
+ALIKE = 3.0  # sigmas by which levels of two parts of a cut piece may differ
 
 
 def binned(stack: Stack, factor: int) -> Stack:
@@ -183,6 +193,7 @@ def fit_window(
         sigma_mm=whole(found.sigma_mm, np.nan),
         normal_sigma_deg=whole(found.normal_sigma_deg, np.nan),
         flags=whole(found.flags, int(Flag.OUTSIDE)),
+        misfit=None if found.misfit is None else whole(found.misfit, np.nan),
         repeats=found.repeats and found.repeats.shifted(rows.start, columns.start),
     )
 
@@ -282,8 +293,20 @@ def reconstruct_on_stage(
     pieces = cut_along_low_steps(
         pieces, changed, found.mask, lambda p: _as_seen(surface, p, found)[1], found, ground
     )
-    coarse, seen = _as_seen(surface, pieces, found)
-    levels, steps = find_levels(found, coarse, seen, first, options.height_mm, prior)
+
+    def told(pieces: Pieces) -> tuple[dict[int, Level], list[dict[str, Any]]]:
+        coarse, seen = _as_seen(surface, pieces, found)
+        return find_levels(found, coarse, seen, first, options.height_mm, prior)
+
+    whole = pieces
+    if surface.misfit is not None:
+        pieces = cut_along_misfits(whole, surface.misfit)
+    levels, steps = told(pieces)
+    if pieces.count > whole.count:
+        joined = rejoined(pieces, whole, _alike(surface.height_mm, pieces, levels))
+        if joined.count < pieces.count:
+            pieces = joined
+            levels, steps = told(pieces)
     surface = _moved(surface, pieces, levels, found.mask)
     seconds = {
         **surface.summary.get("seconds", {}),
@@ -303,6 +326,20 @@ def reconstruct_on_stage(
             "lights": first.lights,
         }  # fmt: skip
     return replace(surface, summary=summary)
+
+
+def _alike(
+    height_mm: Map, pieces: Pieces, levels: dict[int, Level]
+) -> Callable[[int, int], bool]:  # fmt: skip
+    """Whether shadows tell that two pieces lie to each other as the fit has them."""
+    moved_mm = {p: x.mm - float(np.median(height_mm[pieces.region(p)])) for p, x in levels.items()}
+
+    def alike(a: int, b: int) -> bool:
+        sigma_mm = math.hypot(levels[a].sigma_mm, levels[b].sigma_mm)
+        both = levels[a].told_by == levels[b].told_by == "shadow"
+        return both and abs(moved_mm[a] - moved_mm[b]) <= ALIKE * sigma_mm
+
+    return alike
 
 
 def _as_seen(surface: Surface, pieces: Pieces, found: OnStage) -> tuple[Surface, Pieces]:

@@ -9,6 +9,7 @@ connected pieces. Whether two pieces are also apart in height is for the shadows
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -27,6 +28,11 @@ TURN_DEG = 9.0  # between neighbouring pixels
 CHANGE, CHANGE_OVER = 0.25, 1.8
 ABOUT_PX, ABOUT_MOST = 15, 0.2
 LEAST_CORE_PX = 9  # pixels of a piece that lie away from its edges
+# What no smooth surface explains, mean over a pixel's neighbourhood: so many times what noise and
+# the piece's typical pixel leave, and what is connected with that and leaves so many times as much
+# (hysteresis: Canny 1986, IEEE PAMI 8), where the former alone is open. It cuts where either side
+# is so large.
+MISFIT, MISFIT_WEAK, LEAST_CUT_PX = 2.0, 1.5, 60
 NEIGHBOUR_PX = 9.0  # pieces no farther apart have a wall in common
 
 
@@ -47,6 +53,22 @@ class Pieces:
 
     def region(self, piece: int) -> Mask:
         return np.asarray(self.labels == piece)
+
+    def cut(self, piece: int, split: Labels, nearest: Labels) -> Pieces:
+        """The pieces with one of them split: its first part keeps its number.
+
+        Parameters
+        ----------
+        split : (H, W) int32 parts of it from 1, 0 where it becomes none
+        nearest : (H, W) int32 the part nearest to each pixel
+        """
+        parts = int(split.max())
+        numbers = np.array([0, piece, *range(self.count + 1, self.count + parts)], np.int32)
+        return Pieces(
+            np.where(self.region(piece), numbers[split], self.labels),
+            np.where(self.nearest == piece, numbers[nearest], self.nearest),
+            self.count + parts - 1,
+        )
 
     def touching(self, other: Mask) -> list[int]:
         """Pieces with a pixel within `NEIGHBOUR_PX` of a region."""
@@ -117,18 +139,96 @@ def find_pieces(normals: Map, mask: Mask, changed: Map | None = None) -> Pieces:
     smooth = inside & np.isfinite(normals).all(axis=-1) & (turning(normals) < TURN_DEG)
     if changed is not None:
         smooth &= ~edges_by_change(changed, mask)
-    core = cv2.erode(smooth.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0)
+    labels, sizes = parted(smooth, LEAST_CORE_PX)
+    nearest = np.where(mask, nearest_label(labels), 0) if sizes else np.zeros_like(labels)
+    return Pieces(labels, nearest, len(sizes))
+
+
+def cut_along_misfits(pieces: Pieces, misfit: Map) -> Pieces:
+    """The pieces, those cut that a band which no smooth surface explains goes through.
+
+    On finely grooved or small parts pictures change everywhere as they do at walls, and edges by
+    change stay open or are not found. A fit of one smooth surface explains grooves, but neither
+    the shadows that a wall casts nor its face. Such a band belongs to no piece; what does not
+    part a piece in two (the shadow along a pocket's wall, a speck) stays with it.
+
+    Parameters
+    ----------
+    misfit : (H, W) what the fit leaves of a pixel's pictures, over what noise leaves
+    """
+    for least in (MISFIT, MISFIT_WEAK):
+        for piece in range(1, pieces.count + 1):
+            region = pieces.region(piece)
+            own = region & np.isfinite(misfit)
+            if own.sum() < 2 * LEAST_CUT_PX:
+                continue
+            split, sizes = parted(own & ~_misfit_bands(own, misfit, least), LEAST_CORE_PX)
+            if sum(size >= LEAST_CUT_PX for size in sizes) >= 2:
+                pieces = pieces.cut(piece, _with_specks(split, region), nearest_label(split))
+    return pieces
+
+
+def _misfit_bands(own: Mask, misfit: Map, least: float) -> Mask:
+    """(H, W) where a piece is misfit, and what is connected with that and leaves `least`."""
+    typical = max(1.0, float(np.median(misfit[own])))
+    # Cut off, so that what is beside a band is none of it, whatever it leaves.
+    values = np.where(own, np.minimum(misfit / typical, 2 * MISFIT), 0.0).astype(np.float32)
+    total, weight = (
+        cv2.GaussianBlur(image, (0, 0), 1.0) for image in (values, own.astype(np.float32))
+    )
+    _, patch = cv2.connectedComponents((own & (total > least * weight)).astype(np.uint8))
+    return np.asarray((patch > 0) & np.isin(patch, patch[own & (total > MISFIT * weight)]))
+
+
+def rejoined(cut: Pieces, whole: Pieces, alike: Callable[[int, int], bool]) -> Pieces:
+    """Parts of a piece that are `alike`, two by two, with the first of them are one piece again.
+
+    Parameters
+    ----------
+    whole : the pieces before `cut_along_misfits`
+    """
+    into = np.arange(cut.count + 1)
+    for piece in range(1, whole.count + 1):
+        kept: list[int] = []
+        for part in np.unique(cut.labels[whole.region(piece)]):
+            same = next((k for k in kept if alike(k, int(part))), None) if part > 0 else 0
+            if same is None:
+                kept.append(int(part))
+            elif same > 0:
+                into[part] = same
+    numbers = np.unique(into, return_inverse=True)[1].astype(np.int32)
+    labels = numbers[cut.labels]
+    for piece in range(1, whole.count + 1):
+        region = whole.region(piece)
+        labels = np.where(region, _with_specks(np.where(region, labels, 0), region), labels)
+    return Pieces(labels, numbers[cut.nearest], int(numbers.max()))
+
+
+def _with_specks(split: Labels, region: Mask) -> Labels:
+    """Parts of a region with what is left of it but meets one part alone."""
+    rest = region & (split == 0)
+    count, patch = cv2.connectedComponents(rest.astype(np.uint8), connectivity=8)
+    lowest, highest = np.full(count, np.inf), np.zeros(count)
+    known = np.where(split > 0, split, np.inf).astype(np.float32)
+    np.minimum.at(lowest, patch[rest], cv2.erode(known, np.ones((3, 3)))[rest])
+    np.maximum.at(highest, patch[rest], cv2.dilate(split.astype(np.float32), np.ones((3, 3)))[rest])
+    alone = np.where(lowest == highest, highest, 0.0)
+    return np.where(rest, alone[patch], split).astype(np.int32)
+
+
+def parted(where: Mask, least_px: int) -> tuple[Labels, list[int]]:
+    """Connected parts of a region, the largest first, from so many pixels on; and their sizes.
+
+    What is narrower than three pixels parts them. The sizes are without the outermost pixels.
+    """
+    core = cv2.erode(where.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0)
     _, cores, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=4)
-    labels = np.zeros(mask.shape, np.int32)
-    number = 0
-    for label in np.argsort(-stats[1:, cv2.CC_STAT_AREA]) + 1:
-        if stats[label, cv2.CC_STAT_AREA] >= LEAST_CORE_PX:
-            number += 1
-            labels[cores == label] = number
+    size = stats[:, cv2.CC_STAT_AREA]
+    large = [k for k in np.argsort(-size[1:]) + 1 if size[k] >= least_px]
+    numbers = np.zeros(len(stats), np.int32)
+    numbers[large] = np.arange(1, len(large) + 1)
     # Back to what the erosion took, without going through gaps that it closed.
-    labels = grown_back(labels, smooth)
-    nearest = np.where(mask, nearest_label(labels), 0) if number else np.zeros_like(labels)
-    return Pieces(labels, nearest, number)
+    return grown_back(numbers[cores], where), [int(size[k]) for k in large]
 
 
 def grown_back(labels: Labels, where: Mask) -> Labels:

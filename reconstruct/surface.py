@@ -53,6 +53,8 @@ class Surface:
     summary : method, versions, parameters, timings, figures, JSON-able
     residuals : the lights that the fit explains worst, worst first; none of methods without a model
     repeats : what of sigma further recordings would show; None of methods that do not tell it apart
+    misfit : (H, W) float32 what the fit of a part with an outline leaves of a pixel's pictures, in
+        units of what noise leaves; None of methods that do not tell it
     """
 
     camera: Camera
@@ -65,6 +67,7 @@ class Surface:
     summary: dict[str, Any] = field(default_factory=dict)
     residuals: tuple[Residual, ...] = ()
     repeats: Repeats | None = None
+    misfit: Map | None = None
 
     @property
     def mask(self) -> NDArray[np.bool_]:

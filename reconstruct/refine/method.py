@@ -67,7 +67,11 @@ def refine(stack: Stack, camera: Camera, lights: Lights, options: Options) -> Su
         "fresnel_rise": m.g, "kd": m.kd, "offset": m.offset, "brush": list(m.brush),
     }  # fmt: skip
     captured = problem.pictures.code if run.captured is None else run.captured
+    misfit = None
+    if options.mask is not None:  # it tells pieces of a part apart
+        misfit = np.where(mask, run.losses(problem, state), np.float32(np.nan))
     worst = worst_residuals(problem, state, run.ids, captured)
     return Surface(
-        camera, height, normals, sigma_mm, sigma_deg, flags, material, summary, worst, repeats
-    )
+        camera, height, normals, sigma_mm, sigma_deg, flags, material, summary, worst, repeats,
+        misfit,
+    )  # fmt: skip

@@ -27,8 +27,7 @@ from reconstruct.refine.config import RefineConfig
 
 CAPTURES = Path(__file__).resolve().parents[1].parent / "shared" / "captures"
 STAGES = (
-    "inter_reflection", "linearised_transport", "restarts", "late_start", "lay", "material_map",
-    "response",
+    "inter_reflection", "linearised_transport", "late_start", "lay", "material_map", "response",
 )  # fmt: skip
 BORDER_PX, FINER = 8, 2
 

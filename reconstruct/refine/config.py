@@ -23,7 +23,6 @@ class RefineConfig:
         part is 20 times worse without it
     linearised_transport : that light moves with the slopes (its Jacobian and its adjoint); walls
         that only other walls light are told by nothing else
-    restarts : patches that fit badly start again from their surroundings
     late_start : the network at full size, where no surface explains the coarse pictures
     lay : a direction of the finish (brushed, turned)
     material_map : places with a material of their own (dirt, oxide)
@@ -36,7 +35,6 @@ class RefineConfig:
     starts: tuple[str, ...] = ("halfvector", "dpps")
     inter_reflection: bool = True
     linearised_transport: bool = True
-    restarts: bool = True
     late_start: bool = True
     lay: bool = True
     material_map: bool = True

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.methods import Options
-from reconstruct.refine import basin
 from reconstruct.refine.claims import Claims, MeanHeight, dark_places
 from reconstruct.refine.data import binned, encode
 from reconstruct.refine.problem import NOISE_FLOOR, Loss, Problem
@@ -118,7 +118,7 @@ class Fit:
     def misfit(self, problem: Problem, state: State) -> bool:
         """Whether patches of the part are misfit."""
         inside = problem.weight > 0
-        bad = basin.misfits(self.losses(problem, state), inside, 0.0, least=MISFIT)
+        bad = patches(self.losses(problem, state), inside, MISFIT)
         return bool(bad.sum() >= PATCHES * inside.sum())
 
     def lost(self, problem: Problem, state: State) -> bool:
@@ -199,3 +199,16 @@ class Fit:
             if told and not self.unexplained(problem, state):
                 break
         return state
+
+
+def patches(loss: NDArray[np.float32], mask: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:
+    """(H, W) where the loss, blurred by a pixel, is above `least`.
+
+    Specks are left out, patches widened by a pixel.
+    """
+    inside = mask.astype(np.float64)
+    total = cv2.GaussianBlur(np.where(mask, loss, 0.0).astype(np.float64), (0, 0), 1.0)
+    bad = mask & (total / np.maximum(cv2.GaussianBlur(inside, (0, 0), 1.0), 1e-6) > least)
+    square, cross = np.ones((3, 3), np.uint8), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    image = cv2.erode(bad.astype(np.uint8), square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.asarray((cv2.dilate(cv2.dilate(image, square), cross) > 0) & mask)

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from reconstruct.integrate import at_mean_height
-from reconstruct.refine import basin
 from reconstruct.refine.claims import dark_share
 from reconstruct.refine.fit import FINAL, FIRMNESS, GOES_ON, HUBER, Fit
 from reconstruct.refine.lay import find_lay
@@ -16,14 +15,11 @@ from reconstruct.refine.pyramid import late_factor, upsampled
 from reconstruct.refine.reflectance import update_reflectance
 from reconstruct.refine.solve import State, fit_material, gauss_newton
 from reconstruct.refine.starts import first_materials, first_surface, learned_surface
-from reconstruct.refine.subpixel import FIRST_ROUNDS, Areas, Light
-from reconstruct.refine.transport import update_indirect, update_shadows
+from reconstruct.refine.subpixel import FIRST_ROUNDS, Areas
+from reconstruct.refine.transport import update_shadows
 
 # Share of the part without any highlight from which the half vector is not the only start.
 DARK_PLACES = 0.01
-# Where steps follow light between places: so many turns at most, each from a surface moved on by a
-# share of the last turn's step, until so many gain nothing.
-FOLLOWED, AHEAD, FOLLOWED_GAIN, IDLE = 32, 0.4, 0.995, 3
 # With pixels as areas: so many turns at most, while one leaves less than a share of the last cost.
 AREA_TURNS, AREAS_GO_ON = 48, 0.985
 # Where the network's surface costs so many times more, it is not descended from twice.
@@ -68,46 +64,11 @@ def begin(run: Fit, problem: Problem) -> State:
     run.notes["starts"] = tried
     if len(tried) > 1:
         run.transport(problem, best)  # until now that of the last start
-    if not run.lost(problem, best):
+    if not run.config.linearised_transport or not run.lost(problem, best):
         return best
-    return out_of_the_pit(run, problem, best)
-
-
-def out_of_the_pit(run: Fit, problem: Problem, state: State) -> State:
-    """A part whose walls light each other, on few pixels: these are areas, never points.
-
-    As points such a part fits best where it is not: only what is led out of a wrong basin goes
-    on from there.
-    """
-    if not run.config.linearised_transport:
-        return begun_again(run, problem, state)
-    before = Light.of(problem)
+    # As points, a part whose walls light each other fits best where it is not.
     run.follows = True
-    areas = followed_by_areas(run, problem, state)
-    if not run.config.restarts or not run.lost(problem, areas):
-        return areas
-    after, points = Light.of(problem), run.areas
-    before.restore(problem)
-    led = begun_again(run, problem, followed(run, problem, state))
-    if "restarted" in run.notes:
-        again = followed_by_areas(run, problem, led)
-        if again.cost < areas.cost:
-            return again
-    after.restore(problem)
-    run.areas = points
-    return areas
-
-
-def begun_again(run: Fit, problem: Problem, state: State) -> State:
-    """With misfits led out of their basin."""
-    if not run.config.restarts:
-        return state
-    state, taken = basin.begun_again(
-        problem, state, HUBER, run.options.height_mm, run.follows, run.firmness
-    )
-    if taken:
-        run.notes["restarted"] = taken
-    return state
+    return followed_by_areas(run, problem, best)
 
 
 def directed(run: Fit, problem: Problem, state: State, name: str, tried: dict[str, float]) -> State:
@@ -157,31 +118,12 @@ def descend(run: Fit, problem: Problem, state: State) -> State:
     return state
 
 
-def followed(run: Fit, problem: Problem, state: State) -> State:
-    """On with light between places that moves with the surface.
+def followed_by_areas(run: Fit, problem: Problem, state: State) -> State:
+    """On with light between places that moves with the surface, and with pixels as areas.
 
     A wall that only other walls light is told by what it mirrors. With that light held, any
-    slope of it fits as well as any other.
+    slope of it fits as well as any other. Pixels of the first level are never points of the part.
     """
-    best, before, idle = state, state.u, 0
-    for turn in range(FOLLOWED):
-        ahead = best.u + (AHEAD * (best.u - before) if idle == 0 else 0.0)
-        now = replace(best, u=ahead)
-        run.transport(problem, now, seed=turn, kept=0.5 if idle > 0 else 0.0)
-        now = gauss_newton(problem, now, HUBER, run.options.height_mm, 6, firmness=run.firmness)
-        idle = 0 if now.cost < FOLLOWED_GAIN * best.cost else idle + 1
-        if now.cost < best.cost:
-            before, best = best.u, now
-            update_reflectance(problem, best.u, best.material, FINAL)
-        if idle > IDLE:
-            break
-    run.notes["followed"] = turn + 1
-    update_indirect(problem, best.u, best.material, by_slopes=True)
-    return best
-
-
-def followed_by_areas(run: Fit, problem: Problem, state: State) -> State:
-    """The same with pixels as areas: those of the first level are never points of the part."""
     run.areas = Areas(problem, run.options.height_mm, True, FIRMNESS)
     before = np.inf
     while run.areas.turns < AREA_TURNS:

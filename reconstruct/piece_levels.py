@@ -7,6 +7,7 @@ squares from the stage up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from threading import Lock
@@ -186,26 +187,21 @@ class _Shadows:
 
     def rise(
         self, upper: int, lower: int, level_mm: float, touching: set[int], most_mm: float,
-        others: dict[int, float],
+        free: Sequence[Mask] = (),
     ) -> Rise | None:  # fmt: skip
         """The rise of `upper` over `lower` at its level, if the lower one bears its shadow.
 
         Parameters
         ----------
-        others : heights of further pieces over `lower`, whose shadows are left out
+        free : of shadows of further pieces, which are left out; see `free_of`
         """
         receiver = self.receiver(lower, level_mm)
-        if len(receiver.points_mm) < 12:
+        if len(receiver.points_mm) < 12 or (lower == 0 and self._behind_strip(upper)):
             return None
-        for piece, mm in others.items():
-            field = signed_distance(self.occluder(piece, lower, touching))
-            fit = ShadowFit(self.camera, self.lights, field, receiver, level_mm)
-            free = fit.reach(mm, receiver.points_mm) < -SHADOW_MARGIN_MM
-            receiver = Receiver(receiver.points_mm, receiver.observed, receiver.weight * free)
+        for lit in free:
+            receiver = Receiver(receiver.points_mm, receiver.observed, receiver.weight * lit)
         if lower <= 0:
             own = signed_distance(self.occluder(upper, lower, touching))
-            if lower == 0 and self._behind_strip(upper):
-                return None
             top = self._standing(upper, own) if lower == 0 else None
             return rise_over(self.found, (top, own), receiver, level_mm, most_mm)
         field, region = self.border_field(upper, lower, touching), self.pieces.region(upper)
@@ -213,6 +209,13 @@ class _Shadows:
         top = top_field(*seen, field, region, self.pieces.nearest == lower, level_mm)
         fields = top, field + np.float32(WALL_PX)
         return rise_over(self.found, fields, receiver, level_mm, most_mm, WALL_SIGMA_PX)
+
+    def free_of(self, piece: int, mm: float, touching: set[int]) -> Mask:
+        """(N, n) places of the stage where the shadow of a piece so high does not fall."""
+        receiver = self.receiver(0, 0.0)
+        field = signed_distance(self.occluder(piece, 0, touching))
+        fit = ShadowFit(self.camera, self.lights, field, receiver, 0.0)
+        return np.asarray(fit.reach(mm, receiver.points_mm) < -SHADOW_MARGIN_MM)
 
     def _standing(self, piece: int, own: Map) -> Map | None:
         """The part's measured edge as far as it is a piece's, whose border is `own`.
@@ -307,8 +310,9 @@ def find_levels(
         heights = dict.fromkeys(standing, ground)
         for _ in range(ROUNDS):
             told = {}
+            free = {q: shadows.free_of(q, heights[q], touching[0]) for q in standing}
             for piece in standing:
-                others = {q: heights[q] for q in standing if q != piece}
+                others = [free[q] for q in standing if q != piece]
                 seen = shadows.rise(piece, 0, 0.0, touching[0], 2.0 * ground, others)
                 if seen is not None:
                     told[piece] = seen
@@ -317,7 +321,7 @@ def find_levels(
     steps = [step(rise, piece, 0) for piece, rise in known.items()]
     rimming = set(pieces.touching(shadows.holes))
     for piece in sorted(rimming - set(standing)):
-        seen = shadows.rise(piece, HOLE, 0.0, rimming, 2.0 * ground, {})
+        seen = shadows.rise(piece, HOLE, 0.0, rimming, 2.0 * ground)
         if seen is not None and seen.lights >= LEAST_HOLE_LIGHTS:
             known[piece] = seen
             steps.append(step(seen, piece, HOLE))
@@ -336,7 +340,7 @@ def find_levels(
             most = known[upper].mm if upper in known else 1.5 * ground
             if lower in known and upper in known:
                 most = max(known[upper].mm - known[lower].mm, 0.3) * 1.5
-            seen = shadows.rise(upper, lower, float(levels[lower]), touching[lower], most, {})
+            seen = shadows.rise(upper, lower, float(levels[lower]), touching[lower], most)
             if seen is not None and (best is None or seen.gain > best.rise.gain):
                 best = step(seen, upper, lower)
         return best

@@ -332,7 +332,9 @@ def _alike(
     height_mm: Map, pieces: Pieces, levels: dict[int, Level]
 ) -> Callable[[int, int], bool]:  # fmt: skip
     """Whether shadows tell that two pieces lie to each other as the fit has them."""
-    moved_mm = {p: x.mm - float(np.median(height_mm[pieces.region(p)])) for p, x in levels.items()}
+    moved_mm = {
+        p: x.mm - float(np.nanmedian(height_mm[pieces.region(p)])) for p, x in levels.items()
+    }
 
     def alike(a: int, b: int) -> bool:
         sigma_mm = math.hypot(levels[a].sigma_mm, levels[b].sigma_mm)

@@ -196,7 +196,7 @@ class _Shadows:
         free : of shadows of further pieces, which are left out; see `free_of`
         """
         receiver = self.receiver(lower, level_mm)
-        if len(receiver.points_mm) < 12 or (lower == 0 and self._behind_strip(upper)):
+        if len(receiver.points_mm) < 12 or (lower == 0 and self.behind_strip(upper)):
             return None
         for lit in free:
             receiver = Receiver(receiver.points_mm, receiver.observed, receiver.weight * lit)
@@ -231,7 +231,7 @@ class _Shadows:
             return None
         return np.minimum(self.outer, own)
 
-    def _behind_strip(self, piece: int) -> bool:
+    def behind_strip(self, piece: int) -> bool:
         """Whether not the piece ends where the part does, but a strip of ground beside it.
 
         The shadow on the stage is the strip's then, and tells nothing of the piece.
@@ -305,7 +305,8 @@ def find_levels(
     standing = sorted(touching[0])
     known: dict[int, Rise] = {}
     if len(standing) == 1 and first is not None:
-        known[standing[0]] = first  # the whole part's shadow is this piece's
+        if not shadows.behind_strip(standing[0]):
+            known[standing[0]] = first  # the whole part's shadow is this piece's
     elif first is not None:
         heights = dict.fromkeys(standing, ground)
         for _ in range(ROUNDS):

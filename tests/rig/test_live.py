@@ -298,7 +298,9 @@ def test_no_request_makes_it_print_a_traceback(simulated):
     before = json.loads(get(simulated, "state").read())["wish"]
     for name, body in ODD.items():
         got = send(simulated, f"{head}{len(body)}\r\n\r\n".encode() + body)
-        assert b" 400 " in got or (name == "large" and not got), (name, got)
+        # more than is read is refused at once, or the line is closed
+        large = name == "large" and (b" 413 " in got or not got)
+        assert b" 400 " in got or large, (name, got)
     for coding in ("nonsense", "base64", "rot13"):
         send(simulated, f"{head}2\r\n{JSON}{coding}\r\n\r\n{{}}".encode())
     send(simulated, f"{head}100\r\n\r\n{{".encode(), cut=True)

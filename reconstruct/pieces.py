@@ -33,6 +33,9 @@ LEAST_CORE_PX = 9  # pixels of a piece that lie away from its edges
 # (hysteresis: Canny 1986, IEEE PAMI 8), where the former alone is open. It cuts where either side
 # is so large.
 MISFIT, MISFIT_WEAK, LEAST_CUT_PX = 2.0, 1.5, 60
+# What is misfit so far across may be ground in a shadow, and no wall: it cuts only where either
+# side is so large a share of the piece.
+WIDE_PX, HALVES = 11, 0.05
 NEIGHBOUR_PX = 9.0  # pieces no farther apart have a wall in common
 
 
@@ -156,19 +159,23 @@ def cut_along_misfits(pieces: Pieces, misfit: Map) -> Pieces:
     ----------
     misfit : (H, W) what the fit leaves of a pixel's pictures, over what noise leaves
     """
-    for least in (MISFIT, MISFIT_WEAK):
+    for least, wide, share in ((MISFIT, 0, 0.0), (MISFIT_WEAK, 0, 0.0), (MISFIT, 1, HALVES)):
         for piece in range(1, pieces.count + 1):
             region = pieces.region(piece)
             own = region & np.isfinite(misfit)
             if own.sum() < 2 * LEAST_CUT_PX:
                 continue
-            split, sizes = parted(own & ~_misfit_bands(own, misfit, least), LEAST_CORE_PX)
-            if sum(size >= LEAST_CUT_PX for size in sizes) >= 2:
+            bad = _misfit_regions(own, misfit, least)
+            if not wide:
+                disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (WIDE_PX, WIDE_PX))
+                bad &= cv2.morphologyEx(bad.astype(np.uint8), cv2.MORPH_OPEN, disc) == 0
+            split, sizes = parted(own & ~bad, LEAST_CORE_PX)
+            if sum(size >= max(LEAST_CUT_PX, share * own.sum()) for size in sizes) >= 2:
                 pieces = pieces.cut(piece, _with_specks(split, region), nearest_label(split))
     return pieces
 
 
-def _misfit_bands(own: Mask, misfit: Map, least: float) -> Mask:
+def _misfit_regions(own: Mask, misfit: Map, least: float) -> Mask:
     """(H, W) where a piece is misfit, and what is connected with that and leaves `least`."""
     typical = max(1.0, float(np.median(misfit[own])))
     # Cut off, so that what is beside a band is none of it, whatever it leaves.

@@ -95,8 +95,13 @@ def parse_yaml(text: str, source: str, loader: Any = LOADER) -> Any:
     """The data of a YAML text, in which every number is finite; raises `InputError`."""
     refuse_nesting(text, source)
     try:
-        again = _set_twice(yaml.compose(text, Loader=loader))
-        data = yaml.load(text, Loader=loader)
+        reader = loader(text)
+        try:
+            tree = reader.get_single_node()
+            again = _set_twice(tree)  # before its merges are put in
+            data = None if tree is None else reader.construct_document(tree)
+        finally:
+            reader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" at line {mark.line + 1}" if mark is not None else ""

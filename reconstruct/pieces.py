@@ -35,7 +35,7 @@ LEAST_CORE_PX = 9  # pixels of a piece that lie away from its edges
 MISFIT, MISFIT_WEAK, LEAST_CUT_PX = 2.0, 1.5, 60
 # What is misfit so far across may be ground in a shadow, and no wall: it cuts only where either
 # side is so large a share of the piece.
-WIDE_PX, HALVES = 11, 0.05
+WIDE_PX, WIDE_SHARE = 11, 0.05
 NEIGHBOUR_PX = 9.0  # pieces no farther apart have a wall in common
 
 
@@ -159,15 +159,15 @@ def cut_along_misfits(pieces: Pieces, misfit: Map) -> Pieces:
     ----------
     misfit : (H, W) what the fit leaves of a pixel's pictures, over what noise leaves
     """
-    for least, wide, share in ((MISFIT, 0, 0.0), (MISFIT_WEAK, 0, 0.0), (MISFIT, 1, HALVES)):
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (WIDE_PX, WIDE_PX))
+    for least, share in ((MISFIT, 0.0), (MISFIT_WEAK, 0.0), (MISFIT, WIDE_SHARE)):
         for piece in range(1, pieces.count + 1):
             region = pieces.region(piece)
             own = region & np.isfinite(misfit)
             if own.sum() < 2 * LEAST_CUT_PX:
                 continue
             bad = _misfit_regions(own, misfit, least)
-            if not wide:
-                disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (WIDE_PX, WIDE_PX))
+            if share == 0.0:
                 bad &= cv2.morphologyEx(bad.astype(np.uint8), cv2.MORPH_OPEN, disc) == 0
             split, sizes = parted(own & ~bad, LEAST_CORE_PX)
             if sum(size >= max(LEAST_CUT_PX, share * own.sum()) for size in sizes) >= 2:

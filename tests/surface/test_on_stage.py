@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from staged_pictures import pictures, small_rig
 
 from calib.lights import Lights
 from reconstruct.levels import Rise, signed_distance
@@ -26,7 +27,7 @@ from reconstruct.stage_shadows import OnStage, part_height
 from reconstruct.steps import Step, consistent, resting
 from reconstruct.surface import Flag, Surface
 from reconstruct.wall_edges import _on_curves, top_field
-from rig.simulate import RenderedScene, VirtualRig, dome, part_scene, virtual_camera
+from rig.simulate import VirtualRig, part_scene, virtual_camera
 from rig.staged_scene import StagedScene
 
 CHROMIUM = Material.metal("Cr", 0.2)
@@ -44,18 +45,7 @@ BLOCK = stacked(
 
 @cache
 def rig() -> VirtualRig:
-    lights, nominal = dome(48)
-    return VirtualRig(virtual_camera((160, 160)), lights, nominal)
-
-
-def pictures(scene: RenderedScene) -> Stack:
-    lights = scene.rig.lights
-    images = np.stack([scene.irradiance(int(led)) for led in lights.ids])
-    images *= 12_000.0 / np.quantile(images, 0.998)
-    random = np.random.default_rng(1)
-    seen = random.poisson(images) + random.normal(0, 3.0, images.shape)
-    radiance = (np.minimum(seen, 12_000.0) / 12_000.0).astype(np.float32)
-    return Stack(lights.ids, radiance, radiance >= 1.0, 9.0 / 12_000**2, 1.0 / 12_000)
+    return small_rig()
 
 
 @cache

@@ -5,18 +5,19 @@ Where a step is not seen, the height above it may not be told as if there were n
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from staged_pictures import pictures, small_rig
 
 from reconstruct.methods import Options
 from reconstruct.on_stage import find_on_stage, reconstruct_on_stage
 from reconstruct.optics.material import Material
 from reconstruct.shapes.base import Shape
 from reconstruct.shapes.staged import Feature, stacked
-from reconstruct.stack import Stack
 from reconstruct.surface import Surface
-from rig.simulate import VirtualRig, dome, virtual_camera
 from rig.staged_scene import StagedScene
 
 Field = NDArray[np.float64]
@@ -26,26 +27,14 @@ GROOVED_TOP, STEP = 5.0, 1.2
 HUB, TOP, FLOOR = 6.2, 4.0, 3.0
 
 
-def rig(field_mm: float) -> VirtualRig:
-    lights, nominal = dome(48)
-    return VirtualRig(virtual_camera((160, 160), field_mm), lights, nominal)
+class Measured(NamedTuple):
+    """A surface, its true heights, the part, what of it is claimed, how many sigma off."""
 
-
-def pictures(scene: StagedScene) -> Stack:
-    lights = scene.rig.lights
-    images = np.stack([scene.irradiance(int(led)) for led in lights.ids])
-    images *= 12_000.0 / np.quantile(images, 0.998)
-    random = np.random.default_rng(1)
-    seen = random.poisson(images) + random.normal(0, 3.0, images.shape)
-    radiance = (np.minimum(seen, 12_000.0) / 12_000.0).astype(np.float32)
-    return Stack(lights.ids, radiance, radiance >= 1.0, 9.0 / 12_000**2, 1.0 / 12_000)
-
-
-def measured(scene: StagedScene) -> Surface:
-    stack, camera, lights = pictures(scene), scene.rig.camera, scene.rig.lights
-    found = find_on_stage(stack, camera, lights)
-    assert found is not None
-    return reconstruct_on_stage("refine", stack, camera, lights, Options(), found)
+    surface: Surface
+    true_mm: Field
+    mask: NDArray[np.bool_]
+    claimed: NDArray[np.bool_]
+    sigmas: Field
 
 
 def turned_disc() -> Shape:
@@ -85,37 +74,37 @@ def gear_blank() -> Shape:
     return stacked("gear", features, {})
 
 
-def beyond(scene: StagedScene, surface: Surface) -> tuple[Field, NDArray[np.bool_]]:
-    """What is claimed: how many sigma from the truth, and where."""
+def measured(shape: Shape, field_mm: float, metal: Material) -> Measured:
+    scene = StagedScene(small_rig(field_mm), shape, metal, disc_points=3)
+    stack, camera, lights = pictures(scene), scene.rig.camera, scene.rig.lights
+    found = find_on_stage(stack, camera, lights)
+    assert found is not None
+    surface = reconstruct_on_stage("refine", stack, camera, lights, Options(), found)
+    true = scene.points_mm[..., 2]
     claimed = surface.mask & scene.mask
-    error = surface.height_mm - scene.points_mm[..., 2]
-    return np.abs(error)[claimed] / surface.sigma_mm[claimed], claimed
+    sigmas = (np.abs(surface.height_mm - true) / surface.sigma_mm)[claimed]
+    return Measured(surface, true, scene.mask, claimed, sigmas)
 
 
 @pytest.mark.slow
 def test_step_on_a_turned_disc_is_not_claimed_flat() -> None:
     aluminium = Material.metal("Al", 0.2, distribution="beckmann")
-    scene = StagedScene(rig(70.0), turned_disc(), aluminium, disc_points=3)
-    surface = measured(scene)
-    sigmas, claimed = beyond(scene, surface)
-    assert claimed.sum() > 0.7 * scene.mask.sum()
-    assert np.mean(sigmas <= 3.0) >= 0.97
+    seen = measured(turned_disc(), 70.0, aluminium)
+    assert seen.claimed.sum() > 0.7 * seen.mask.sum()
+    assert np.mean(seen.sigmas <= 3.0) >= 0.97
     # The level outside the step is told all the same, if not finer than the grooves are deep.
-    outside = claimed & (scene.points_mm[..., 2] < GROOVED_TOP + 0.5 * STEP)
-    assert np.median(surface.sigma_mm[outside]) < 0.1
+    outside = seen.claimed & (seen.true_mm < GROOVED_TOP + 0.5 * STEP)
+    assert np.median(seen.surface.sigma_mm[outside]) < 0.1
 
 
 @pytest.mark.slow
 def test_hub_and_recess_of_a_small_gear_are_not_claimed_flat() -> None:
     chromium = Material.metal("Cr", 0.25, distribution="beckmann")
-    scene = StagedScene(rig(60.0), gear_blank(), chromium, disc_points=3)
-    surface = measured(scene)
-    sigmas, claimed = beyond(scene, surface)
-    true = scene.points_mm[..., 2]
-    assert np.mean(sigmas <= 3.0) >= 0.97
-    assert (claimed & (np.abs(true - TOP) < 0.02)).sum() > 1000
-    assert (claimed & (np.abs(true - HUB) < 0.02)).sum() > 500
-    told = [piece["level_mm"] for piece in surface.summary["pieces"]]
+    seen = measured(gear_blank(), 60.0, chromium)
+    assert np.mean(seen.sigmas <= 3.0) >= 0.97
+    assert (seen.claimed & (np.abs(seen.true_mm - TOP) < 0.02)).sum() > 1000
+    assert (seen.claimed & (np.abs(seen.true_mm - HUB) < 0.02)).sum() > 500
+    told = [piece["level_mm"] for piece in seen.surface.summary["pieces"]]
     assert any(abs(level - HUB) < 0.5 for level in told)
 
 
@@ -127,8 +116,6 @@ def test_plateau_does_not_get_the_height_of_the_skirt_about_it() -> None:
         Feature("box", (0.0, 0.0), (20.0, 14.0), skirt, 0.3),
         Feature("box", (0.0, 0.0), (18.0, 12.0), plateau, 0.3),
     ]
-    part = stacked("skirt", features, {})
-    scene = StagedScene(rig(60.0), part, Material.metal("Cu", 0.25), disc_points=3)
-    sigmas, claimed = beyond(scene, measured(scene))
-    assert (claimed & (np.abs(scene.points_mm[..., 2] - plateau) < 0.02)).sum() > 3000
-    assert np.mean(sigmas <= 3.0) >= 0.97
+    seen = measured(stacked("skirt", features, {}), 60.0, Material.metal("Cu", 0.25))
+    assert (seen.claimed & (np.abs(seen.true_mm - plateau) < 0.02)).sum() > 3000
+    assert np.mean(seen.sigmas <= 3.0) >= 0.97

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.integrate import image_coordinates
-from reconstruct.refine.problem import Loss, Problem, light_table
+from reconstruct.refine.problem import Loss, Problem
 from reconstruct.refine.solve import Linearised, State
 
 Array = NDArray[np.float64]
@@ -86,10 +86,7 @@ def camera_changes(
         by = copy(problem)
         by.camera = camera.moved(step)
         by.xy, by.jacobians = image_coordinates(by.camera)
-        by.rotation = np.ascontiguousarray(by.camera.R.T)
-        by.centre = np.ascontiguousarray(by.camera.centre_mm)
         by.lights = lights_seen_by(problem.lights, camera, by.camera)
-        by.table = light_table(by.lights, problem.pictures.reference)
         moved = by.evaluate(state.u, state.material, loss, False)
         right = before - by.gradient(moved.sums)
         yield lin.solve(right), by

@@ -258,7 +258,7 @@ def guessed_mean_sigma_mm(problem: Problem, flags: NDArray[np.uint8]) -> float:
     if not told.any() or (told == inside).all():
         return 0.0
     away_px = cv2.distanceTransform((~told).astype(np.uint8), cv2.DIST_L2, 5)
-    depth = float(np.linalg.norm(problem.centre))
+    depth = float(np.linalg.norm(problem.camera.centre_mm))
     pixel_mm = depth / float(np.sqrt(problem.camera.K[0, 0] * problem.camera.K[1, 1]))
     away_mm = float(away_px[inside & ~told].sum(dtype=np.float64)) / inside.sum() * pixel_mm
     return GUESSED_SLOPE_SIGMA * away_mm

@@ -123,16 +123,6 @@ class System:
         return float(self.loss.sum(dtype=np.float64)) + self.elsewhere
 
 
-def light_table(lights: Lights, reference: float) -> NDArray[np.float32]:
-    """(8, N) float32 table of the kernel; strength in units that make kd a reflectance if the
-    lights' intensity is known (else relative to 1e5 mm², a working distance squared)."""
-    intensity = lights.intensity / reference if lights.intensity else 1e5
-    strength = intensity * lights.power
-    return np.ascontiguousarray(
-        np.column_stack([lights.position_mm, lights.axis, strength, lights.lobe]).T, np.float32
-    )
-
-
 @dataclass(eq=False)
 class Problem:
     """Everything fixed while the surface and material move.
@@ -170,12 +160,23 @@ class Problem:
 
     def __post_init__(self) -> None:
         self.xy, self.jacobians = image_coordinates(self.camera)
-        self.table = light_table(self.lights, self.pictures.reference)
         self.traced = np.zeros((1, 1, len(self.pictures)), np.float32)
         self.local = np.zeros((3, 1, 1), np.float32)
         self.threads = self.threads or os.cpu_count() or 1
-        self.rotation = np.ascontiguousarray(self.camera.R.T)
-        self.centre = np.ascontiguousarray(self.camera.centre_mm)
+
+    @property
+    def table(self) -> NDArray[np.float32]:
+        """(8, N) the lights as the kernels read them.
+
+        Strength is in units that make kd a reflectance if the lights' intensity is known, else
+        relative to 1e5 mm², a working distance squared.
+        """
+        lights = self.lights
+        intensity = lights.intensity / self.pictures.reference if lights.intensity else 1e5
+        strength = intensity * lights.power
+        return np.ascontiguousarray(
+            np.column_stack([lights.position_mm, lights.axis, strength, lights.lobe]).T, np.float32
+        )
 
     @property
     def indirect(self) -> NDArray[np.float32]:
@@ -198,12 +199,12 @@ class Problem:
 
     def level(self) -> Level:
         """What the kernels read."""
-        pictures = self.pictures
+        pictures, camera = self.pictures, self.camera
         return Level(
-            self.xy, self.jacobians, self.rotation, self.centre, self.table, self.flat,
-            float(self.flat_step), self.traced, float(self.indirect_step), pictures.code,
-            float(pictures.scale), float(pictures.epsilon), self.weight, float(self.doubt),
-            self.local,
+            self.xy, self.jacobians, np.ascontiguousarray(camera.R.T), camera.centre_mm, self.table,
+            self.flat, float(self.flat_step), self.traced, float(self.indirect_step),
+            pictures.code, float(pictures.scale), float(pictures.epsilon), self.weight,
+            float(self.doubt), self.local,
         )  # fmt: skip
 
     def of_lights(self, lights: NDArray[np.intp]) -> Level:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from calib.lights import Lights
 from reconstruct.refine.pixel import CLIPPED_BIT, SHADOW_BIT
-from reconstruct.refine.problem import Loss, Problem, light_table
+from reconstruct.refine.problem import Loss, Problem
 from reconstruct.refine.solve import State, gauss_newton
 
 Array = NDArray[np.float64]
@@ -80,14 +80,12 @@ def normal_equations(problem: Problem, state: State, loss: Loss) -> tuple[Array,
     No picture knows of another light, so the derivatives are differences of renderings with all
     lights moved at once. Large pictures are looked at in every k-th row and column.
     """
-    reference = problem.pictures.reference
     epsilon = np.float32(problem.pictures.epsilon)
     lights = problem.lights
     renderers = [problem]
     for axis in np.eye(3):
         there = copy(problem)
-        moved = replace(lights, position_mm=lights.position_mm + STEP_MM * axis)
-        there.table = light_table(moved, reference)
+        there.lights = replace(lights, position_mm=lights.position_mm + STEP_MM * axis)
         renderers.append(there)
     inside = problem.weight > 0
     rows, columns = (_edges(np.asarray(inside.any(axis=axis))) for axis in (1, 0))
@@ -232,7 +230,7 @@ def with_lights(
             f"fewer than {MIN_LIGHTS} lights do not hold a surface against one of them"
         )
         return state, notes
-    before, table = state, problem.table
+    before = state
     before.cost = problem.evaluate(state.u, state.material, loss, False).cost
     prior = prior_covariance(calibrated)
     smooth = _smooth_fields(calibrated.position_mm)
@@ -262,7 +260,6 @@ def with_lights(
             position_mm=calibrated.position_mm + offset[:, :3],
             power=calibrated.power * np.exp(offset[:, 3]),
         )
-        problem.table = light_table(problem.lights, problem.pictures.reference)
         state = gauss_newton(problem, state, loss, height_mm, 4)
     else:
         notes["kept"] = state.cost <= before.cost
@@ -272,6 +269,5 @@ def with_lights(
     notes["power_rms"] = float(np.std(offset[:, 3]))
     notes["cost_ratio"] = state.cost / before.cost
     if not notes["kept"]:
-        problem.lights, problem.table = calibrated, table
-        state = before
+        problem.lights, state = calibrated, before
     return state, notes

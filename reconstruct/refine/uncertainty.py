@@ -39,7 +39,7 @@ from reconstruct.refine.claims import (
 )
 from reconstruct.refine.data import binned
 from reconstruct.refine.halves import block_px
-from reconstruct.refine.problem import Loss, Problem, System, light_table
+from reconstruct.refine.problem import Loss, Problem, System
 from reconstruct.refine.pyramid import binned_weight
 from reconstruct.refine.solve import Linearised, State, linearise
 from reconstruct.refine.transport import update_indirect, update_shadows
@@ -291,12 +291,13 @@ def _drawn_estimate(problem: Problem, state: State, loss: Loss, told: Told) -> U
     gather("neighbours", [solved(gradient) for gradient in drawn], NEIGHBOURS)
     gather("pictures", [solved(gradient) for gradient in told.halves], LIGHTS)
     gather("pixel", [solved(told.pixel)], PIXEL)
-    for lights, times in wrong_lights(problem.lights, rng):
-        table, steps = problem.table, []
-        for each in lights:
-            problem.table = light_table(each, problem.pictures.reference)
+    calibrated = problem.lights
+    for group, times in wrong_lights(calibrated, rng):
+        steps = []
+        for lights in group:
+            problem.lights = lights
             steps.append(answer())
-        problem.table = table
+        problem.lights = calibrated
         gather("lights", [spread.of(step) for step in steps], times)
     if problem.camera.covariance is not None:
         changes = [spread.of(step, by) for step, by in camera_changes(problem, state, loss, lin)]

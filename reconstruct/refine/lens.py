@@ -138,10 +138,8 @@ class Lens:
         total = np.sum(problem.mapped(band, some), axis=0)
         matrix, right = total[: size * size].reshape(size, size), total[size * size : -1]
         if not material.anisotropic:
-            tie = np.eye(size)
-            tie[1] += tie[2]
-            keep = [0, 1, 3, 4, 5, 6]
-            matrix, right = (tie @ matrix @ tie.T)[np.ix_(keep, keep)], (tie @ right)[keep]
+            keep = [0, 1, 3, 4, 5, 6]  # without the second width, which is the first one
+            matrix, right = matrix[np.ix_(keep, keep)], right[keep]
         if matrix[0, 0] <= 0:
             return 0.0
         damped = matrix + np.diag(1e-6 * np.diag(matrix) + 1e-20)

@@ -42,12 +42,14 @@ class Material:
     Attributes
     ----------
     model : "ggx" or "beckmann"
-    alpha_x, alpha_y : microfacet widths along and across the marks (equal: isotropic)
+    alpha_x, alpha_y : microfacet widths along and across the marks; of equal ones the kernels give
+        what both together change in place of what the first one does, and 0 for the second one
     ks : level of the specular part, F0 in it
     g : Schlick's rise at grazing incidence, (1 − F0) / F0
     kd : diffuse reflectance
     offset : light that no LED accounts for
     brush : kind (0 straight, 1 circles), angle in rad or centre x, y in mm
+    anisotropic : the widths are fitted apart; else they are equal, and stay so
     """
 
     model: str = "ggx"
@@ -254,13 +256,6 @@ class Problem:
 
         total = np.sum(self.mapped(rows, self.bands()), axis=0)
         gradient, matrix = total[:k], total[k:].reshape(k, k)
-        if not material.anisotropic:
-            tie = np.eye(k)
-            tie[0] += tie[1]
-            gradient = tie @ gradient
-            matrix = tie @ matrix @ tie.T
-            if with_material:
-                cross[:, 0] += cross[:, 1]
         if self.hold is not None:
             weight = self.hold[2]
             off = np.stack(slopes(u, self.jacobians)) - self.hold[:2]

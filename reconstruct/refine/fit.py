@@ -24,7 +24,7 @@ from reconstruct.refine.data import binned, encode
 from reconstruct.refine.problem import NOISE_FLOOR, Loss, Problem
 from reconstruct.refine.pyramid import binned_weight
 from reconstruct.refine.reflectance import SOME, update_reflectance
-from reconstruct.refine.solve import SETTLED_PIXELS, State, gauss_newton
+from reconstruct.refine.solve import State, gauss_newton
 from reconstruct.refine.subpixel import Areas
 from reconstruct.refine.transport import mirrored_share, refreshed
 from reconstruct.stack import Stack
@@ -168,9 +168,9 @@ class Fit:
     ) -> State:  # fmt: skip
         """The outer loop: what light reaches the surface, then steps, while that gains.
 
-        The `first` turn must leave that share of the cost at most for another one to follow.
+        The `first` turn must leave that share of the cost at most for another one to follow; of
+        large problems it must gain as much as any other.
         """
-        large = problem.weight.size > SETTLED_PIXELS
         if refresh is None or self.follows:
             self.traces = 0
         # Without the lens one turn tells whether it is needed; light that steps follow takes more.
@@ -192,7 +192,7 @@ class Fit:
             )  # fmt: skip
             self.best = problem, state
             self.options.progress("last level", 0.5 + 0.3 * (turn + 1) / TURNS)
-            if state.cost > (GOES_ON if turn > 0 or large else first) * before:
+            if state.cost > (GOES_ON if turn > 0 or problem.large else first) * before:
                 break
             # One turn from coarser pixels explains what it follows before that has come to rest.
             told = refresh is None and (turn > 0 or not self.follows)

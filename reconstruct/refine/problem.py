@@ -30,6 +30,8 @@ T = TypeVar("T")
 # which moves on while the light is held. Of averaged pixels the model is not better than the floor.
 INDIRECT_ERROR, NOISE_FLOOR = 0.2, 0.004
 TYPICAL_REFLECTANCE = 0.65
+# From more pixels on a problem is large: what takes long for each of them is left out.
+LARGE_PIXELS = 1 << 18
 # Up to so many pixel-lights, starting threads takes as long as what they would do.
 ONE_THREAD = 1 << 19
 BANDS, BAND_ROWS = 16, 16  # of rows that threads share out: so many at most, and their least height
@@ -188,6 +190,11 @@ class Problem:
     @property
     def shape(self) -> tuple[int, int]:
         return self.pictures.shape
+
+    @property
+    def large(self) -> bool:
+        """Whether there are too many pixels for what takes long for each of them."""
+        return self.weight.size > LARGE_PIXELS
 
     @property
     def doubt(self) -> float:

@@ -19,7 +19,7 @@ from reconstruct.refine.pyramid import binning_factors
 from reconstruct.refine.response import responded, sharpened
 from reconstruct.refine.search import begin, begun_late, brought
 from reconstruct.refine.selfcalibrate import with_lights
-from reconstruct.refine.solve import SETTLED_PIXELS, State, gauss_newton, settled
+from reconstruct.refine.solve import State, gauss_newton, settled
 from reconstruct.refine.subpixel import fineness, released
 from reconstruct.refine.transport import update_shadows
 
@@ -139,7 +139,7 @@ class Refinement(Fit):
 
     def settled(self, problem: Problem, state: State, height_mm: float) -> State:
         """The state at the end of the descent, where the pictures are few and hold more."""
-        if not self.unexplained(problem, state) or problem.weight.size > SETTLED_PIXELS:
+        if not self.unexplained(problem, state) or problem.large:
             return state
         with self.stage("settling", 0.8) as gained:
             before, state = state.cost, settled(problem, state, FINAL, height_mm)

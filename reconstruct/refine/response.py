@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from reconstruct.refine.dirt import update_local
 from reconstruct.refine.fit import FINAL, HUBER, Fit
 from reconstruct.refine.lens import Lens
 from reconstruct.refine.problem import Problem
-from reconstruct.refine.solve import SETTLED_PIXELS, State
+from reconstruct.refine.solve import State
 from reconstruct.refine.subpixel import Areas, Light, fineness, released
 
 # The least blur in px that is taken out, and the first guess: the surface has followed the blur,
@@ -59,9 +57,7 @@ def sharpened(run: Fit, problem: Problem, state: State) -> State:
         wanted = PROMISED * (1 - run.config.response_gain)
         if lens.sigma_px < MIN_SIGMA_PX or promised < wanted:
             return state
-        cost = np.inf
-        if problem.weight.size > SETTLED_PIXELS:  # only there a first turn without gain is the last
-            cost = problem.evaluate(state.u, state.material, HUBER, False).cost
+        cost = problem.evaluate(state.u, state.material, HUBER, False).cost
         light = Light.of(problem)
         lens.captured = light.code
         lens.sigma_px = max(lens.sigma_px, FIRST_SIGMA_PX)
@@ -81,7 +77,7 @@ def sharpened(run: Fit, problem: Problem, state: State) -> State:
             light.restore(problem)
             run.best = problem, state
             return state
-        if run.unexplained(problem, now, MUCH) and problem.weight.size <= SETTLED_PIXELS:
+        if run.unexplained(problem, now, MUCH):
             now = within(run, problem, now, lens)
         gained(state.cost, now.cost)
         run.captured = light.code
@@ -90,7 +86,7 @@ def sharpened(run: Fit, problem: Problem, state: State) -> State:
 
 def within(run: Fit, problem: Problem, state: State, lens: Lens) -> State:
     """With what the lens blurs between the middles of pixels, if that explains more."""
-    if fineness(problem.shape) > 1:  # small pictures have their pixels as areas
+    if problem.large or fineness(problem.shape) > 1:  # small ones have their pixels as areas
         return state
     light = Light.of(problem)
     now = run.alternated(problem, state, lambda s: through(run, lens, s, WITHIN_TIMES), 1.0)

@@ -34,11 +34,10 @@ CORRELATED = 1000.0
 FLOOR, SMOOTH, TWIST = 1e-2, 1e-3, 0.1
 # Levenberg-Marquardt damping that descents begin with.
 FIRST_DAMPING = 1e-3
-# Up to so many pixels the fit goes on until its slowest modes rest, pieces' levels and bends of the
-# whole; meanwhile slopes are held by a share of the mean weight, or dark places would wander. Where
-# its first step promises little, that step is all.
-SETTLED_PIXELS, SETTLED_ROUNDS, SETTLED_GAIN, HELD = 1 << 18, 40, 1e-4, 1e-3
-SETTLED_RESTS = 1e-3
+# Of few pixels the fit goes on until its slowest modes rest, pieces' levels and bends of the whole;
+# meanwhile slopes are held by a share of the mean weight, or dark places would wander. Where its
+# first step promises little, that step is all.
+SETTLED_ROUNDS, SETTLED_GAIN, SETTLED_RESTS, HELD = 40, 1e-4, 1e-3, 1e-3
 SAMPLED_SIDE = 64  # so many pixels squared tell the mean weight
 
 

@@ -40,8 +40,6 @@ LIGHTS_AT_ONCE = 8  # one bit each
 GRID = 128
 # Change of a slope, over 1 + p² + q², by which the light of places that mirror others changes.
 SLOPE_STEP = 0.01
-# The most pixels for which derivatives by slopes are traced.
-FOLLOWED_PIXELS = 1 << 18
 # Of the bound on what a change of slopes changes in the places that mirror them; steps within it
 # would be sure to gain, and are short: few of the places that one mirrors change together.
 STIFFNESS = 0.02
@@ -185,7 +183,7 @@ def refreshed(
     seen = None
     if samples > 0:
         update_indirect(problem, u, material, samples, seed, by_slopes, kept, besides=besides)
-        if by_slopes and problem.finer == 1 and problem.weight.size <= FOLLOWED_PIXELS:
+        if by_slopes and problem.finer == 1 and not problem.large:
             seen = surroundings(problem, u, 1).inner
     update_shadows(problem, u, seen)
 
@@ -219,16 +217,16 @@ def indirect_light(
     """(h, w, N) light that reaches the camera by another place, and the side of its cells in px.
 
     On cells of the pictures, about `GRID` along the longer side, with `samples` rays each. With
-    `by_pixel`, up to `FOLLOWED_PIXELS`, each pixel or each place of it (`Problem.finer`) is traced,
-    and those of a cell share its rays. With `by_slopes` likewise, and the derivatives by the slopes
-    of the places that it leaves for the camera come with it (from the same rays):
+    `by_pixel`, unless the problem is large, each pixel or each place of it (`Problem.finer`) is
+    traced, and those of a cell share its rays. With `by_slopes` likewise, and the derivatives by
+    the slopes of the places that it leaves for the camera come with it (from the same rays):
     (H, W, 3 N + 2), see `Problem.traced`.
     With `drawn` the part goes on beyond the picture as that says (`refine.beyond`).
     """
     finer = problem.finer
     factor = max(1, max(problem.shape) // GRID)
     shared = float(finer)
-    if (by_pixel or by_slopes) and problem.weight.size <= FOLLOWED_PIXELS:
+    if (by_pixel or by_slopes) and not problem.large:
         shared, factor = finer * max(1.0, max(problem.shape) / GRID), 1
     rays = Rays(max(1, round(samples / shared**2)), seed=seed)
     around, scene, scale = scene_at(problem, u, material, rays, factor, drawn)

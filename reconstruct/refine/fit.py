@@ -6,7 +6,6 @@ more than that is left to explain, and stays where it leaves clearly less.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +25,12 @@ from reconstruct.refine.pyramid import binned_weight
 from reconstruct.refine.reflectance import SOME, update_reflectance
 from reconstruct.refine.solve import State, gauss_newton
 from reconstruct.refine.subpixel import Areas
-from reconstruct.refine.transport import mirrored_share, refreshed
+from reconstruct.refine.transport import (
+    mirrored_share,
+    surroundings,
+    update_indirect,
+    update_shadows,
+)
 from reconstruct.stack import Stack
 
 HUBER = Loss("huber", 0.02)
@@ -57,15 +61,13 @@ class Fit:
         self.camera, self.lights, self.options = camera, lights, options
         self.config = options.refine
         self.ids = stack.ids
-        self.threads = options.threads or os.cpu_count() or 1
         self.mean = MeanHeight(options.height_mm, options.height_sigma_mm)
         self.notes: dict[str, Any] = {}
         self.stages: dict[str, dict[str, float]] = {}
         self.odd: NDArray[np.bool_] | None = None  # places with a material of their own
         self.follows = False  # whether steps take light between places as moving with the surface
-        self.captured: NDArray[np.uint16] | None = (
-            None  # codes as captured, once a lens changed them
-        )
+        # Codes as captured, once a lens changed them.
+        self.captured: NDArray[np.uint16] | None = None
         self.best: tuple[Problem, State] | None = None  # what a stop leaves
         self.claims: Claims | None = None  # of the last state, where they are known
         self.traces = 0  # of surfaces near this one, whose mean its light between places is
@@ -141,7 +143,9 @@ class Fit:
         else:
             step = self.camera.height / flat.shape[0] / factor
         weight = binned_weight(self.options.mask, self.pictures.shape, factor)
-        return Problem(camera, self.lights, pictures, weight, flat, step, threads=self.threads)
+        return Problem(
+            camera, self.lights, pictures, weight, flat, step, threads=self.options.threads
+        )
 
     @property
     def firmness(self) -> float:
@@ -157,10 +161,16 @@ class Fit:
         besides: NDArray[np.float32] | None = None,
     ) -> None:  # fmt: skip
         """Cast shadows and light between places of the state's surface."""
-        refreshed(
-            problem, state.u, state.material, samples if self.config.inter_reflection else 0,
-            seed, self.follows if by_slopes is None else by_slopes, kept, besides,
-        )  # fmt: skip
+        u, seen = state.u, None
+        if self.config.inter_reflection:
+            if by_slopes is None:
+                by_slopes = self.follows
+            update_indirect(
+                problem, u, state.material, samples, seed, by_slopes, kept, besides=besides
+            )
+            if by_slopes and problem.finer == 1 and not problem.large:
+                seen = surroundings(problem, u, 1).inner
+        update_shadows(problem, u, seen)
 
     def alternated(
         self, problem: Problem, state: State, refresh: Callable[[State], None] | None = None,

@@ -175,19 +175,6 @@ def update_indirect(
     problem.indirect_step = float(step)
 
 
-def refreshed(
-    problem: Problem, u: Array, material: Material, samples: int, seed: int, by_slopes: bool,
-    kept: float, besides: NDArray[np.float32] | None = None,
-) -> None:  # fmt: skip
-    """Cast shadows and light between places, of the surface as it is; no such light of 0 rays."""
-    seen = None
-    if samples > 0:
-        update_indirect(problem, u, material, samples, seed, by_slopes, kept, besides=besides)
-        if by_slopes and problem.finer == 1 and not problem.large:
-            seen = surroundings(problem, u, 1).inner
-    update_shadows(problem, u, seen)
-
-
 def scene_at(
     problem: Problem, u: Array, material: Material, rays: Rays, factor: int,
     drawn: np.random.Generator | None = None,

@@ -178,8 +178,6 @@ def blurred(images: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     out = np.empty_like(images)
     for first in range(0, images.shape[2], CHANNELS):
         part = np.ascontiguousarray(images[..., first : first + CHANNELS])
-        part = cv2.GaussianBlur(part, (taps, taps), sigma, borderType=cv2.BORDER_REFLECT_101)
-        out[..., first : first + CHANNELS] = part.reshape(
-            images[..., first : first + CHANNELS].shape
-        )
+        soft = cv2.GaussianBlur(part, (taps, taps), sigma, borderType=cv2.BORDER_REFLECT_101)
+        out[..., first : first + CHANNELS] = soft.reshape(part.shape)
     return out

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.methods import Options
-from reconstruct.refine.claims import Claims, MeanHeight, dark_places
+from reconstruct.refine.claims import Claims, MeanHeight, dark_places, smooth
 from reconstruct.refine.data import binned, encode
 from reconstruct.refine.problem import NOISE_FLOOR, Loss, Problem
 from reconstruct.refine.pyramid import binned_weight
@@ -216,9 +216,7 @@ def patches(loss: NDArray[np.float32], mask: NDArray[np.bool_], least: float) ->
 
     Specks are left out, patches widened by a pixel.
     """
-    inside = mask.astype(np.float64)
-    total = cv2.GaussianBlur(np.where(mask, loss, 0.0).astype(np.float64), (0, 0), 1.0)
-    bad = mask & (total / np.maximum(cv2.GaussianBlur(inside, (0, 0), 1.0), 1e-6) > least)
+    bad = mask & (smooth(loss.astype(np.float64), mask.astype(np.float64), 1.0) > least)
     square, cross = np.ones((3, 3), np.uint8), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     image = cv2.erode(bad.astype(np.uint8), square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     return np.asarray((cv2.dilate(cv2.dilate(image, square), cross) > 0) & mask)

@@ -105,7 +105,7 @@ def normal_equations(problem: Problem, state: State, loss: Loss) -> tuple[Array,
             model, code = roots[0], problem.pictures.code[row]
             residual = model - (code >> 2).astype(np.float32) * np.float32(problem.pictures.scale)
             good = ((code & (CLIPPED_BIT | SHADOW_BIT)) == 0) & inside[row, :, None]
-            weight = good / np.square(1 + np.square(residual / np.float32(loss.width)))
+            weight = good * loss.weight(residual)
             slopes = [(moved - model) / np.float32(STEP_MM) for moved in roots[1:]]
             # d√(M + ε) / d ln power
             slopes.append((np.square(model) - epsilon) / (2 * model))

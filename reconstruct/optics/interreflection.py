@@ -19,7 +19,7 @@ from calib.lights import Lights
 from reconstruct.optics.lights import strength
 from reconstruct.optics.material import Material
 from reconstruct.optics.microfacet import DISTRIBUTIONS, GGX
-from reconstruct.optics.shadows import scaled_inverse_depth, visibility
+from reconstruct.optics.shadows import depth_of, scaled_inverse_depth, visibility
 from reconstruct.optics.tracing import Scene, trace
 
 Map = NDArray[np.float32]
@@ -91,7 +91,7 @@ def scene_of(
         index, kinds = np.array([[1.5, 3.0]], np.float32), np.array([GGX])
     tangents = np.ascontiguousarray(material.tangent_map(points), dtype=np.float32)
 
-    w, z0 = scaled_inverse_depth(points, coarse)
+    w, z0 = scaled_inverse_depth(depth_of(points, coarse))
     if seen is None:
         seen = np.moveaxis(visibility(points, coarse, lights.position_mm), 0, -1)
     jitter = np.random.default_rng(rays.seed).random((*shape, 5), dtype=np.float32)

@@ -34,16 +34,19 @@ def light_images(
     return image, depth > 0
 
 
-def scaled_inverse_depth(points_mm: NDArray[Any], camera: Camera) -> tuple[Map, float]:
-    """(H, W) ``z0 (z0/z - 1)`` of the surface and its reference depth z0, mm (the mean depth)."""
-    return _scaled(np.asarray(points_mm, dtype=np.float64) @ camera.R[2] + camera.t[2])
+def depth_of(points_mm: NDArray[Any], camera: Camera) -> NDArray[np.float64]:
+    """(H, W) depth in mm, in the camera's frame, of points (H, W, 3) in the world's."""
+    return np.asarray(np.asarray(points_mm, dtype=np.float64) @ camera.R[2] + camera.t[2])
 
 
-def _scaled(depth: NDArray[np.float64]) -> tuple[Map, float]:
-    """The same of the depth, mm; NaN where there is no surface."""
-    good = np.isfinite(depth)
-    reference = float(depth[good].mean()) if good.any() else 1.0
-    scaled = reference * (reference / np.where(good, depth, reference) - 1.0)
+def scaled_inverse_depth(depth_mm: NDArray[np.float64]) -> tuple[Map, float]:
+    """(H, W) ``z0 (z0/z - 1)`` of depths z, and the reference depth z0, mm (their mean).
+
+    Depths are NaN where there is no surface.
+    """
+    good = np.isfinite(depth_mm)
+    reference = float(depth_mm[good].mean()) if good.any() else 1.0
+    scaled = reference * (reference / np.where(good, depth_mm, reference) - 1.0)
     return np.where(good, scaled, _HIDDEN).astype(np.float32), reference
 
 
@@ -58,16 +61,9 @@ class Relief:
     reference_mm: float
 
     @staticmethod
-    def of(points_mm: NDArray[Any], camera: Camera) -> Relief:
-        """Of an (H, W, 3) surface in the world frame; NaN where there is none."""
-        return Relief.at_depth(
-            np.asarray(points_mm, dtype=np.float64) @ camera.R[2] + camera.t[2], camera
-        )
-
-    @staticmethod
-    def at_depth(depth_mm: NDArray[np.float64], camera: Camera) -> Relief:
+    def of(depth_mm: NDArray[np.float64], camera: Camera) -> Relief:
         """Of the (H, W) depth of a surface in the camera's frame; NaN where there is none."""
-        w, reference = _scaled(depth_mm)
+        w, reference = scaled_inverse_depth(depth_mm)
         whole = w.min() > _HIDDEN
         tiles = kernels.climbs(w) if whole else np.empty((0, 0, 5), np.float32)
         return Relief(camera, w, np.ascontiguousarray(w.T), tiles, reference)
@@ -98,4 +94,4 @@ def visibility(points_mm: NDArray[Any], camera: Camera, position_mm: NDArray[Any
     -------
     (N, H, W) float32 in 0..1; a pixel a quarter of one below the shadow's edge is fully dark
     """
-    return Relief.of(points_mm, camera).lit_by(position_mm)
+    return Relief.of(depth_of(points_mm, camera), camera).lit_by(position_mm)

@@ -89,7 +89,7 @@ def update_shadows(problem: Problem, u: Array, seen: NDArray[np.float32] | None 
         code |= dark * np.uint16(SHADOW_BIT)
         return
     depth_mm, inside, camera, border = continued_depth(problem, u, 1, BEYOND_SHADOWS)
-    relief = Relief.at_depth(np.where(inside, depth_mm, np.nan), camera)
+    relief = Relief.of(np.where(inside, depth_mm, np.nan), camera)
     position_mm = problem.lights.position_mm
     casting = np.flatnonzero(relief.cast_by(position_mm))
     hidden = np.zeros((*problem.shape, -(-len(casting) // LIGHTS_AT_ONCE)), np.uint8)

@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from reconstruct.dpps import sensor, shapes
 from reconstruct.dpps.encoding import slope_of_log_depth
-from reconstruct.dpps.rigs import random_lights
+from reconstruct.dpps.rigs import log_uniform, random_lights
 
 # What lies beyond the picture shades the part and is mirrored in it, so the part is drawn wider by
 # this share of the picture on each side.
@@ -153,10 +153,6 @@ class Scene:
         return (normals / np.linalg.norm(normals, axis=-1, keepdims=True)).astype(np.float32)
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
-
-
 def _scaled(
     rng: np.random.Generator, ask: Ask, height: NDArray[np.float32], pixel_mm: float
 ) -> tuple[NDArray[np.float32], float]:
@@ -166,7 +162,7 @@ def _scaled(
     elif rng.random() < 0.6:
         wanted = rng.uniform(26, 56)
     else:
-        wanted = _log_uniform(rng, 2, 30)
+        wanted = log_uniform(rng, 2, 30)
     rows, columns = np.gradient(height)
     slope = np.hypot(rows, columns) / pixel_mm
     typical = max(float(np.median(slope)), 0.45 * float(np.quantile(slope, 0.9)), 1e-9)
@@ -187,8 +183,8 @@ def scene_of(seed: int, ask: Ask = Ask(), split: str = "train") -> Scene:
     n = ask.size
     zoom = rng.random() < ask.zoom
     preset = ask.preset_camera or ask.rig == "dome96"
-    camera = 420.0 * (1.0 if preset else _log_uniform(rng, 0.5, 2.0))
-    angle = 110.0 / 420.0 * (1.0 if preset else _log_uniform(rng, 0.5, 1.9))
+    camera = 420.0 * (1.0 if preset else log_uniform(rng, 0.5, 2.0))
+    angle = 110.0 / 420.0 * (1.0 if preset else log_uniform(rng, 0.5, 1.9))
     whole_mm = camera * angle
     rig_rng = rng if ask.rig_seed is None else np.random.default_rng(ask.rig_seed)
     lights = random_lights(rig_rng, ask, camera, whole_mm)
@@ -212,10 +208,10 @@ def scene_of(seed: int, ask: Ask = Ask(), split: str = "train") -> Scene:
     height -= float(height[inner][mask[inner]].mean())
     base = np.zeros((wide, wide), dtype=np.float32)
     if zoom:  # a window of a larger part, whose coarse shape is roughly known
-        low = shapes.smooth(rng, wide, 0.5) * field_mm * _log_uniform(rng, 0.01, 0.3)
+        low = shapes.smooth(rng, wide, 0.5) * field_mm * log_uniform(rng, 0.01, 0.3)
         height = height * np.float32(rng.uniform(0.4 if again else 0.2, 1)) + low
         base = gaussian_filter(height, rng.uniform(0.6, 2.5)) if again else low
-        base = base + shapes.smooth(rng, wide, 1.2) * field_mm * _log_uniform(rng, 0.003, 0.05)
+        base = base + shapes.smooth(rng, wide, 1.2) * field_mm * log_uniform(rng, 0.003, 0.05)
         if again:  # errors of its slope, most of them a few degrees
             cycles = rng.uniform(2, 8)
             wrong = np.tan(np.radians(slope)) * rng.uniform(0.02, 0.35)
@@ -229,18 +225,18 @@ def scene_of(seed: int, ask: Ask = Ask(), split: str = "train") -> Scene:
 
     # the metal
     narrow, broad = ask.alpha or (0.05, 0.45)
-    alpha = np.full((wide, wide), _log_uniform(rng, narrow, broad), dtype=np.float32)
+    alpha = np.full((wide, wide), log_uniform(rng, narrow, broad), dtype=np.float32)
     if rng.random() < 0.3 and ask.alpha is None:
         alpha *= np.exp(0.2 * shapes.smooth(rng, wide))
     alpha = np.clip(alpha, 0.03, 0.7)
     diffuse = np.zeros((wide, wide), dtype=np.float32)
     if rng.random() < 0.5 and not ask.ideal:
-        diffuse += np.float32(_log_uniform(rng, 0.003, 0.3))
+        diffuse += np.float32(log_uniform(rng, 0.003, 0.3))
         if rng.random() < 0.5:
             diffuse *= np.clip(1 + shapes.smooth(rng, wide), 0, None)
     f0 = rng.uniform(0.45, 0.98)
     beckmann = bool(rng.random() < 0.4)
-    ratio = _log_uniform(rng, 1, 3) if rng.random() < 0.2 and ask.alpha is None else 1.0
+    ratio = log_uniform(rng, 1, 3) if rng.random() < 0.2 and ask.alpha is None else 1.0
 
     radius_mm = camera / 420 * rng.uniform(0, 4)
     grain = rng.uniform(0, np.pi)
@@ -253,8 +249,8 @@ def scene_of(seed: int, ask: Ask = Ask(), split: str = "train") -> Scene:
         sigma2 = rng.uniform(0.05, 0.8) ** 2  # px²
         lens = (1 - sigma2, sigma2 / 2)
     hdr = rng.random() < 0.45
-    quantile = 1.0 if hdr else 1 - _log_uniform(rng, 1e-4, 0.03)
-    well = _log_uniform(rng, 5000, 40000)
+    quantile = 1.0 if hdr else 1 - log_uniform(rng, 1e-4, 0.03)
+    well = log_uniform(rng, 5000, 40000)
     read = rng.uniform(2, 8) / well * (0.05 if hdr else 1.0)
     step = (0.0 if hdr else 1.0) / (2 ** int(rng.choice([8, 10, 12, 12, 12, 16])) - 1)
     ambient = 0.0 if exact else rng.normal(0, 3e-4) * (0.1 if hdr else 1)  # left over
@@ -264,7 +260,7 @@ def scene_of(seed: int, ask: Ask = Ask(), split: str = "train") -> Scene:
     # what calibration believes
     position, power = lights["position"], lights["power"]
     if not exact:
-        spread = _log_uniform(rng, 0.05, 1.0) * camera / 420
+        spread = log_uniform(rng, 0.05, 1.0) * camera / 420
         position = position + rng.normal(0, spread, position.shape)
         power = power * np.exp(rng.normal(0, rng.uniform(0, 0.03), len(power)))
     return Scene(

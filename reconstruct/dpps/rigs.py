@@ -17,7 +17,8 @@ MIXED = {
 }  # fmt: skip
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number between two whose logarithm is drawn evenly."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -33,10 +34,10 @@ def random_lights(
     elif kind == "dome96" and (ask.rig == "dome96" or rng.random() < 0.75):
         count = 96
     else:
-        count = round(_log_uniform(rng, 8, 96 if kind == "dome96" else 256))
+        count = round(log_uniform(rng, 8, 96 if kind == "dome96" else 256))
     radius = 280.0 / 420.0 * camera_mm
     if kind in ("dome", "rings", "random", "spiral", "arcs"):
-        radius = max(camera_mm * _log_uniform(rng, 0.4, 1.3), 1.1 * field_mm)
+        radius = max(camera_mm * log_uniform(rng, 0.4, 1.3), 1.1 * field_mm)
     turn = rng.uniform(0, 2 * np.pi)
     index = np.arange(count)
     sine: NDArray[Any]

@@ -51,7 +51,7 @@ class Options:
     height_sigma_mm : its one-sigma uncertainty
     mask : (H, W) bool, True on the part; None for the whole image
     flat : (gh, gw, N) float32 smooth factors on the lights' irradiance over the image, sampled
-        like a small picture of it (see `reconstruct.refine.plate`); None for 1
+        like a small picture of it (see `reconstruct.flat_field`); None for 1
     start : name of the method that gives `refine` its first surface ("auto" tries several)
     self_calibrate : solve light positions and powers along, their covariance being the prior
     uncertainty : estimate it (one-sigma maps); costs about a third of the time

@@ -98,9 +98,9 @@ def scratch(lights):
 
 @njit(**PER_PIXEL)
 def pixel_geometry(u, r, c, x, y, jacobian, rotation, centre, geometry):
-    """Point, normal and their derivatives of pixel (r, c) into `geometry` (7, 3), world frame.
+    """Point, normal and their derivatives of pixel (r, c) into `geometry` (6, 3), world frame.
 
-    Rows: point, unit normal, ∂n/∂p, ∂n/∂q, ∂P/∂u, unit vector to the camera, spare.
+    Rows: point, unit normal, ∂n/∂p, ∂n/∂q, ∂P/∂u, unit vector to the camera.
     `u` is log-depth at pixel corners; the Jacobian (4,) takes pixel slopes to normalised ones.
     """
     u00, u01, u10, u11 = u[r, c], u[r, c + 1], u[r + 1, c], u[r + 1, c + 1]

@@ -51,7 +51,7 @@ def _half_vector(radiance, points, centre, lights, power, normals, weights):
             px, py, pz = points[r, c, 0], points[r, c, 1], points[r, c, 2]
             vx, vy, vz = centre[0] - px, centre[1] - py, centre[2] - pz
             iv = 1.0 / math.sqrt(vx * vx + vy * vy + vz * vz)
-            sx = sy = sz = total = 0.0
+            sx = sy = sz = 0.0
             for k in range(n):
                 value = radiance[k, r, c]
                 if value <= 0:
@@ -63,7 +63,6 @@ def _half_vector(radiance, points, centre, lights, power, normals, weights):
                 sx += w * hx * ih
                 sy += w * hy * ih
                 sz += w * hz * ih
-                total += w
             length = math.sqrt(sx * sx + sy * sy + sz * sz)
             if length > 0:
                 normals[r, c, 0] = sx / length

@@ -71,9 +71,6 @@ class Receiver:
         points_mm = np.ascontiguousarray(self.points_mm[::step])  # a kernel for one layout
         return Receiver(points_mm, self.observed[:, ::step], self.weight[:, ::step])
 
-    def raised(self, by_mm: float) -> Receiver:
-        return Receiver(self.points_mm + np.array([0.0, 0.0, by_mm]), self.observed, self.weight)
-
 
 @dataclass(frozen=True)
 class Rise:

@@ -236,10 +236,8 @@ def find_outline(
     pixels = radiance[0].size
     if empty is not None:
         lit = np.maximum(empty, 1e-9).astype(np.float32)
-        albedo: float | None = 1.0
     else:
         lit = _irradiance(camera.points_at_height(0.0), lights)
-        albedo = None
     if not np.isfinite(lit).all() or not (lit > 0).any():
         return None
     lit = np.maximum(lit, 1e-6 * float(lit.max()))
@@ -247,7 +245,7 @@ def find_outline(
     variance = stack.noise_floor + stack.noise_gain * np.maximum(radiance, 0.0)
     noise: Map = np.asarray(np.sqrt(variance), dtype=np.float32)
     ratio = radiance / lit
-    if albedo is None:
+    if empty is None:
         each, share = _matt(ratio, noise / lit)
         albedo = _common_albedo(each, share > _MATT_SHARE)
         if albedo is None:

@@ -66,13 +66,13 @@ class Level:
     ----------
     mm, sigma_mm : median height of the piece above the stage
     told_by : "shadow", "prior" (the height given) or "nothing"
+    lights : that told it, of the step that most of them told
     """
 
     mm: float
     sigma_mm: float
     told_by: str
-    lights: int = 0
-    chamfer_mm: float = 0.0
+    lights: int
 
 
 class _Shadows:

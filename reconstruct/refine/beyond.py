@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import comb
+from math import comb, sqrt
 from typing import Any
 
 import cv2
@@ -23,7 +23,6 @@ from scipy.sparse.linalg import splu
 from calib.camera import Camera
 from reconstruct.integrate import centre_values, image_coordinates, normals_at, slopes_of
 from reconstruct.refine.problem import Problem
-from reconstruct.refine.roughness import roughness
 from reconstruct.spline import spline_values
 
 Array = NDArray[np.float64]
@@ -278,3 +277,25 @@ def continuation(height: int, width: int, rim: int, length: float) -> Continuati
     terms = np.stack([np.ones(shape), rows, columns], axis=-1)
     to_terms = np.linalg.pinv(terms[~beyond])
     return Continuation(beyond, factors, of_beyond.T @ of_picture, of_beyond, terms, to_terms)
+
+
+@lru_cache(maxsize=8)
+def roughness(shape: tuple[int, int], order: int) -> Any:
+    """Sparse matrix of the differences of an order, for (h w) values of a grid (h, w).
+
+    Of n down and order − n across, weighted by the root of how often they can be taken: the sum of
+    squares is the same in all directions (order 2: the energy of a thin plate), free at the border.
+    """
+    height, width = shape
+    return sparse.vstack(
+        [
+            sqrt(comb(order, down))
+            * sparse.kron(_differences(height, down), _differences(width, order - down), "csr")
+            for down in range(order + 1)
+        ]
+    ).tocsc()
+
+
+def _differences(count: int, order: int) -> Any:
+    """(count − order, count) differences of an order along a row of places."""
+    return sparse.csr_matrix(np.diff(np.eye(count), order, axis=0))

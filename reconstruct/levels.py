@@ -107,13 +107,12 @@ class ShadowFit:
         """`field`: signed distance (px) to the edge that casts the shadow, positive inside."""
         self.camera, self.receiver, self.base_mm = camera, receiver, base_mm
         self.position = np.ascontiguousarray(lights.position_mm)
-        self.field = field
         self.upper_seen = upper_seen
         K = camera.K
         self.view = View(
             np.column_stack([camera.R, camera.t]),
             np.array([*camera.dist, K[0, 0], K[1, 1], K[0, 1], K[0, 2], K[1, 2]]),
-            self.field,
+            field,
         )
 
     def reach(self, rise_mm: float, points_mm: Array) -> Map:

@@ -53,8 +53,6 @@ def matrices(system: System) -> Array:
 
 def smooth(image: Array, weight: Array, sigma_px: float) -> Array:
     """Gaussian mean over the mask."""
-    if sigma_px <= 0:
-        return image
     total = cv2.GaussianBlur(image * weight, (0, 0), sigma_px)
     return total / np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma_px), 1e-6)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from reconstruct.refine.pixel import LEVELS
+from reconstruct.refine.pixel import CLIPPED_BIT, LEVELS, SHADOW_BIT
 from reconstruct.stack import Stack
 
 # The root of less says more of the read noise than of the part.
@@ -109,26 +109,21 @@ def _encode(radiance, clipped, gain, epsilon, per_unit, code):
                     code[r, begin + c, k] = block[k, c]
 
 
-def lessened(
-    code: NDArray[np.uint16], scale: float, light: NDArray[np.float32]
-) -> NDArray[np.uint16]:
-    """Codes, their flags cleared, with some light (in units of the reference) taken from them."""
-    out = np.empty_like(code)
-    _lessen(code, scale, light, out)
-    return out
-
-
 @njit(cache=True, nogil=True, error_model="numpy")
-def _lessen(code, scale, light, out):
-    """For `lessened`: (h, w, N) at once, for none of it comes by twice."""
+def take_light(captured, scale, light, code):
+    """Fill in the codes (h, w, N) of captured ones with some light taken from them.
+
+    That light is in units of the reference. Codes keep the shadow bits that they have.
+    """
     scale = np.float32(scale)
     for r in range(code.shape[0]):
         for c in range(code.shape[1]):
-            own, less, new = code[r, c], light[r, c], out[r, c]
+            own, less, new = captured[r, c], light[r, c], code[r, c]
             for k in range(len(own)):
                 root = np.float32(own[k] >> 2) * scale
                 level = np.rint(np.sqrt(max(root * root - less[k], np.float32(0.0))) / scale)
-                new[k] = np.int32(min(level, np.float32(LEVELS))) << 2
+                bits = (own[k] & CLIPPED_BIT) | (new[k] & SHADOW_BIT)
+                new[k] = (np.int32(min(level, np.float32(LEVELS))) << 2) | bits
 
 
 def binned(pictures: Pictures, factor: int) -> Pictures:

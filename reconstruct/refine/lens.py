@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconstruct.refine import kernel
-from reconstruct.refine.data import CHANNELS, blurred, lessened
-from reconstruct.refine.pixel import CLIPPED_BIT, N_MATERIAL, SHADOW_BIT
+from reconstruct.refine.data import CHANNELS, blurred, take_light
+from reconstruct.refine.pixel import N_MATERIAL
 from reconstruct.refine.problem import Loss, Material, Problem
 from reconstruct.refine.subpixel import excess
 
@@ -100,17 +100,13 @@ class Lens:
 
         def band(rows: tuple[int, int]) -> None:
             first, last = rows
-            code = self.captured[first:last]
-            flags = (pictures.code[first:last] & SHADOW_BIT) | (code & CLIPPED_BIT)
-            if sigma > 0:
-                images, here, around = self._rendered(
-                    u, material, first, last, int(np.ceil(3.5 * sigma))
-                )
-                change = _change(images, self.inside[around], sigma)[here]
-                if between is not None:
-                    change += between[first:last]
-                code = lessened(code, pictures.scale, change)
-            pictures.code[first:last] = (code & 0xFFFC) | flags
+            images, here, around = self._rendered(
+                u, material, first, last, int(np.ceil(3.5 * sigma))
+            )
+            change = _change(images, self.inside[around], sigma)[here]
+            if between is not None:
+                change += between[first:last]
+            take_light(self.captured[first:last], pictures.scale, change, pictures.code[first:last])
 
         self.problem.mapped(band, self._bands(BAND_ROWS))
 

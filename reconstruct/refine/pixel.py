@@ -46,10 +46,10 @@ LEVELS = 16383
 # Change of the slopes, over 1 + p² + q², up to which indirect light is taken as linear in them.
 LINEAR = np.float32(0.15)
 # All that the loops over lights touch lies in one buffer, at offsets known when it is compiled:
-# LLVM then proves without run-time checks that nothing overlaps, and vectorises. The stride is
-# not a power of two, so that rows do not compete for the same cache sets.
+# LLVM then proves without run-time checks that nothing overlaps, and vectorises. The stride has
+# room for `methods.MAX_LIGHTS` and is not a power of two, so that rows do not compete for the same
+# cache sets.
 STRIDE = 1040
-MAX_LIGHTS = 1024
 IRRADIANCE, INDIRECT, TARGET, SEEN, CLIPPED = (STRIDE * i for i in range(8, 13))
 RESIDUAL, LOSS = STRIDE * 13, STRIDE * 14
 # Derivatives of the indirect light by the slopes p and q, and the weight that its error leaves.

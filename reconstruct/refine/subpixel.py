@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from reconstruct.refine.data import averaged, lessened
-from reconstruct.refine.pixel import CLIPPED_BIT, SHADOW_BIT
+from reconstruct.refine.data import averaged, take_light
+from reconstruct.refine.pixel import SHADOW_BIT
 from reconstruct.refine.problem import Loss, Material, Problem
 from reconstruct.refine.pyramid import subdivided
 from reconstruct.refine.solve import State, gauss_newton
@@ -126,11 +126,8 @@ class Areas:
         )  # fmt: skip
         pictures = problem.pictures
         seen = surroundings(problem, u, 1).inner
-        code = lessened(
-            self.captured, pictures.scale, excess(problem, u, material, problem.finer, seen=seen)
-        )
-        flags = (pictures.code & SHADOW_BIT) | (self.captured & CLIPPED_BIT)
-        pictures.code[:] = code | flags
+        light = excess(problem, u, material, problem.finer, seen=seen)
+        take_light(self.captured, pictures.scale, light, pictures.code)
         if self.follow:
             update_mirrored(problem, u, material, loss, MIRRORED_RAYS, seed=OTHER_RAYS + self.turns)
         self.turns += 1

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from calib.camera import Camera
 from calib.lights import Lights
 from reconstruct.optics.lights import strength
-from reconstruct.optics.material import Material
-from reconstruct.optics.microfacet import DISTRIBUTIONS, GGX
+from reconstruct.optics.material import Lobe, Material
+from reconstruct.optics.microfacet import DISTRIBUTIONS
 from reconstruct.optics.shadows import depth_of, scaled_inverse_depth, visibility
 from reconstruct.optics.tracing import Scene, trace
 
@@ -77,18 +77,14 @@ def scene_of(
             return np.full(shape, float(value))
         return _binned(value[..., None], factor)[..., 0]
 
-    lobes = material.lobes
+    lobes = material.lobes or (Lobe(weight=0.0),)  # the Lambertian part rides along with a lobe
     stacked = [np.zeros((*shape, len(lobes)), np.float32) for _ in range(3)]
     for number, lobe in enumerate(lobes):
         stacked[0][..., number] = per_pixel(lobe.alpha)
         stacked[1][..., number] = per_pixel(lobe.across)
         stacked[2][..., number] = per_pixel(lobe.weight)
-    if lobes:
-        index = np.array([[lobe.n, lobe.k] for lobe in lobes], dtype=np.float32)
-        kinds = np.array([DISTRIBUTIONS[lobe.distribution] for lobe in lobes])
-    else:  # the Lambertian part rides along with a lobe: give it one of weight zero
-        stacked = [np.full((*shape, 1), v, np.float32) for v in (0.5, 0.5, 0.0)]
-        index, kinds = np.array([[1.5, 3.0]], np.float32), np.array([GGX])
+    index = np.array([[lobe.n, lobe.k] for lobe in lobes], dtype=np.float32)
+    kinds = np.array([DISTRIBUTIONS[lobe.distribution] for lobe in lobes])
     tangents = np.ascontiguousarray(material.tangent_map(points), dtype=np.float32)
 
     w, z0 = scaled_inverse_depth(depth_of(points, coarse))

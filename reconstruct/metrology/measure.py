@@ -127,13 +127,12 @@ def measure(grid: HeightGrid, recipe: Recipe | None = None, seed: int = 0) -> Me
         edges = edges_of_step(profile_along(grid, recipe.line_mm[:2], recipe.line_mm[2:]))
 
     def figures(z: HeightGrid) -> dict[str, float]:
-        _, surface = scale_limited(z, recipe)
+        form, surface = scale_limited(z, recipe)
         found = areal_parameters(surface.z_mm, z.step_mm)
         found.update(flatness(z))
         if recipe.line_mm is not None:
             start, end = recipe.line_mm[:2], recipe.line_mm[2:]
-            formless = remove_form(z, recipe.form).residual
-            cut = profile_along(formless, start, end)
+            cut = profile_along(form.residual, start, end)
             found.update(profile_parameters(cut, recipe.cutoff_mm, recipe.short_mm))
             if recipe.step and edges is not None:
                 # Without the form: a plane through both levels would eat some of the step.

@@ -31,14 +31,20 @@ def write_gltf(path: Path, surface: Surface) -> None:
         nothing was measured
     """
     step = max(1, -(-max(surface.height_mm.shape) // MESH_SIDE))
-    places = (slice(step // 2, None, step), slice(step // 2, None, step))
+    camera = surface.camera.binned(step) if step > 1 else surface.camera
+
+    def fitted(values: NDArray[Any]) -> NDArray[Any]:
+        """Every few pixels, as many as the camera of binned pictures has."""
+        some = values[step // 2 :: step, step // 2 :: step]
+        return np.ascontiguousarray(some[: camera.height, : camera.width])
+
     small = Surface(
-        surface.camera.binned(step) if step > 1 else surface.camera,
-        height_mm=_fitted(surface.height_mm, places, surface, step),
-        normals=_fitted(surface.normals, places, surface, step),
-        sigma_mm=_fitted(surface.sigma_mm, places, surface, step),
-        normal_sigma_deg=_fitted(surface.normal_sigma_deg, places, surface, step),
-        flags=_fitted(surface.flags, places, surface, step),
+        camera,
+        height_mm=fitted(surface.height_mm),
+        normals=fitted(surface.normals),
+        sigma_mm=fitted(surface.sigma_mm),
+        normal_sigma_deg=fitted(surface.normal_sigma_deg),
+        flags=fitted(surface.flags),
     )
     mesh = mesh_of(small)
     if not len(mesh.faces):
@@ -109,11 +115,3 @@ def normal_picture(surface: Surface) -> bytes:
     normals = np.where(np.isfinite(surface.normals), surface.normals, [0.0, 0.0, 1.0])
     codes = np.rint((normals + 1) / 2 * 255).astype(np.uint8)
     return bytes(cv2.imencode(".png", codes[..., ::-1])[1].tobytes())
-
-
-def _fitted(
-    values: NDArray[Any], places: tuple[slice, slice], surface: Surface, step: int
-) -> NDArray[Any]:
-    """Every few pixels, as many as the camera of binned pictures has."""
-    height, width = (n // step for n in surface.height_mm.shape)
-    return np.ascontiguousarray(values[places][:height, :width])

@@ -72,27 +72,23 @@ def irradiance(point, n, flat, row, column, step, work):
     """Irradiance times d² on a surface facing each light, lobe and flat field in it."""
     one = np.float32(1.0)
     px, py, pz = point[0], point[1], point[2]
-    gh, gw = flat.shape[0], flat.shape[1]
     unit = True
     for k in range(n):
         unit = unit and work[_LOBE + k] == one
+    for k in range(n):
+        lx = px - work[_X + k]
+        ly = py - work[_Y + k]
+        lz = pz - work[_Z + k]
+        inv = one / math.sqrt(lx * lx + ly * ly + lz * lz)
+        c = (lx * work[_AX + k] + ly * work[_AY + k] + lz * work[_AZ + k]) * inv
+        work[IRRADIANCE + k] = c
     if unit:
         for k in range(n):
-            lx = px - work[_X + k]
-            ly = py - work[_Y + k]
-            lz = pz - work[_Z + k]
-            inv = one / math.sqrt(lx * lx + ly * ly + lz * lz)
-            c = (lx * work[_AX + k] + ly * work[_AY + k] + lz * work[_AZ + k]) * inv
-            work[IRRADIANCE + k] = work[_STRENGTH + k] * max(c, np.float32(0.0))
+            work[IRRADIANCE + k] = work[_STRENGTH + k] * max(work[IRRADIANCE + k], np.float32(0.0))
     else:
         for k in range(n):
-            lx = px - work[_X + k]
-            ly = py - work[_Y + k]
-            lz = pz - work[_Z + k]
-            inv = one / math.sqrt(lx * lx + ly * ly + lz * lz)
-            c = (lx * work[_AX + k] + ly * work[_AY + k] + lz * work[_AZ + k]) * inv
             # c^m = exp(m ln c); ln by the series of atanh, exp as (e^(x/32))^32: both vectorise.
-            c = min(max(c, np.float32(0.05)), one)
+            c = min(max(work[IRRADIANCE + k], np.float32(0.05)), one)
             z = (c - one) / (c + one)
             z2 = z * z
             series = np.float32(1 / 9) + z2 * (np.float32(1 / 11) + z2 * np.float32(1 / 13))
@@ -100,17 +96,11 @@ def irradiance(point, n, flat, row, column, step, work):
             series = one + z2 * (np.float32(1 / 3) + z2 * series)
             x = max(work[_LOBE + k] * np.float32(2.0) * z * series, np.float32(-30.0))
             work[IRRADIANCE + k] = work[_STRENGTH + k] * _exp(x)
-    if gh > 1 or gw > 1:
-        y = min(max((np.float32(row) + np.float32(0.5)) / step - np.float32(0.5), 0.0), gh - 1.0)
-        x = min(max((np.float32(column) + np.float32(0.5)) / step - np.float32(0.5), 0.0), gw - 1.0)
-        r0 = min(int(y), gh - 2)
-        c0 = min(int(x), gw - 2)
-        fy = np.float32(y - r0)
-        fx = np.float32(x - c0)
+    if flat.shape[0] > 1 or flat.shape[1] > 1:
+        # Into the place of the residual, which is not known yet.
+        sample(flat, np.float32(row), np.float32(column), step, RESIDUAL, work)
         for k in range(n):
-            top = flat[r0, c0, k] * (one - fx) + flat[r0, c0 + 1, k] * fx
-            low = flat[r0 + 1, c0, k] * (one - fx) + flat[r0 + 1, c0 + 1, k] * fx
-            work[IRRADIANCE + k] *= top * (one - fy) + low * fy
+            work[IRRADIANCE + k] *= work[RESIDUAL + k]
 
 
 @njit(inline="always", **PER_PIXEL)
@@ -146,21 +136,20 @@ def sample(grid, row, column, step, offset, work):
 
 
 @njit(inline="always", **PER_PIXEL)
-def _smith(c, a2, model):
-    """Smith's G1 at cosine c with squared width a2 across it, and ∂ ln G1/∂c."""
-    s2 = max(np.float32(1.0) - c * c, np.float32(1e-6))
+def _smith(c, s2, a2, model):
+    """Smith's G1 at cosine c and squared sine s2, of squared width a2 along it, and ∂ ln G1/∂c."""
     if model == GGX:
         root = math.sqrt(c * c + a2 * s2)
         return np.float32(2.0) * c / (c + root), a2 / (c * root * (c + root))
     a = c / math.sqrt(a2 * s2)
-    if a >= np.float32(1.6):
-        return np.float32(1.0), np.float32(0.0)
     num = np.float32(3.535) * a + np.float32(2.181) * a * a
     den = np.float32(1.0) + np.float32(2.276) * a + np.float32(2.577) * a * a
+    below = a < np.float32(1.6)
+    g1 = num / den if below else np.float32(1.0)
     dg = (np.float32(3.535) + np.float32(4.362) * a) / num - (
         np.float32(2.276) + np.float32(5.154) * a
     ) / den
-    return num / den, dg * a / (c * s2)
+    return g1, dg * a / (c * s2) if below else np.float32(0.0)
 
 
 def _pixel_rows(derivatives: bool, model: int, alike: bool) -> Callable[..., None]:
@@ -217,8 +206,9 @@ def _pixel_rows(derivatives: bool, model: int, alike: bool) -> Callable[..., Non
         av = ax * vx + ay * vy + az * vz
         bv = bx * vx + by * vy + bz * vz
         vt = vx * tx + vy * ty + vz * tz
+        s2v = max(one - nv * nv, tiny)
         a2v = alpha_y * alpha_y * max(one - nv * nv - vt * vt, zero) + alpha_x * alpha_x * vt * vt
-        g1v, dg1v = _smith(nv, a2v / max(one - nv * nv, tiny), model)
+        g1v, dg1v = _smith(nv, s2v, a2v / s2v, model)
         lead = ks * g1v / (np.float32(4.0 * math.pi) * nv * alpha_x * alpha_y)
         dview = dg1v - one / nv
         ax2 = alpha_x * alpha_x
@@ -274,21 +264,7 @@ def _pixel_rows(derivatives: bool, model: int, alike: bool) -> Callable[..., Non
             if not alike:
                 lt = lx * tx + ly * ty + lz * tz
                 a2l = (ay2 * max(s2 - lt * lt, zero) + ax2 * lt * lt) / s2
-            # Smith's G1 towards the light.
-            if model == GGX:
-                root_l = math.sqrt(nl * nl + a2l * s2)
-                g1l = np.float32(2.0) * nl / (nl + root_l)
-                dg1l = a2l / (nl * root_l * (nl + root_l))
-            else:
-                a = nl / math.sqrt(a2l * s2)
-                num = np.float32(3.535) * a + np.float32(2.181) * a * a
-                den = one + np.float32(2.276) * a + np.float32(2.577) * a * a
-                below = a < np.float32(1.6)
-                g1l = num / den if below else one
-                dg = (np.float32(3.535) + np.float32(4.362) * a) / num - (
-                    np.float32(2.276) + np.float32(5.154) * a
-                ) / den
-                dg1l = dg * a / (nl * s2) if below else zero
+            g1l, dg1l = _smith(nl, s2, a2l, model)
             f1 = one - vh
             f5 = f1 * f1
             f5 = f5 * f5 * f1

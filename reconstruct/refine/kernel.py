@@ -180,6 +180,7 @@ def lens_rows(rows, u, level, finish, loss, change):
     _, geometry, tangent, _, mat, work = space
     kind, width = loss.kind, np.float32(loss.width)
     weight, model, epsilon = level.weight, finish.model, np.float32(level.epsilon)
+    columns = np.array([BY_U, BY_AX, BY_AY, BY_KS, BY_G, BY_KD, BY_OFFSET])
     by_p = np.empty(size)
     by_q = np.empty(size)
     for r in range(first, last):
@@ -204,17 +205,15 @@ def lens_rows(rows, u, level, finish, loss, change):
             rp = _dot(work, BY_P, RESIDUAL, n)
             rq = _dot(work, BY_Q, RESIDUAL, n)
             for i in range(size):
-                column = BY_U if i == 0 else BY_AX + (i - 1) * STRIDE
-                by_p[i] = _dot(work, BY_P, column, n)
-                by_q[i] = _dot(work, BY_Q, column, n)
+                by_p[i] = _dot(work, BY_P, columns[i], n)
+                by_q[i] = _dot(work, BY_Q, columns[i], n)
             for i in range(size):
-                column = BY_U if i == 0 else BY_AX + (i - 1) * STRIDE
+                column = columns[i]
                 sp = (qq * by_p[i] - pq * by_q[i]) / det
                 sq = (pp * by_q[i] - pq * by_p[i]) / det
                 total[size * size + i] -= pw * (_dot(work, column, RESIDUAL, n) - sp * rp - sq * rq)
                 for j in range(i, size):
-                    other = BY_AX + (j - 1) * STRIDE if j > 0 else BY_U
-                    product = _dot(work, column, other, n) - sp * by_p[j] - sq * by_q[j]
+                    product = _dot(work, column, columns[j], n) - sp * by_p[j] - sq * by_q[j]
                     total[i * size + j] += pw * product
     for i in range(size):
         for j in range(i):
@@ -301,6 +300,9 @@ def system_rows(rows, u, level, finish, loss, sums, cross, per_pixel, with_cross
     _, geometry, tangent, _, mat, work = space
     kind, width = loss.kind, np.float32(loss.width)
     weight, model, epsilon = level.weight, finish.model, np.float32(level.epsilon)
+    entries = np.arange(k_material)
+    if finish.vector[0] == finish.vector[1]:  # then BY_AX is by both widths, and BY_AY is empty
+        entries = np.array([0, 2, 3, 4, 5])
     for r in range(first, last):
         for c in range(width_px):
             if weight[r, c] == 0.0:
@@ -317,21 +319,16 @@ def system_rows(rows, u, level, finish, loss, sums, cross, per_pixel, with_cross
             pw = weight[r, c]
             pixel_sums(work, n, pw, r, c, sums, per_pixel)
             if with_cross:
-                alike = mat[0] == mat[1]  # then BY_AX is by both widths, and BY_AY is empty
                 total[0] += cross_sums(work, n, pw, BY_AX, r, c, 0, cross)
                 total[1] += cross_sums(work, n, pw, BY_AY, r, c, 1, cross)
                 total[2] += cross_sums(work, n, pw, BY_KS, r, c, 2, cross)
                 total[3] += cross_sums(work, n, pw, BY_G, r, c, 3, cross)
                 total[4] += cross_sums(work, n, pw, BY_KD, r, c, 4, cross)
                 total[5] += cross_sums(work, n, pw, BY_OFFSET, r, c, 5, cross)
-                for j in range(k_material):
-                    if alike and j == 1:
-                        continue
-                    column = BY_AX + j * STRIDE
-                    for i in range(j, k_material):
-                        if alike and i == 1:
-                            continue
-                        product = _dot(work, BY_AX + i * STRIDE, column, n)
+                for at in range(len(entries)):
+                    j = entries[at]
+                    for i in entries[at:]:
+                        product = _dot(work, BY_AX + i * STRIDE, BY_AX + j * STRIDE, n)
                         total[k_material + j * k_material + i] += product * pw
     for j in range(k_material):
         for i in range(j):

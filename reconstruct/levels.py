@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 
 import cv2
 import numpy as np
@@ -185,19 +185,18 @@ class Edges:
     weight: Map
     upper_seen: bool
 
-    def misfit(self, count: int) -> Array:
+    def misfit(self) -> Array:
         """(N,) misfit of a constant."""
+        count = len(self.first) - 1
         light = np.repeat(np.arange(count), np.diff(self.first))
         w = np.bincount(light, self.weight, count)
         first = np.bincount(light, self.weight * self.observed, count)
         second = np.bincount(light, self.weight * self.observed**2, count)
         return np.asarray(np.maximum(second - first**2 / np.maximum(w, 1e-12), 1e-12))
 
-    def gains(
-        self, count: int, rise: float, lateral: float, log_softness: float, chamfer: float
-    ) -> Array:
+    def gains(self, rise: float, lateral: float, log_softness: float, chamfer: float) -> Array:
         """(N,) misfit explained."""
-        out = np.zeros(count)
+        out = np.zeros(len(self.first) - 1)
         edge = np.array([rise - self.rise_mm, abs(chamfer), lateral, np.exp(log_softness)])
         edge_gains(
             self.first, self.reaches, self.span_mm, self.observed, self.weight, self.upper_seen,
@@ -249,7 +248,6 @@ def measure_rise(
     best = int(totals.argmax())
     if totals[best] <= 0:
         return None
-    count = len(fit.position)
     x = np.array([rises[best], 0.0, np.log(softness_mm), 0.3])
     step = np.array([max(0.03, 0.01 * rises[best]), 0.05, 0.1, 0.1])
     edges: Edges | None = None
@@ -263,21 +261,21 @@ def measure_rise(
 
         return cost
 
-    every, shape_sigma = np.ones(count), 0.0
+    every, shape_sigma = np.ones(len(fit.position)), 0.0
     free = [RISE, SOFTNESS] if lateral_sigma_mm == 0.0 else [RISE, LATERAL, SOFTNESS]
     for most in (20_000, 60_000):
         edges = fit.edges(float(x[0]), softness_mm, most)
         if edges is None:
             return None
         # Sectors of lights are left out at the same places.
-        gains = cache(partial(edges.gains, count))
+        gains = cache(edges.gains)
         cost = cost_of(gains, every)
         x, shape_sigma = _edge_shape(cost, x, step, free)
         if not 0.05 < x[0] < 1.3 * rises[-1] + 0.2 or abs(x[3]) > 3 * _CHAMFER_SIGMA_MM:
             return None
     assert edges is not None
     tells = gains(*x)
-    lights = int(((tells > 12.0) & (tells > LEAST_EXPLAINED * edges.misfit(count))).sum())
+    lights = int(((tells > 12.0) & (tells > LEAST_EXPLAINED * edges.misfit())).sum())
     if lights < LEAST_LIGHTS:
         return None
     azimuth = np.arctan2(fit.position[:, 1], fit.position[:, 0])

@@ -70,8 +70,6 @@ def binned_weight(mask: NDArray[np.bool_] | None, shape: tuple[int, int], factor
     """(H / factor, W / factor) float32: 1 where a block is inside the mask."""
     if mask is None:
         return np.ones((shape[0] // factor, shape[1] // factor), np.float32)
-    if factor == 1:
-        return mask.astype(np.float32)
     height, width = (size // factor for size in shape)
     blocks = mask[: height * factor, : width * factor].reshape(height, factor, width, factor)
     return (blocks.mean(axis=(1, 3)) > 0.99).astype(np.float32)

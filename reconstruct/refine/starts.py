@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.lights import Lights
-from reconstruct.classic import half_vector
 from reconstruct.integrate import integrate_normals, log_depth_at
 from reconstruct.methods import Options, find
 from reconstruct.refine.data import Pictures
@@ -35,17 +34,17 @@ def first_surface(
         return log_depth_at(options.height_mm, problem.camera)
     if name == "dpps":
         return learned_surface(problem, ids, lights, options)
-    stack, small = _as_given(problem, ids, options)
-    surface = half_vector(stack, problem.camera, lights, small)
-    mask = problem.weight > 0
-    return integrate_normals(surface.normals, problem.camera, options.height_mm, mask)
+    return _surface_by(name, problem, ids, lights, options)
 
 
-def _as_given(problem: Problem, ids: NDArray[np.int64], options: Options) -> tuple[Stack, Options]:
-    """A level's pictures, and the options for a method that reads them."""
+def _surface_by(
+    method: str, problem: Problem, ids: NDArray[np.int64], lights: Lights, options: Options
+) -> Array:
+    """Log-depth at corners of the surface that a method finds in a level's pictures."""
     mask = problem.weight > 0 if options.mask is not None else None
     small = replace(options, mask=mask, uncertainty=False)
-    return as_stack(problem.pictures, ids), small
+    surface = find(method)(as_stack(problem.pictures, ids), problem.camera, lights, small)
+    return integrate_normals(surface.normals, problem.camera, options.height_mm, mask)
 
 
 def learned_surface(
@@ -57,15 +56,13 @@ def learned_surface(
     """
     if options.start not in ("auto", "dpps"):
         return None
-    stack, small = _as_given(problem, ids, options)
     try:
-        surface = find("dpps")(stack, problem.camera, lights, small)
+        return _surface_by("dpps", problem, ids, lights, options)
     except Exception as error:  # among others a start is a help, never a condition
         if options.start == "dpps":
             raise
         options.say(f"no learned start: {error}")
         return None
-    return integrate_normals(surface.normals, problem.camera, options.height_mm, small.mask)
 
 
 def first_materials(problem: Problem, u: Array, loss: Loss) -> list[Material]:

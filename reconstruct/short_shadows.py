@@ -146,9 +146,7 @@ def _rise(
     if not samples:
         return None, False
     tangent, missing, line, light = np.concatenate(samples, axis=1)
-    count = len(np.unique(light))
-    enough = count >= LEAST_LIGHTS and len(tangent) >= LEAST_SAMPLES
-    if not enough or np.ptp(tangent) < LEAST_TANGENTS:
+    if not _enough(tangent, light):
         return None, False
     rise, common = _line(tangent, missing)
     if rise * np.quantile(tangent, 0.95) + common > most_mm:
@@ -158,9 +156,7 @@ def _rise(
     free = rise * tangent < room_mm
     if not free.all():
         tangent, missing, line, light = (part[free] for part in (tangent, missing, line, light))
-        count = len(np.unique(light))
-        enough = count >= LEAST_LIGHTS and len(tangent) >= LEAST_SAMPLES
-        if not enough or np.ptp(tangent) < LEAST_TANGENTS:
+        if not _enough(tangent, light):
             return None, True
         rise, common = _line(tangent, missing)
     spread = []
@@ -173,7 +169,13 @@ def _rise(
         n = max(len(found), 1)
         spread.append(np.sqrt((n - 1) / n * np.square(np.array(found) - np.mean(found)).sum()))
     sigma = float(max(spread))
-    return Rise(float(rise), sigma, 0.0, float(len(tangent)), count), False
+    return Rise(float(rise), sigma, 0.0, float(len(tangent)), len(np.unique(light))), False
+
+
+def _enough(tangent: Array, light: Array) -> bool:
+    """Whether lights, samples and the spread of their tangents are enough to tell a growth."""
+    counted = len(np.unique(light)) >= LEAST_LIGHTS and len(tangent) >= LEAST_SAMPLES
+    return counted and bool(np.ptp(tangent) >= LEAST_TANGENTS)
 
 
 def _line(x: Array, y: Array) -> tuple[float, float]:

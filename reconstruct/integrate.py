@@ -81,19 +81,21 @@ def slopes(u: Array, jacobians: NDArray[np.float32]) -> tuple[Array, Array]:
     return jacobians[0] * uc + jacobians[1] * ur, jacobians[2] * uc + jacobians[3] * ur
 
 
+def pinhole(camera: Camera, columns: NDArray, rows: NDArray) -> tuple[Array, Array]:
+    """Normalised coordinates x and y of places in pixels, distortion left out."""
+    inverse = np.linalg.inv(camera.K)
+    x = inverse[0, 0] * columns + inverse[0, 1] * rows + inverse[0, 2]
+    y = inverse[1, 0] * columns + inverse[1, 1] * rows + inverse[1, 2]
+    return x, y
+
+
 def image_coordinates(camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Normalised coordinates (2, H, W) of pixel centres and the (4, H, W) or (4, 1, 1) Jacobian
     that takes slopes per pixel (column, row) to slopes per normalised coordinate."""
     height, width = camera.shape
-    inverse = np.linalg.inv(camera.K)
     if not np.any(camera.dist):
-        columns, rows = np.meshgrid(np.arange(width), np.arange(height))
-        xy = np.stack([
-            inverse[0, 0] * columns + inverse[0, 1] * rows + inverse[0, 2],
-            inverse[1, 0] * columns + inverse[1, 1] * rows + inverse[1, 2],
-        ])  # fmt: skip
-        forward = inverse[:2, :2]
-        pixel_slopes = np.linalg.inv(forward)  # d(c, r)/d(x, y)
+        xy = np.stack(pinhole(camera, *np.meshgrid(np.arange(width), np.arange(height))))
+        pixel_slopes = np.linalg.inv(np.linalg.inv(camera.K)[:2, :2])  # d(c, r)/d(x, y)
         jacobians = pixel_slopes.T.reshape(4, 1, 1)  # dc/dx dr/dx dc/dy dr/dy
         return xy.astype(np.float32), jacobians.astype(np.float32)
     rays = camera.rays() @ camera.R.T
@@ -149,9 +151,7 @@ def normals_of(u: Array, camera: Camera, xy: NDArray, jacobians: NDArray) -> Arr
 def log_depth_at(height_mm: float, camera: Camera) -> Array:
     """(H+1, W+1) log-depth at pixel corners of the plane z = height."""
     rows, columns = np.mgrid[0 : camera.height + 1, 0 : camera.width + 1] - 0.5
-    inverse = np.linalg.inv(camera.K)
-    x = inverse[0, 0] * columns + inverse[0, 1] * rows + inverse[0, 2]
-    y = inverse[1, 0] * columns + inverse[1, 1] * rows + inverse[1, 2]
+    x, y = pinhole(camera, columns, rows)
     z_row = camera.R.T[2]
     ray_z = z_row[0] * x + z_row[1] * y + z_row[2]
     return np.asarray(np.log((height_mm - camera.centre_mm[2]) / ray_z))

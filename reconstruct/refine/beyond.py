@@ -21,7 +21,7 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from calib.camera import Camera
-from reconstruct.integrate import centre_values, image_coordinates, normals_at, slopes_of
+from reconstruct.integrate import centre_values, image_coordinates, normals_at, pinhole, slopes_of
 from reconstruct.refine.problem import Problem
 from reconstruct.spline import spline_values
 
@@ -93,10 +93,8 @@ def continued(
     it may, in place of the likeliest.
     """
     along, inside, camera, border = continued_depth(problem, u, factor, share, drawn)
-    inverse = np.linalg.inv(camera.K)
     rows, columns = np.mgrid[0 : along.shape[0], 0 : along.shape[1]]
-    x = inverse[0, 0] * columns + inverse[0, 1] * rows + inverse[0, 2]
-    y = inverse[1, 0] * columns + inverse[1, 1] * rows + inverse[1, 2]
+    x, y = pinhole(camera, columns, rows)
     in_camera = np.stack([x * along, y * along, along], axis=-1)
     points = (in_camera - camera.t) @ camera.R
     across_rows, across_columns = np.gradient(points, axis=0), np.gradient(points, axis=1)

@@ -36,6 +36,8 @@ MISFIT, MISFIT_WEAK, LEAST_CUT_PX = 2.0, 1.5, 60
 # What is misfit so far across may be ground in a shadow, and no wall: it cuts only where either
 # side is so large a share of the piece.
 WIDE_PX, WIDE_SHARE = 11, 0.05
+# Pixels and those to the right of them, pixels and those below.
+NEIGHBOURS = ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:]))
 NEIGHBOUR_PX = 9.0  # pieces no farther apart have a wall in common
 
 
@@ -86,14 +88,11 @@ def turning(normals: Map) -> Map:
     """(H, W) greatest angle in degrees between a pixel's normal and those of its neighbours."""
     n = np.nan_to_num(normals)
     out = np.zeros(n.shape[:2], np.float32)
-    for axis in (0, 1):
-        cosine = np.sum(np.take(n, range(1, n.shape[axis]), axis) *
-                        np.take(n, range(n.shape[axis] - 1), axis), axis=-1)  # fmt: skip
+    for before, after in NEIGHBOURS:
+        cosine = np.sum(n[after] * n[before], axis=-1)
         angle = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))).astype(np.float32)
         angle = np.where(cosine == 0.0, np.float32(0.0), angle)  # a neighbour that is not known
-        before, after = [slice(None)] * 2, [slice(None)] * 2
-        before[axis], after[axis] = slice(None, -1), slice(1, None)
-        for place in (tuple(before), tuple(after)):
+        for place in (before, after):
             out[place] = np.maximum(out[place], angle)
     return out
 
@@ -105,10 +104,7 @@ def change(stack: Stack) -> Map:
         value = np.maximum(image, 0.0)
         base = value + 4.0 * np.sqrt(stack.noise_floor + stack.noise_gain * value)
         most = np.zeros_like(out)
-        for before, after in (
-            ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
-            ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
-        ):
+        for before, after in NEIGHBOURS:
             step = 2.0 * np.abs(value[after] - value[before]) / (base[after] + base[before])
             most[before] = np.maximum(most[before], step)
             most[after] = np.maximum(most[after], step)

@@ -35,16 +35,6 @@ from reconstruct.refine.pixel import (
     radiance_rows,
 )
 
-__all__ = [
-    "lens_rows",
-    "local_rows",
-    "mark_shadows",
-    "pack_shadows",
-    "pixel_sums",
-    "render_rows",
-    "system_rows",
-]
-
 
 @njit(**PER_PIXEL)
 def _dot(work, a, b, n):

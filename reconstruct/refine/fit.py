@@ -137,15 +137,10 @@ class Fit:
         pictures = self.pictures if factor == 1 else binned(self.pictures, factor)
         camera = self.camera if factor == 1 else self.camera.binned(factor)
         flat = self.options.flat
-        step = 1.0
         if flat is None:
             flat = np.ones((1, 1, len(self.pictures)), np.float32)
-        else:
-            step = self.camera.height / flat.shape[0] / factor
         weight = binned_weight(self.options.mask, self.pictures.shape, factor)
-        return Problem(
-            camera, self.lights, pictures, weight, flat, step, threads=self.options.threads
-        )
+        return Problem(camera, self.lights, pictures, weight, flat, threads=self.options.threads)
 
     @property
     def firmness(self) -> float:

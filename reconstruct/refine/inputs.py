@@ -39,8 +39,9 @@ class Level(NamedTuple):
     jacobians : (4, H, W) or (4, 1, 1), from slopes per pixel to slopes per normalised coordinate
     rotation, centre : camera to world, and the optical centre, mm
     lights : (8, N) float32 table of lights
-    flat, flat_step : (gh, gw, N) factors on the irradiance, and the side of their cells, px
-    traced, traced_step : inter-reflected radiance likewise; see `Problem.traced`
+    flat : (gh, gw, N) factors on the irradiance; their cells tile the picture
+    traced, traced_step : (gh, gw, N) inter-reflected radiance, and the side of its cells in px; see
+        `Problem.traced`
     code, scale, epsilon : (H, W, N) uint16 coded √-pictures; see `reconstruct.refine.data`
     weight : (H, W) float32, 0 outside the mask
     doubt : error of the traced light as a share of it, over twice the noise of the √-pictures
@@ -53,7 +54,6 @@ class Level(NamedTuple):
     centre: Any
     lights: Any
     flat: Any
-    flat_step: float
     traced: Any
     traced_step: float
     code: Any
@@ -184,13 +184,13 @@ def prepare(r, c, u, level, finish, space):
         for j in range(3):
             geometry[i, j] = geometry64[i, j]
     tangent_at(int(brush[0]), brush[1], brush[2], brush[3], geometry64[0], tangent)
-    irradiance(geometry[0], n, level.flat, r, c, np.float32(level.flat_step), work)
+    irradiance(geometry[0], n, level.flat, r, c, code.shape, work)
     if traced.shape[2] > n:
         indirect_at(traced[r, c], np.float32(p), np.float32(q), n, work)
     else:
         if traced.shape[0] > 1:
             step = np.float32(level.traced_step)
-            sample(traced, np.float32(r), np.float32(c), step, INDIRECT, work)
+            sample(traced, np.float32(r), np.float32(c), step, step, INDIRECT, work)
         for k in range(n):
             work[TRUST + k] = work[INDIRECT + k]
     for k in range(n):

@@ -68,8 +68,11 @@ PER_PIXEL = JIT | {"_nrt": False}
 
 
 @njit(**PER_PIXEL)
-def irradiance(point, n, flat, row, column, step, work):
-    """Irradiance times d² on a surface facing each light, lobe and flat field in it."""
+def irradiance(point, n, flat, row, column, shape, work):
+    """Irradiance times d² on a surface facing each light, lobe and flat field in it.
+
+    The cells of the flat field (gh, gw, N) tile the picture, of (H, W, …) = `shape` pixels.
+    """
     one = np.float32(1.0)
     px, py, pz = point[0], point[1], point[2]
     unit = True
@@ -97,8 +100,10 @@ def irradiance(point, n, flat, row, column, step, work):
             x = max(work[_LOBE + k] * np.float32(2.0) * z * series, np.float32(-30.0))
             work[IRRADIANCE + k] = work[_STRENGTH + k] * _exp(x)
     if flat.shape[0] > 1 or flat.shape[1] > 1:
+        down = np.float32(shape[0] / flat.shape[0])
+        across = np.float32(shape[1] / flat.shape[1])
         # Into the place of the residual, which is not known yet.
-        sample(flat, np.float32(row), np.float32(column), step, RESIDUAL, work)
+        sample(flat, np.float32(row), np.float32(column), down, across, RESIDUAL, work)
         for k in range(n):
             work[IRRADIANCE + k] *= work[RESIDUAL + k]
 
@@ -117,12 +122,12 @@ def _exp(x):
 
 
 @njit(**PER_PIXEL)
-def sample(grid, row, column, step, offset, work):
-    """Bilinear sample of a coarse (gh, gw, N) map of the image at a pixel."""
+def sample(grid, row, column, down, across, offset, work):
+    """Bilinear sample at a pixel of a coarse (gh, gw, N) map, its cells `down` × `across` px."""
     gh, gw, n = grid.shape
     one = np.float32(1.0)
-    y = min(max((row + np.float32(0.5)) / step - np.float32(0.5), 0.0), gh - 1.0)
-    x = min(max((column + np.float32(0.5)) / step - np.float32(0.5), 0.0), gw - 1.0)
+    y = min(max((row + np.float32(0.5)) / down - np.float32(0.5), 0.0), gh - 1.0)
+    x = min(max((column + np.float32(0.5)) / across - np.float32(0.5), 0.0), gw - 1.0)
     r0 = max(min(int(y), gh - 2), 0)
     c0 = max(min(int(x), gw - 2), 0)
     r1 = min(r0 + 1, gh - 1)

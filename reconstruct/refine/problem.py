@@ -134,9 +134,10 @@ class Problem:
     Attributes
     ----------
     weight : (H, W) float32, 0 outside the mask
-    flat : (gh, gw, N) factors on the irradiance, one cell per `flat_step` px; (1, 1, N) for none
-    traced : (gh, gw, N) inter-reflected radiance likewise, (1, 1, N) for none; or (H, W, 3 N + 2):
-        it, its derivatives by the slopes p and q, and the slopes at which it holds
+    flat : (gh, gw, N) factors on the irradiance, whose cells tile the picture; (1, 1, N) for none
+    traced : (gh, gw, N) inter-reflected radiance, one cell per `indirect_step` px, (1, 1, N) for
+        none; or (H, W, 3 N + 2): it, its derivatives by the slopes p and q, and the slopes at which
+        it holds
     local : (3, H, W) per-pixel ln(ks), kd and ln(α), added to the material's; (3, 1, 1) for none
     mirroring : learned factor on the metal's reflectance, for light between its places
     finer : places that a pixel's side is divided into where that light is traced
@@ -151,7 +152,6 @@ class Problem:
     pictures: Pictures
     weight: NDArray[np.float32]
     flat: NDArray[np.float32]
-    flat_step: float = 1.0
     traced: NDArray[np.float32] = field(init=False)
     indirect_step: float = 1.0
     local: NDArray[np.float32] = field(init=False)
@@ -211,9 +211,9 @@ class Problem:
         pictures, camera = self.pictures, self.camera
         return Level(
             self.xy, self.jacobians, np.ascontiguousarray(camera.R.T), camera.centre_mm, self.table,
-            self.flat, float(self.flat_step), self.traced, float(self.indirect_step),
-            pictures.code, float(pictures.scale), float(pictures.epsilon), self.weight,
-            float(self.doubt), self.local,
+            self.flat, self.traced, float(self.indirect_step), pictures.code,
+            float(pictures.scale), float(pictures.epsilon), self.weight, float(self.doubt),
+            self.local,
         )  # fmt: skip
 
     def of_lights(self, lights: NDArray[np.intp]) -> Level:

@@ -58,7 +58,6 @@ def subdivided(problem: Problem, u: Array, times: int) -> tuple[Problem, Array]:
     fine = Problem(
         problem.camera.subdivided(times), problem.lights, empty,
         problem.weight.repeat(times, 0).repeat(times, 1), problem.flat,
-        problem.flat_step * times,
         threads=problem.threads,
     )  # fmt: skip
     if problem.local.shape[1] > 1:

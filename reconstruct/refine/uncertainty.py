@@ -179,7 +179,7 @@ def coarser(problem: Problem, state: State, factor: int) -> tuple[Problem, State
     weight = binned_weight(problem.weight > 0, problem.shape, factor)
     coarse = Problem(
         problem.camera.binned(factor), problem.lights, binned(problem.pictures, factor), weight,
-        problem.flat, problem.flat_step / factor, threads=problem.threads,
+        problem.flat, threads=problem.threads,
     )  # fmt: skip
     height, width = coarse.shape
     if problem.local.shape[1] > 1:

@@ -11,9 +11,13 @@ from simulated_parts import part, pictures
 
 from reconstruct.dpps.captured import read_captured
 from reconstruct.errors import ReconstructError
+from reconstruct.integrate import log_depth_at
 from reconstruct.methods import Options, reconstruct
 from reconstruct.refine.config import RefineConfig
-from reconstruct.stack import Stack
+from reconstruct.refine.problem import Material
+from reconstruct.refine.refinement import Refinement
+from reconstruct.stack import Stack, flat_band
+from rig.simulate import virtual_rig
 
 CAPTURES = Path(__file__).resolve().parents[2].parent / "shared" / "captures"
 
@@ -86,6 +90,22 @@ def test_a_baseline_heeds_the_flat_field(method: str) -> None:
     plain = reconstruct(method, stack, rig.camera, rig.lights)
     given = reconstruct(method, darker, rig.camera, rig.lights, Options(flat=flat))
     np.testing.assert_allclose(given.height_mm, plain.height_mm, atol=1e-3)
+
+
+def test_flat_field_of_a_picture_that_is_not_square_lies_where_its_cells_tile_it() -> None:
+    rig = virtual_rig(8, (24, 64), seed=5)
+    ids, shape = rig.lights.ids, (8, 24, 64)
+    stack = Stack(ids, np.ones(shape, np.float32), np.zeros(shape, bool), 1e-6, 1e-4)
+    flat = np.tile(np.linspace(1.0, 1.5, 12 * 12).reshape(12, 12, 1), 8).astype(np.float32)
+    u = log_depth_at(0.0, rig.camera)
+    seen = [
+        Refinement(stack, rig.camera, rig.lights, Options(flat=field))
+        .problem(1)
+        .render_rows(u, Material(ks=1e-8, kd=0.5), 0, 24)
+        for field in (flat, None)
+    ]
+    factor = np.moveaxis(flat_band(flat, rig.camera.shape, slice(None)), 0, -1)
+    np.testing.assert_allclose(seen[0] / seen[1], factor, rtol=1e-4)
 
 
 @pytest.mark.slow

@@ -165,7 +165,7 @@ def indirect_at(traced, p, q, n, work):
         work[INDIRECT_Q + k] = traced[2 * n + k] * lit
 
 
-@njit(forceinline=True, **PER_PIXEL)
+@njit(**PER_PIXEL)
 def prepare(r, c, u, level, finish, space):
     """Geometry, light, target and material of pixel (r, c) into `space`, from `scratch`."""
     geometry64, geometry, tangent, jac, mat, work = space

@@ -73,7 +73,7 @@ def pixel_sums(work, n, pw, r, c, sums, per_pixel):
     sums[6, r, c], sums[7, r, c], sums[8, r, c] = pp * pw, pq * pw, qq * pw
 
 
-@njit(forceinline=True, **PER_PIXEL)
+@njit(**PER_PIXEL)
 def cross_sums(work, n, pw, column, r, c, j, cross):
     """Products of u, p and q with a column of the material into `cross`; that of the residual."""
     zero = np.float32(0.0)

@@ -63,8 +63,10 @@ BY_U, BY_P, BY_Q, BY_AX, BY_AY, BY_KS, BY_G, BY_KD, BY_OFFSET = (
 
 JIT = {"nogil": True, "fastmath": True, "cache": True, "error_model": "numpy"}
 # What is called for each pixel makes no array. Without this numba counts references to all arrays
-# that it is handed, pixel after pixel, in a third of the time that a pixel takes.
-PER_PIXEL = JIT | {"_nrt": False}
+# that it is handed, pixel after pixel, in a third of the time that a pixel takes. All of it is
+# inlined: of what stands alone the process that compiles it runs another copy than later ones do,
+# and the two round otherwise.
+PER_PIXEL = JIT | {"_nrt": False, "forceinline": True}
 
 
 @njit(**PER_PIXEL)

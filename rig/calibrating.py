@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -15,6 +15,7 @@ import numpy as np
 
 from calib.camera import Camera
 from calib.certificate import Calibration
+from calib.distant import Distant, distant_lights
 from calib.errors import CalibrationError
 from calib.from_pictures import about_the_spheres, ball_radius, measure_balls, places_of, renumbered
 from calib.light_files import read_lights, write_lights
@@ -87,7 +88,21 @@ def _from_pictures(order: Order, out: Claim, say: Say) -> int:
     ids = list(names)
     provenance = {"source": order.source.name, "sphere_diameter_mm": order.diameter_mm}
     if len(views) == 1 and order.nominal is None:
-        return _directions(views[0], camera, radius_mm, out, order, provenance, say)
+        lights, missing = solve_directions(views[0], camera, radius_mm)
+        say_so = "One place of the ball fixes directions only"
+        provenance["method"] = "one place of a mirror ball"
+        return _keep_directions(lights, missing, camera, out, provenance, say_so, say)
+    parallel = bool(order.focal_px is None and np.linalg.norm(camera.centre_mm) == 0)
+    far = distant_lights(views, camera, radius_mm, parallel)
+    if far is not None and order.nominal is None:
+        if order.plate is not None:
+            raise CalibrationError(
+                "a white plate tells the powers of near lights only: leave --plate out. "
+                + _why_distant(far, parallel)
+            )
+        provenance["method"] = f"directions, {len(views)} places of a mirror ball"
+        why = _why_distant(far, parallel)
+        return _keep_directions(far.lights, far.missing, camera, out, provenance, why, say)
     plate = None
     if order.plate is not None:
         plate_camera = _camera_at(order.plate) or camera
@@ -206,20 +221,26 @@ def stamped(lights: Lights, provenance: dict[str, Any]) -> Lights:
     return replace(lights, provenance={**lights.provenance, "date": now, **provenance})
 
 
-def _directions(
-    view: SphereView,
+def _why_distant(far: Distant, parallel: bool) -> str:
+    seen = "seen in parallel (no camera.json, no --focal) they" if parallel else "the lights"
+    return (
+        f"The places of the ball show every light in one direction (to {far.spread_deg:.2g}°): "
+        f"{seen} are more than {far.at_least_mm / 1000:.2g} m away, which fixes directions only"
+    )
+
+
+def _keep_directions(
+    lights: Lights,
+    missing: Mapping[int, str],
     camera: Camera,
-    radius_mm: float,
     out: Claim,
-    order: Order,
     provenance: dict[str, Any],
+    why: str,
     say: Say,
 ) -> int:
-    lights, missing = solve_directions(view, camera, radius_mm)
-    lights = stamped(lights, {**provenance, "method": "one place of a mirror ball"})
-    write_lights(lights, out.file, camera)
+    write_lights(stamped(lights, provenance), out.file, camera)
     out.publish_files(put_aside)
-    say(f"One place of the ball fixes directions only: {len(lights)} lights in {out.target}")
+    say(f"{why}: {len(lights)} lights in {out.target}")
     for led, reason in missing.items():
         say(f"LED {led}: {reason}")
     return OUT_OF_TOLERANCE if missing else GOOD
@@ -272,7 +293,8 @@ def _refuse_implausible(result: Calibration) -> None:
     except CalibrationError as error:
         raise CalibrationError(
             f"{error}; nothing was written: is the diameter the ball's, the camera that of these "
-            "pictures, and was the ball moved far enough between its places?"
+            "pictures, and was the ball moved far enough between its places? Lamps that are this "
+            "far away are calibrated by their directions: give one place of the ball"
         ) from error
 
 

@@ -232,6 +232,28 @@ def test_camera_of_the_virtual_rig(
     assert camera.centre_mm[2] == pytest.approx(truth.centre_mm[2], rel=0.01)
 
 
+def test_two_places_of_the_ball_that_show_lamps_far_away_give_directions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """The same highlights on the ball wherever it lies, in photographs without a camera.json."""
+    scene = CalibrationScene(LEDS, 12.7)
+    scene.show("ball", 0.0, 0.0)
+    write_pictures(tmp_path / "ball" / "pose_1", scene)
+    (tmp_path / "ball" / "pose_2").mkdir()
+    for path in (tmp_path / "ball" / "pose_1").iterdir():
+        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert picture is not None
+        cv2.imwrite(str(tmp_path / "ball" / "pose_2" / path.name), np.roll(picture, 90, 1))
+    out = tmp_path / "lights.json"
+    arguments = ["calibrate-lights", "--from", tmp_path / "ball", "--sphere-diameter", 25.4]
+    arguments += ["--out", out]
+    assert rig(*arguments, "--plate", tmp_path / "ball" / "pose_1", monkeypatch=monkeypatch) == 4
+    assert "leave --plate out" in capsys.readouterr().err
+    assert rig(*arguments, monkeypatch=monkeypatch) == 0
+    assert f"directions only: {LEDS} lights" in capsys.readouterr().out
+    assert read_lights(out).provenance["at_infinity"]
+
+
 @pytest.mark.skipif(not CAT.exists(), reason="no photographs beside the repository")
 @pytest.mark.slow
 def test_photographs_without_a_camera(

@@ -10,7 +10,7 @@ import numpy as np
 
 from calib.camera import Camera
 from calib.certificate import Calibration
-from calib.errors import NoSphereError, RequestError
+from calib.errors import CalibrationError, NoSphereError, RequestError
 from calib.lights import Lights
 from calib.pictures import PictureSet, pose_folders, probe_windows, read_camera
 from calib.plate import PlatePictures, measure_plate
@@ -106,13 +106,13 @@ def ball_radius(diameter_mm: float) -> float:
 
 
 def places_of(folder: Path) -> list[Path]:
-    """The folders of the places of the ball; raises `RequestError` if there is none."""
+    """The folders of the places of the ball; raises `CalibrationError` if there is none."""
     if not folder.is_dir():
-        raise RequestError(f"there is no folder {folder}")
+        raise CalibrationError(f"there is no folder {folder}: see that it is there and spelled so")
     windows = probe_windows(folder)
     poses = [pose for pose in pose_folders(folder) if not windows or pose.name in windows]
     if not poses:
-        raise RequestError(
+        raise CalibrationError(
             f"{folder} holds no pictures of a ball: expected one subfolder per place of the ball "
             "with led_001.png … and ambient.png"
         )

@@ -161,7 +161,7 @@ def find_camera(order: Order, folder: Path) -> Camera | None:
 
 def _poses(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}")
+        raise CalibrationError(f"there is no folder {folder}: see that it is there and spelled so")
     recorded = sorted(p for p in folder.iterdir() if (p / JOURNAL).is_file())
     if recorded:
         return recorded

@@ -127,7 +127,7 @@ def collect(
             f"{100 * covered(views, shape):.0f} % of the picture"
         )
     if shape is None:
-        raise UsageError("there are no pictures of a board")
+        raise CalibrationError("there are no pictures of a board")
     return views, shape, names
 
 
@@ -147,10 +147,10 @@ def _stage(order: Order, views: list[BoardView], names: list[str]) -> str:
 
 def _folder(folder: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}")
+        raise CalibrationError(f"there is no folder {folder}: see that it is there and spelled so")
     paths = [p for p in folder.iterdir() if is_picture(p)]
     if not paths:
-        raise UsageError(f"{folder} holds no pictures")
+        raise CalibrationError(f"{folder} holds no pictures: name the folder they lie in")
     for path in sorted(paths, key=natural):
         yield path.name, to_grey8(read_raw(path))
 

@@ -14,7 +14,7 @@ from typing import TextIO
 from capture.errors import DeviceError
 from capture.recording import Snapshot
 from capture.world import find
-from intake.errors import InputError, MissingError
+from intake.errors import MissingError
 from intake.files import read_text
 from rig import capturing
 from rig.capturing import configuration, planned
@@ -152,9 +152,7 @@ def _names(path: Path | None) -> Iterator[str]:
     try:
         text = read_text(path)
     except MissingError:
-        raise UsageError(f"there is no file {path} with part names") from None
-    except InputError as error:
-        raise UsageError(str(error)) from None
+        raise MissingError(f"there is no file {path} with part names") from None
     yield from _cleaned(io.StringIO(text), str(path))
 
 

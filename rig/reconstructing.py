@@ -25,7 +25,7 @@ from capture.claim import Claim, claim, claim_first, is_there
 from capture.reading import Recording
 from capture.verify import refuse_damage
 from intake import pictures
-from intake.errors import told_as
+from intake.errors import InputError, MissingError
 from reconstruct.errors import Stopped
 from reconstruct.flat_field import PLATE_REFLECTANCE, with_plate
 from reconstruct.lights_of_pictures import read_lights_of
@@ -79,7 +79,9 @@ def refuse_nonsense(request: Request) -> None:
     Raises
     ------
     UsageError
-        a method, start, datum or number that there is not, weights that are not there
+        a method, start, datum or number that there is not
+    MissingError
+        weights that are not there
     ReconstructError
         a device that this machine lacks
     """
@@ -89,7 +91,7 @@ def refuse_nonsense(request: Request) -> None:
     if request.start not in STARTS:
         raise UsageError(f"there is no start '{request.start}': choose {', '.join(STARTS)}")
     if request.weights is not None and not request.weights.is_file():
-        raise UsageError(f"there are no weights at {request.weights}: 'rig train' makes some")
+        raise MissingError(f"there are no weights at {request.weights}: 'rig train' makes some")
     if request.datum not in DATUMS:
         raise UsageError(f"there is no datum '{request.datum}': choose {', '.join(DATUMS)}")
     for option, value in (
@@ -124,8 +126,8 @@ def gather_lights(
 
     Raises
     ------
-    UsageError, CalibrationError
-        no lights are known, or the plate does not belong to them
+    UsageError, CalibrationError, MissingError
+        no lights are known, or the plate does not belong to them, or is not there
     """
     path = request.lights or _in_force(recording.lights_path, "lights.json", request)
     if path is None:
@@ -141,7 +143,7 @@ def gather_lights(
     flat = None
     if request.plate is not None:
         if not request.plate.is_dir():
-            raise UsageError(f"there is no folder {request.plate} with pictures of a white plate")
+            raise MissingError(f"there is no folder {request.plate} with pictures of a white plate")
         lights, flat, plate = with_plate(
             lights, camera, request.plate, request.plate_reflectance or PLATE_REFLECTANCE
         )
@@ -190,11 +192,10 @@ def _binned(
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """(H, W) what a mask picture covers (see `intake.pictures.read_mask`)."""
-    with told_as(UsageError):
-        mask = pictures.read_mask(path)
+    """(H, W) what a mask picture covers (see `intake.pictures.read_mask`); raises `InputError`."""
+    mask = pictures.read_mask(path)
     if mask.shape != shape:
-        raise UsageError(
+        raise InputError(
             f"the mask {path} is {mask.shape[1]}×{mask.shape[0]} px, the pictures are "
             f"{shape[1]}×{shape[0]}"
         )

@@ -161,27 +161,29 @@ def test_known_positions(pictures: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "code", "complaint"),
     [
-        (["calibrate-lights", "--from", "nowhere", "--sphere-diameter", "25.4"], "no folder"),
-        (["calibrate-lights", "--from", "."], "--sphere-diameter"),
-        (["calibrate-lights", "--from", ".", "--sphere-diameter", "-3"], "diameter"),
-        (["calibrate-lights", "--from", ".", "--sphere-diameter", "25"], "no pictures"),
-        (["calibrate-lights", "--positions", "x.lp"], "--plate"),
-        (["calibrate-camera", "--from", "."], "no pictures"),
-        (["calibrate-camera", "--board", "13", "--target", "a.pdf"], "13x9"),
-        (["check"], "calibrate-lights"),
+        (["calibrate-lights", "--from", "nowhere", "--sphere-diameter", "25.4"], 4, "no folder"),
+        (["calibrate-lights", "--from", "."], 2, "--sphere-diameter"),
+        (["calibrate-lights", "--from", ".", "--sphere-diameter", "-3"], 2, "diameter"),
+        (["calibrate-lights", "--from", ".", "--sphere-diameter", "25"], 4, "no pictures"),
+        (["calibrate-lights", "--positions", "x.lp"], 2, "--plate"),
+        (["calibrate-camera", "--from", "nowhere"], 4, "no folder"),
+        (["calibrate-camera", "--from", "."], 4, "no pictures"),
+        (["calibrate-camera", "--board", "13", "--target", "a.pdf"], 2, "13x9"),
+        (["check"], 2, "calibrate-lights"),
     ],
 )
 def test_mistakes_get_one_sentence(
     arguments: list[str],
+    code: int,
     complaint: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert rig(*arguments, monkeypatch=monkeypatch) == 2
+    assert rig(*arguments, monkeypatch=monkeypatch) == code
     error = capsys.readouterr().err
     assert complaint in error
     assert error.count("\n") == 1

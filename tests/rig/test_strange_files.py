@@ -144,7 +144,7 @@ def test_a_journal_that_nobody_vetted(rig: Rig, recorded: Path, index: object) -
 def test_a_mask_of_another_size_is_refused(rig: Rig, recorded: Path) -> None:
     cv2.imwrite(str(recorded / "mask.png"), np.full((24, 23), 255, np.uint8))
     code, said = rig("reconstruct", "P", "--method", "lambert", "--mask", "mask.png")
-    assert code == 2
+    assert code == 4
     assert "the mask mask.png is 23×24 px, the pictures are 24×24" in said
 
 

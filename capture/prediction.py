@@ -12,7 +12,7 @@ pictures differ as their two predictions differ, or the other way round where th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ FEWEST = 6  # LEDs that predict anything
 # one -0.7 at most. benchmarks/pairing.py reports on other seeds.
 LIKENESS = 0.4  # of two pictures' difference to that of their predictions
 BRIGHTNESS = (1.35, 1.6)  # largest ratio to the prediction: where it is certain, of any
+ANY_BRIGHTNESS = 1.0  # spread of the fourth root from which brightness tells nothing
 DEAD = 4.0  # ratio to the prediction that no LED of any age reaches
 SPREAD = 5.0  # standard deviations that an LED's brightness may be off
 MIXED = 0.95  # share of a misfit that another LED's light explains
@@ -158,17 +159,22 @@ def mixed_by(light: Pictures, own: Pictures, others: Pictures, weight: Pictures)
 
 
 def check_prediction(
-    lit: Sequence[Evidence], places: NDArray[np.int64], light: Pictures, reference: Reference
+    lit: Sequence[Evidence],
+    places: NDArray[np.int64],
+    light: Pictures,
+    reference: Reference,
+    aside: bool = False,
 ) -> dict[int, Check]:
     """Each picture shows its LED rather than any other, by what the reference predicts.
 
-    A picture of the wrong brightness spoils the predictions of its neighbours: the worst one is
-    put aside, and the others are checked without it.
+    A picture of the wrong brightness spoils the predictions of its neighbours, on a matt part of
+    nearly all: the worst one is put aside, and the others are checked without it.
 
     Parameters
     ----------
     lit : pictures of one pass, without the dark ones; light : (len(lit), M) their light
     places : the row of the reference that is each picture's LED
+    aside : one was put aside because many were in doubt, and if many still are, it was not that
     """
     first: dict[int, int] = {}
     for n, place in enumerate(places):
@@ -210,12 +216,14 @@ def check_prediction(
             check = Check("fail", f"{why} by {reference.source}", predicted=True)
         elif nonsense:
             check = Check("unknown", f"no picture is predicted well by {reference.source}")
-        elif like[worst] < LIKENESS:
+        elif like[worst] < LIKENESS and not (
+            each.brightness < 1 / limit and _apart(pair, seen, variance, row, rms)
+        ):
             why = f"LEDs {frame.led} and {leds[worst]} look too much alike to tell"
             check = Check("unknown", f"{why} them apart by {reference.source}")
         elif not 1 / limit < each.brightness < limit:
             why = f"{what}, but {each.brightness:.2f} times as bright as its neighbours tell"
-            check = Check("unknown", why)
+            check = Check("unknown", f"{why}: a dim LED" if each.brightness < 1 else why)
         elif each.misfit > MISFIT * typical and _mixed(light, predicted, n, taken, row, variance):
             check = Check("unknown", f"{what}, but another LED seems to shine in it as well")
         else:
@@ -224,17 +232,35 @@ def check_prediction(
         found[frame.index] = check
     off = np.abs(np.log([each.brightness for each in fit]))
     odd = int(np.argmax(off))
-    doubted = sum(check.state != "pass" for check in found.values())
-    if off[odd] < np.log(limit) or doubted > len(lit) / 4:
+    many = _doubted(found) > len(lit) / 4
+    row, seen = int(own[odd]), shown[odd] - prediction.shown
+    pair = prediction.pair(row)
+    if off[odd] < np.log(limit):
+        return found
+    # Of pictures that are all late by one, too, one is of another brightness than it should be.
+    if many and (aside or not _apart(pair, seen, variance, row, rms)):
         return found
     rest = [n for n in range(len(lit)) if n != odd]
-    others = check_prediction([lit[n] for n in rest], places[rest], light[rest], reference)
+    others = check_prediction([lit[n] for n in rest], places[rest], light[rest], reference, many)
+    if many and _doubted(others) > len(lit) / 4:
+        return found
     # It may be odd because it was exchanged, which the other of the two does not tell alone.
-    row = int(own[odd])
-    seen = shown[odd] - prediction.shown
-    apart = likeness(*prediction.pair(row), seen, variance[row] + variance, gain=1.0)
+    apart = likeness(*pair, seen, variance[row] + variance, ANY_BRIGHTNESS)
     cleared = {lit[n].index for n in rest if own[n] != row and apart[own[n]] > LIKENESS}
     return found | {index: check for index, check in others.items() if index in cleared}
+
+
+def _doubted(found: Mapping[int, Check]) -> int:
+    return sum(check.state != "pass" for check in found.values())
+
+
+def _apart(
+    pair: tuple[Pictures, Pictures], seen: Pictures, variance: Pictures, row: int, rms: float
+) -> bool:
+    """Whether a picture is its LED's rather than any other's, whatever its brightness."""
+    like = likeness(*pair, seen, variance[row] + variance, ANY_BRIGHTNESS)
+    like[row] = 1.0
+    return bool(np.all((like > LIKENESS) | equal(*pair, rms)))
 
 
 def _brightness_limit(reference: Reference, ratios: Sequence[float]) -> float:

@@ -10,6 +10,7 @@ from capture.pairing import Verdict, judge
 from capture.prediction import direction_pictures
 from reconstruct.optics.material import Material
 from reconstruct.shapes.base import Shape
+from reconstruct.shapes.catalogue import shape
 from rig.simulate import part_scene, scene_of, virtual_rig
 
 RIG = virtual_rig(96, (64, 64), 0)
@@ -128,4 +129,20 @@ def test_of_24_leds_a_first_capture_is_proven_and_crossed_neighbours_are_not(par
     told = judged(dim, None, known)[9].checks["reference"]
     assert told.state == "unknown"
     if part == "ramp":
-        assert told.why.endswith("like LED 10, but 0.40 times as bright as its neighbours tell")
+        assert told.why.endswith("0.40 times as bright as its neighbours tell: a dim LED")
+
+
+@pytest.mark.parametrize("led", [3, 9, 48])
+@pytest.mark.parametrize("part", ["stamped", "sphere_cap"])
+def test_one_dim_led_on_a_matt_part_is_told_as_dim_and_the_others_stay_good(
+    part: str, led: int
+) -> None:
+    """Its LED and up to 90 others "look too much alike", as if the order were in doubt."""
+    scene = part_scene(RIG, shape(part), Material.lambertian(0.6), bounce=False)
+    rates = [np.zeros(scene.shape, np.float32), *(scene.irradiance(led) for led in range(1, 97))]
+    most = 0.7 / np.max(rates)
+    pictures = np.stack([thumbnail(np.rint(65535 * (r * most + 0.004)), 65535) for r in rates])
+    pictures[led] = pictures[0] + np.float32(0.4) * (pictures[led] - pictures[0])
+    found = judged(pictures)
+    assert [each.index for each in found if each.verdict != "good"] == [led]
+    assert found[led - 1].reason.endswith("times as bright as its neighbours tell: a dim LED")

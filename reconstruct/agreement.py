@@ -322,9 +322,21 @@ def fit(
 
 def picture_costs(stack: CoarseStack, found: Fit) -> Array:
     """(N, N) squared error of picture k taken as lit by light j."""
+    measured, model = _compared(stack, found)
+    own, theirs = (measured**2).sum(axis=0), (model**2).sum(axis=0)
+    return np.asarray(own[:, None] + theirs[None] - 2 * measured.T @ model)
+
+
+def explained_power(stack: CoarseStack, found: Fit) -> Array:
+    """(N,) how much brighter each picture is than the surface found shows it."""
+    measured, model = _compared(stack, found)
+    energy = np.maximum((model**2).sum(axis=0), 1e-300)
+    return np.asarray(np.square((measured * model).sum(axis=0) / energy))
+
+
+def _compared(stack: CoarseStack, found: Fit) -> tuple[Array, Array]:
+    """√radiance (P, N) as measured, and of the surface found."""
     measured = np.sqrt(np.maximum(stack.radiance[stack.valid], 0.0))
     model = np.empty_like(measured)
     _model(found.root, found.vectors, found.normals, found.table, model)
-    model *= found.scale[:, None]
-    own, theirs = (measured**2).sum(axis=0), (model**2).sum(axis=0)
-    return np.asarray(own[:, None] + theirs[None] - 2 * measured.T @ model)
+    return measured, model * found.scale[:, None]

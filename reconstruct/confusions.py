@@ -15,6 +15,7 @@ from calib.camera import Camera
 from calib.lights import Lights
 from calib.plausible import near
 from reconstruct.agreement import KINDS, MIN_CELLS, CoarseStack, Kind, coarse, fit, picture_costs
+from reconstruct.dim_lights import odd_light
 from reconstruct.errors import ReconstructError
 from reconstruct.stack import Stack
 
@@ -135,7 +136,11 @@ def refuse_other_order(
     mask: NDArray[np.bool_] | None,
     kind: Kind,
 ) -> list[str]:
-    """Say or refuse a list of lights that is reversed, shifted, swapped or shuffled."""
+    """Say or refuse a list of lights that is reversed, shifted, swapped or shuffled.
+
+    A single light of another power than it is said to have explains the pictures better than any
+    exchange does, and is said.
+    """
     small = coarse(stack, camera, mask, 16)
     if small.valid.sum() < MIN_CELLS // 2:
         return []
@@ -192,6 +197,9 @@ def refuse_other_order(
     else:
         certain, likely = ratio >= SHUFFLED[1], ratio >= SHUFFLED[0]
     certain, likely = (found and best <= 2 * EXPLAINED for found in (certain, likely))
+    odd = odd_light(small, lights, height_mm)
+    if odd is not None and odd.unexplained <= best:
+        return [odd.note]
     if len(moved) and (certain or likely):
         if name and np.array_equal(best_order, order):
             what = f"the list of lights fits {name}"

@@ -121,3 +121,31 @@ def test_an_intensity_thirty_times_off_is_refused(factor: float) -> None:
     assert judge(MATT, CAMERA, replace(LIGHTS, intensity=right)).notes == ()
     with pytest.raises(ReconstructError, match="intensity"):
         judge(MATT, CAMERA, replace(LIGHTS, intensity=right * factor))
+
+
+@pytest.mark.parametrize("led", range(1, 17))
+@pytest.mark.parametrize("share", [0.25, 0.4, 0.6])
+def test_a_dim_led_on_a_matt_part_is_told_as_dim_and_no_order_is_blamed(
+    led: int, share: float
+) -> None:
+    dim = MATT.radiance.copy()
+    dim[led - 1] *= share
+    (note,) = judge(replace(MATT, radiance=dim), CAMERA, LIGHTS).notes
+    assert note.startswith(f"LED {led} gives {share:.1f}")
+    assert "a dim LED?" in note
+
+
+def test_of_metal_a_dim_led_never_makes_another_order_of_the_lights() -> None:
+    for led in range(16):
+        dim = METAL.radiance.copy()
+        dim[led] *= 0.4
+        notes = judge(replace(METAL, radiance=dim), CAMERA, LIGHTS).notes
+        assert all(note.startswith(f"LED {led + 1} gives") for note in notes)
+
+
+@pytest.mark.parametrize("pair", [(0, 5), (2, 7), (12, 13)])
+def test_exchanged_lights_are_not_told_as_a_dim_led(pair: tuple[int, int]) -> None:
+    order = np.arange(16)
+    order[list(pair)] = pair[::-1]
+    with pytest.raises(ReconstructError, match="pictures belong to other lights"):
+        judge(MATT, CAMERA, in_order(order))

@@ -30,7 +30,7 @@ from capture.synchronise import (
     choose_mode,
     synchroniser,
 )
-from capture.world import find
+from capture.world import find, is_simulated
 
 LARGEST_EXPOSURE_US = 1e6
 _TRIGGERS: dict[Mode, Trigger] = {
@@ -79,7 +79,7 @@ class OpenRig:
 
     @property
     def virtual(self) -> bool:
-        return self.address.startswith("sim://")
+        return is_simulated(self.address)
 
     def tell(self, event: str, data: dict[str, object]) -> None:
         """Enter what a device did into the journal of the recording that is being taken."""

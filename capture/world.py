@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from capture.errors import DeviceError
 from capture.faults import NONE, Faults
 
+SCHEME = "sim://"
 LOG_LENGTH = 10_000  # lightings kept: more than a picture can look back on
 DISORDER_US = 1_000_000  # no event is told later than this after the instant it was meant for
 SLICE_US = 1000.0  # a wait looks this often at what other threads did
@@ -298,6 +299,16 @@ def _tell(listeners: list[Action], at_us: int) -> None:
 _worlds: dict[str, World] = {}
 
 
+def is_simulated(address: str) -> bool:
+    """Whether a board's port or a camera's address is that of a world: ``sim://name``."""
+    return address.startswith(SCHEME)
+
+
+def world_name(address: str) -> str:
+    """The name of the world in ``sim://name?options``."""
+    return address.removeprefix(SCHEME).split("?")[0].strip("/")
+
+
 def publish(name: str, world: World) -> None:
     """Make a world reachable as ``sim://name``, by the board's port and the camera's address."""
     _worlds[name] = world
@@ -310,7 +321,7 @@ def withdraw(name: str) -> None:
 
 def find(address: str) -> World:
     """The world behind ``sim://name``; raises `DeviceError` if nobody published it."""
-    name = address.removeprefix("sim://").split("?")[0].strip("/")
+    name = world_name(address)
     if name not in _worlds:
         known = ", ".join(sorted(_worlds)) or "none"
         raise DeviceError(f"no virtual rig named '{name}' is running (known: {known})")

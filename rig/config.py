@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from capture.camera.base import CameraSettings
 from capture.errors import PlanError
 from capture.plan import MAX_EXPOSURE_US, MAX_LED, MAX_SETTLE_US, Plan, parse_leds
+from capture.world import is_simulated
 from intake.errors import InputError, MissingError, told_as
 from intake.files import read_text
 from intake.trees import items, refuse_nesting, vet
@@ -100,6 +101,11 @@ class CameraSection(_Section):
         if self.producer and "://" in self.producer:
             return self.producer
         return f"{self.producer or ''}#{self.serial or ''}"
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it is the camera of a virtual rig in this process."""
+        return is_simulated(self.address)
 
 
 class Stage(_Section):

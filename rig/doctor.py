@@ -79,7 +79,7 @@ def check_weights() -> Finding:
 def check_producers(config: Config | None) -> Iterator[Finding]:
     """The maker's GenTL producers: the one named in rig.yaml, and those the system knows."""
     named = config.camera.producer if config else None
-    if named and not named.startswith("sim://"):
+    if named and config is not None and not config.camera.simulated:
         if Path(named).is_file():
             yield Finding("producer", "good", named)
         else:
@@ -172,7 +172,7 @@ def check_calibration(workspace: Workspace, config: Config | None) -> Iterator[F
     A virtual rig brings its own, so that a missing one is only a note there.
     """
     limit_days = config.calibration.max_age_days if config else 90.0
-    real = config is not None and not config.camera.address.startswith("sim://")
+    real = config is not None and not config.camera.simulated
     for name, command in (("camera.json", "calibrate-camera"), ("lights.json", "calibrate-lights")):
         path = workspace.calibration / name
         if not path.is_file():
@@ -236,7 +236,7 @@ def _age_days(path: Path) -> float:
 
 def check_cameras(config: Config | None) -> Iterator[Finding]:
     """Several cameras behind the producer of rig.yaml, and none named."""
-    if config is None or config.camera.address.startswith("sim://") or config.camera.serial:
+    if config is None or config.camera.simulated or config.camera.serial:
         return
     from capture.camera.genicam import list_cameras
 
@@ -266,7 +266,7 @@ def next_step(findings: list[Finding], config: Config | None) -> str:
         return f"{bad[0].advice}, then 'rig doctor' again"
     if config is None:
         return "rig init"
-    if config.camera.address.startswith("sim://"):
+    if config.camera.simulated:
         return "rig run --part A12 --simulate"
     for name, command in (
         ("camera.json", "rig calibrate-camera"),

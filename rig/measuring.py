@@ -212,7 +212,7 @@ class _Session:
         try:
             find(self.config.camera.address)
         except DeviceError:
-            if self.config.camera.address.startswith("sim://"):
+            if self.config.camera.simulated:
                 self.shown = part  # a virtual rig that is made now begins with this part
         with open_rig(self.config, part=part, seed=self.order.seed, config_text=self.text) as rig:
             if other := capturing.other_size(self.workspace, rig):
@@ -278,7 +278,7 @@ def lay_part(config: Config, part: str, seed: int, leds: Sequence[int], *, again
     -------
     False if the rig is a real one: somebody else lays the part
     """
-    if not config.camera.address.startswith("sim://"):
+    if not config.camera.simulated:
         stagehand = stagehand_of(config)
         if stagehand is not None and again:
             stagehand.part(part)

@@ -28,7 +28,7 @@ from capture.recording import Snapshot
 from capture.rig import BoardAddress, OpenRig
 from capture.runner import Devices, Progress, Summary, recorded_reference
 from capture.synchronise import DEFAULT_TIMEOUT_S, Mode, Synchroniser
-from capture.world import Scene, World, find, publish
+from capture.world import Scene, World, find, is_simulated, publish, world_name
 from rig.config import Config
 from rig.exits import UsageError
 from rig.interrupts import stop_on_interrupt
@@ -182,7 +182,7 @@ def open_rig(
 
 def virtual_scene(config: Config) -> Scene | None:
     """What the virtual camera of a configuration looks at; None for a real one."""
-    if not config.camera.address.startswith("sim://"):
+    if not config.camera.simulated:
         return None
     try:
         return find(config.camera.address).scene
@@ -192,18 +192,18 @@ def virtual_scene(config: Config) -> Scene | None:
 
 def _publish(config: Config, scene: Scene | None, part: str, seed: int, faults: Faults) -> None:
     addresses = {config.board.port, config.camera.address}
-    for address in sorted(a for a in addresses if a.startswith("sim://")):
-        name = address.removeprefix("sim://").split("?")[0].strip("/")
+    for address in sorted(a for a in addresses if is_simulated(a)):
         with contextlib.suppress(CaptureError):
             find(address)
             if scene is None:
                 continue
-        publish(name, World(scene or default_scene(config, part, seed), seed=seed, faults=faults))
+        world = World(scene or default_scene(config, part, seed), seed=seed, faults=faults)
+        publish(world_name(address), world)
 
 
 def _prepare_scene(config: Config, mode: Mode) -> None:
     """Render before the clock runs: a real scene is there when its light goes on."""
-    if not config.camera.address.startswith("sim://"):
+    if not config.camera.simulated:
         return
     scene = find(config.camera.address).scene
     for led in range(1, scene.led_count + 1 if mode != "software" else 2):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from capture.errors import DeviceError
+from capture.world import is_simulated
 from intake import plugins
 from intake.errors import told_as
 
@@ -30,7 +31,7 @@ def open_camera(address: str, producers: Sequence[str] = ()) -> Camera:
     DeviceError : no such camera, or more than one to choose from.
     """
     camera: Camera
-    if address.startswith("sim://"):
+    if is_simulated(address):
         from capture.camera.virtual import VirtualCamera
 
         camera = VirtualCamera(address)

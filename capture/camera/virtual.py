@@ -100,13 +100,13 @@ class VirtualCamera:
     def __init__(
         self, address: str, sensor: Sensor | None = None, timing: Timing | None = None
     ) -> None:
-        name, _, query = address.partition("?")
+        _, _, query = address.partition("?")
         self.address = address
         self.sensor, self.timing = options_of(query, sensor or Sensor(), timing or Timing())
         self.identity = CameraIdentity(
             vendor="rig",
             model="Virtual camera",
-            serial=name.removeprefix("sim://").strip("/"),
+            serial=worlds.world_name(address),
             address=address,
         )
         self._world: World | None = None

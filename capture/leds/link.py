@@ -14,6 +14,7 @@ from serial.tools import list_ports
 
 from capture.errors import DeviceError
 from capture.leds import protocol_sim
+from capture.world import is_simulated
 
 try:
     from termios import error as TermiosError
@@ -109,7 +110,7 @@ class Link:
             opened = serial.serial_for_url(
                 device, do_not_open=True, baudrate=self.baud, timeout=SLICE_S, write_timeout=2.0
             )
-            if not device.startswith("sim://"):
+            if not is_simulated(device):
                 opened.exclusive = True
             opened.open()
         except ValueError as error:

@@ -52,7 +52,7 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"{bad} of {len(findings)} checks need something done.")
         elif lacking := [f.name for f in findings if f.message == "none in this workspace"]:
             typer.echo(f"A measurement still needs {' and '.join(lacking)}.")
-        elif open_devices or config is None or config.camera.address.startswith("sim://"):
+        elif open_devices or config is None or config.camera.simulated:
             typer.echo("Nothing found that stands in the way.")
         else:
             typer.echo("Nothing found; board and camera were not opened: rig doctor --open")

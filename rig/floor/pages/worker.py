@@ -285,7 +285,7 @@ class Worker:
     def _job(self, part: str, labels: Labels) -> Job:
         workspace, config = self.bench.workspace, self.bench.config
         for finding in check_calibration(workspace, config):
-            if finding.state == "note" and not config.camera.address.startswith("sim://"):
+            if finding.state == "note" and not config.camera.simulated:
                 raise UsageError(f"there is no calibration/{finding.name}: {finding.advice}")
         labels = replace(
             labels,

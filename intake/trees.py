@@ -131,14 +131,20 @@ def _set_twice(tree: yaml.Node | None) -> yaml.Node | None:
         if isinstance(node, yaml.SequenceNode):
             left += node.value
         elif isinstance(node, yaml.MappingNode):
-            names: set[tuple[str, str]] = set()
-            for key, value in node.value:
-                left.append(value)
-                if isinstance(key, yaml.ScalarNode) and key.value != "<<":
-                    if (key.tag, key.value) in names:
-                        return key
-                    names.add((key.tag, key.value))
+            if (again := next(keys_set_again(node), None)) is not None:
+                return again
+            left += [value for _, value in node.value]
     return None
+
+
+def keys_set_again(mapping: yaml.MappingNode) -> Iterator[yaml.ScalarNode]:
+    """The keys that this mapping has held before; ``<<`` may stand in it several times."""
+    names: set[tuple[str, str]] = set()
+    for key, _ in mapping.value:
+        if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+            if (key.tag, key.value) in names:
+                yield key
+            names.add((key.tag, key.value))
 
 
 def refuse_nesting(text: str, source: str) -> None:

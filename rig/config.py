@@ -23,7 +23,7 @@ from capture.plan import MAX_EXPOSURE_US, MAX_LED, MAX_SETTLE_US, Plan, parse_le
 from capture.world import is_simulated
 from intake.errors import InputError, MissingError, told_as
 from intake.files import read_text
-from intake.trees import items, refuse_nesting, vet
+from intake.trees import items, keys_set_again, refuse_nesting, vet
 from rig.exits import UsageError
 
 NAME = "rig.yaml"
@@ -366,14 +366,11 @@ def _silent_mistakes(node: yaml.Node, place: Place) -> Iterator[Problem]:
     """What YAML would accept without a word: repeated keys, and numbers that are not meant so."""
     line = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
+        for key in keys_set_again(node):
+            again = _dotted((*place, key.value))
+            yield Problem(again, key.start_mark.line + 1, "is set twice: keep one")
         for key, value in node.value:
-            name = str(key.value)
-            if name in seen:
-                repeated = key.start_mark.line + 1
-                yield Problem(_dotted((*place, name)), repeated, "is set twice: keep one")
-            seen.add(name)
-            yield from _silent_mistakes(value, (*place, name))
+            yield from _silent_mistakes(value, (*place, str(key.value)))
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             yield from _silent_mistakes(value, (*place, index))

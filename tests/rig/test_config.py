@@ -94,6 +94,20 @@ def test_traps_of_yaml_are_caught(line: str, says: str) -> None:
     assert any(says in text for text in found.values()), found
 
 
+def test_every_key_that_is_set_twice_is_named_and_several_merges_are_none() -> None:
+    found = mistakes(
+        "board: {port: COM3, port: COM4}\n"
+        "camera:\n  gain_db: 1\n  'gain_db': 2\n  line: a\n  line: b\n"
+    )
+    assert {path for path, said in found.items() if "set twice" in said} == {
+        "board.port", "camera.gain_db", "camera.line",
+    }  # fmt: skip
+    merged = parse_config(
+        "board: {port: COM3}\ncamera: {}\nstage: {<<: {height_mm: 3}, <<: {diameter_mm: 90}}\n"
+    )
+    assert (merged.stage.height_mm, merged.stage.diameter_mm) == (3, 90)
+
+
 def test_a_boolean_given_as_a_number_is_refused() -> None:
     assert "plan.dark_frames" in mistakes(MINIMAL + "plan: {dark_frames: 1}\n")
 

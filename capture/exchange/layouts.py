@@ -396,7 +396,20 @@ def _luces(folder: Path, channel: Way) -> Source:
                 files.setdefault(f"calibration/{name}", path)
     remarks = ["LUCES names no exposure: brightness cannot be compared with other captures"]
     pictures = tuple(inside(raw, path.name) for path in numbered)
+    if isinstance(mask := files.get("calibration/mask.png"), Path):
+        _refuse_mask(mask, read_grey(pictures[0], channel)[0].shape)
     return Source("luces", folder, pictures, files=files, channel=channel, remarks=tuple(remarks))
+
+
+def _refuse_mask(path: Path, size: tuple[int, ...]) -> None:
+    """Refuse a mask that covers nothing, or belongs to pictures of another size than (H, W)."""
+    with told_as(DataError):
+        mask = read_mask(path)
+    if mask.shape != size:
+        raise DataError(
+            f"{path} is {mask.shape[1]}×{mask.shape[0]} px, the pictures are {size[1]}×{size[0]} "
+            "px: it belongs to other pictures; take it out"
+        )
 
 
 def luces_truth(

@@ -126,6 +126,25 @@ def luces(folder: Path) -> tuple[Path, np.ndarray, np.ndarray]:
     return folder, points, normal
 
 
+@pytest.mark.parametrize(
+    ("mask", "says"),
+    [
+        (np.zeros((24, 32), np.uint8), "mask.png covers nothing: paint white"),
+        (np.full((12, 16), 255, np.uint8), "mask.png is 16×12 px, the pictures are 32×24 px"),
+    ],
+)
+def test_a_mask_of_luces_that_cannot_be_is_one_sentence(
+    mask: np.ndarray, says: str, tmp_path: Path
+) -> None:
+    folder, *_ = luces(tmp_path / "Bell")
+    cv2.imwrite(str(folder / "mask.png"), mask)
+    arguments = ["import", str(folder), "--part", "P", "--channel", "green"]
+    done = run_cli(app, [*arguments, "--workspace", str(tmp_path)])
+    assert getattr(done.exception, "exit_code", None) == 4
+    assert says in str(done.exception)
+    assert not list(tmp_path.glob("parts/*/*"))
+
+
 def test_luces_comes_in_with_camera_lights_and_truth(tmp_path: Path) -> None:
     folder, points, normal = luces(tmp_path / "Bell")
     with pytest.raises(Exception, match="--channel"):

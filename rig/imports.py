@@ -27,8 +27,9 @@ from capture.exchange.encoding import gamma_remark
 from capture.exchange.exporting import export_recording
 from capture.exchange.images import Way, read_grey
 from capture.exchange.importing import record
-from capture.exchange.layouts import find, luces_truth
+from capture.exchange.layouts import find
 from capture.exchange.preparing import prepared, white_of
+from capture.exchange.published import luces_truth
 from capture.exchange.source import Source
 from capture.reading import Recording
 from capture.recording import Snapshot

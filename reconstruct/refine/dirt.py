@@ -112,6 +112,7 @@ def with_own_places(
 
 def update_local(problem: Problem, u: Array, material: Material, where: NDArray[np.bool_]) -> None:
     """One Gauss-Newton step of the maps of ln(ks) and kd in `problem.local`."""
+    problem.look()
     terms, per_pixel = local_equations(problem, u, material, FIT)
     step = _solved(_window(terms), material, per_pixel)
     if problem.local.shape[1] == 1:

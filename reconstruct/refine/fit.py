@@ -20,7 +20,7 @@ from calib.lights import Lights
 from reconstruct.methods import Options
 from reconstruct.refine.claims import Claims, MeanHeight, dark_places, smooth
 from reconstruct.refine.data import binned, encode
-from reconstruct.refine.problem import NOISE_FLOOR, Loss, Problem
+from reconstruct.refine.problem import NOISE_FLOOR, Loss, Problem, unseen
 from reconstruct.refine.pyramid import binned_weight
 from reconstruct.refine.reflectance import SOME, update_reflectance
 from reconstruct.refine.solve import State, gauss_newton
@@ -69,6 +69,7 @@ class Fit:
         # Codes as captured, once a lens changed them.
         self.captured: NDArray[np.uint16] | None = None
         self.best: tuple[Problem, State] | None = None  # what a stop leaves
+        self.told = ("encode", 0.0)  # what was said last of how far it is
         self.claims: Claims | None = None  # of the last state, where they are known
         self.traces = 0  # of surfaces near this one, whose mean its light between places is
         self.areas: Areas | None = None  # while pixels are areas from the start on
@@ -84,7 +85,7 @@ class Fit:
     @contextmanager
     def stage(self, name: str, fraction: float) -> Iterator[Callable[[float, float], None]]:
         """Time a stage and say that it begins; call what it gives with costs before and after."""
-        self.options.progress(name, fraction)
+        self.tell(name, fraction)
         start, worked = time.perf_counter(), time.process_time()
         entry = self.stages.setdefault(name, {"seconds": 0.0, "processor_s": 0.0})
 
@@ -94,6 +95,20 @@ class Fit:
         yield gained
         entry["seconds"] += time.perf_counter() - start
         entry["processor_s"] += time.process_time() - worked
+
+    def tell(self, name: str, fraction: float) -> None:
+        """Say how far it is, which may raise `Stopped`."""
+        self.told = name, fraction
+        self.options.progress(name, fraction)
+
+    @contextmanager
+    def looking(self, problem: Problem) -> Iterator[None]:
+        """Look before each step meanwhile whether to stop: on many pixels a stage takes long."""
+        problem.look = lambda: self.options.progress(*self.told)
+        try:
+            yield
+        finally:
+            problem.look = unseen
 
     def noise_cost(self, problem: Problem) -> float:
         """Loss of a pixel-light that noise alone leaves; on averaged pixels models err by more."""
@@ -196,7 +211,7 @@ class Fit:
                 stop=1e-3 if self.follows else 3e-3, pcg_iterations=60, firmness=self.firmness,
             )  # fmt: skip
             self.best = problem, state
-            self.options.progress("last level", 0.5 + 0.3 * (turn + 1) / TURNS)
+            self.tell("last level", 0.5 + 0.3 * (turn + 1) / TURNS)
             if state.cost > (GOES_ON if turn > 0 or problem.large else first) * before:
                 break
             # One turn from coarser pixels explains what it follows before that has come to rest.

@@ -110,6 +110,10 @@ def finish_of(material: Material) -> Finish:
     return Finish(vector, DISTRIBUTIONS[material.model], np.asarray(material.brush, np.float64))
 
 
+def unseen() -> None:
+    """Nobody looks whether to stop."""
+
+
 @dataclass(eq=False)
 class System:
     """What one evaluation gives: loss per pixel, gradient, Gauss-Newton matrix, material."""
@@ -145,6 +149,7 @@ class Problem:
     hold : (3, H, W) slopes p and q and the weight with which they are held there; see `holding`
     mirrored : (7, H, W) slopes p and q, and the derivatives of the loss of places that mirror a
         place by them: by p, by q, and the matrix pp, pq, qq; see `transport.update_mirrored`
+    look : called before each step; it may raise `Stopped`
     """
 
     camera: Camera
@@ -161,6 +166,7 @@ class Problem:
     hold: Array | None = None
     mirrored: Array | None = None
     threads: int = 0
+    look: Callable[[], None] = unseen
 
     def __post_init__(self) -> None:
         self.xy, self.jacobians = image_coordinates(self.camera)

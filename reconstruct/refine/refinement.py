@@ -70,7 +70,7 @@ class Refinement(Fit):
                     problem, state, before = begun_late(self, problem, state, before)
             previous, problem = problem, self.problem(factor)
             state = brought(self, previous, state, problem, before // factor)
-            with self.stage(f"level 1/{factor}", 0.3):
+            with self.stage(f"level 1/{factor}", 0.3), self.looking(problem):
                 state = self.level(problem, state)
         self.best = problem, state
         with self.stage("last level", 0.5) as gained:
@@ -97,21 +97,8 @@ class Refinement(Fit):
         """All pixels: the redescending loss, and what one sharp material does not explain."""
         height = self.options.height_mm
         if self.areas is None:
-            if not self.material_tells(problem, state):
-                if self.config.lay:
-                    state = with_lay(problem, state, HUBER, height)
-                self.transport(problem, state, self.rays)
-            nearly = not self.unexplained(problem, state, NEARLY)
-            if nearly:
-                state = self.alternated(problem, state)
-            state = self.own_material(problem, state)
-            if fineness(problem.shape) == 1 and self.unexplained(problem, state):
-                state = sharpened(self, problem, state)
-            if state.lens_blur_px == 0:
-                if not nearly:
-                    state = self.alternated(problem, state)
-                if fineness(problem.shape) > 1 and self.unexplained(problem, state):
-                    state = responded(self, problem, state)
+            with self.looking(problem):
+                state = self.explained(problem, state)
         else:
             state = self.own_material(problem, state)
             state = released(problem, self.areas.finished(state, FINAL), FINAL)
@@ -137,6 +124,28 @@ class Refinement(Fit):
         self.claims = claims if state is near else None
         return state
 
+    def explained(self, problem: Problem, state: State) -> State:
+        """The lay, the light of the surface, odd places and the lens: what is left to explain."""
+        height = self.options.height_mm
+        if not self.material_tells(problem, state):
+            if self.config.lay:
+                state = with_lay(problem, state, HUBER, height)
+                self.best = problem, state
+            self.transport(problem, state, self.rays)
+        nearly = not self.unexplained(problem, state, NEARLY)
+        if nearly:
+            state = self.alternated(problem, state)
+        state = self.own_material(problem, state)
+        self.best = problem, state
+        if fineness(problem.shape) == 1 and self.unexplained(problem, state):
+            state = sharpened(self, problem, state)
+        if state.lens_blur_px == 0:
+            if not nearly:
+                state = self.alternated(problem, state)
+            if fineness(problem.shape) > 1 and self.unexplained(problem, state):
+                state = responded(self, problem, state)
+        return state
+
     def settled(self, problem: Problem, state: State, height_mm: float) -> State:
         """The state at the end of the descent, where the pictures are few and hold more."""
         if not self.unexplained(problem, state) or problem.large:
@@ -151,10 +160,14 @@ class Refinement(Fit):
         if not self.config.material_map or not self.unexplained(problem, state):
             return state
         with self.stage("material map", 0.55) as gained:
-            before = state.cost
-            state, self.odd = with_own_places(
-                problem, state, HUBER, self.options.height_mm, self.config.material_gain
-            )
+            before, local = state.cost, problem.local
+            try:
+                state, self.odd = with_own_places(
+                    problem, state, HUBER, self.options.height_mm, self.config.material_gain
+                )
+            except Stopped:
+                problem.local = local
+                raise
             if self.odd is not None:
                 self.notes["own_material_share"] = float(self.odd.mean())
                 gained(before, state.cost)

@@ -201,6 +201,7 @@ def fit_material(
     best, cost = material, np.inf
     current = material
     for _ in range(rounds):
+        problem.look()
         system = problem.evaluate(u, current, loss)
         if system.cost < cost:
             gain = (cost - system.cost) / system.cost
@@ -236,6 +237,7 @@ def gauss_newton(
     system = problem.evaluate(u, material, loss)
     cost = system.cost
     for turn in range(rounds):
+        problem.look()
         step_u, step_m, promised = joint_step(
             problem, system, material, damping, iterations=pcg_iterations, firmness=firmness
         )

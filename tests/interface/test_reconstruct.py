@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -171,6 +172,24 @@ def test_progress_is_told_and_may_stop_it(folder: Path) -> None:
         assert len(told) > 2
     if stopped is not None:
         assert stopped.summary["stopped"]
+
+
+def test_a_stage_on_all_pixels_looks_at_the_stop_at_every_step(folder: Path) -> None:
+    """On large pictures 7 s went by within one stage, and on a busy machine more."""
+    told: list[tuple[str, float]] = []
+    whole = rc.reconstruct(folder, method="refine", progress=lambda *now: told.append(now))
+    assert len(told) > 1.5 * len(set(told)), "a stage is told again at each of its steps"
+    again = [n for n in range(1, len(told)) if told[n] == told[n - 1] and told[n][1] >= 0.5]
+    for stop_at in again[:: max(1, len(again) // 3)]:
+        left = iter(range(stop_at))
+
+        def progress(stage: str, fraction: float, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise rc.Stopped
+
+        surface = rc.reconstruct(folder, method="refine", progress=progress)
+        assert surface.summary["stopped"]
+        assert np.nanmax(np.abs(surface.height_mm - whole.height_mm)) < 0.1
 
 
 def test_what_it_has_to_say_goes_to_the_log(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

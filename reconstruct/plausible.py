@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from reconstruct.agreement import KINDS, MIN_CELLS, ROWS, CoarseStack, Kind, coarse, fit
 from reconstruct.confusions import refuse_other_order, refuse_turned
 from reconstruct.errors import ReconstructError
+from reconstruct.room_light import room_light
 
 if TYPE_CHECKING:
     from calib.camera import Camera
@@ -93,6 +94,13 @@ def judge(
     )
     contrast = _contrast(small, lights, height_mm)
     kind: Kind = "matt" if contrast < MATT else "metal"
+    share = room_light(small, lights, height_mm) if kind == "matt" else None
+    if share is not None:
+        notes.append(
+            f"some {100 * share:.0f} % of the light in the pictures is of no LED: was room light "
+            "on that the dark picture lacks, is there no dark picture, or have the pictures a "
+            "gamma curve? Take them in the dark, or the dark picture under the same room light"
+        )
     return Judgement(kind, given, tuple(notes), contrast)
 
 

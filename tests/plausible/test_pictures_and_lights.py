@@ -149,3 +149,24 @@ def test_exchanged_lights_are_not_told_as_a_dim_led(pair: tuple[int, int]) -> No
     order[list(pair)] = pair[::-1]
     with pytest.raises(ReconstructError, match="pictures belong to other lights"):
         judge(MATT, CAMERA, in_order(order))
+
+
+@pytest.mark.parametrize("share", [0.08, 0.2])
+def test_room_light_that_the_dark_picture_lacks_is_told_on_a_matt_part(share: float) -> None:
+    lit = MATT.radiance + np.float32(share * np.median(MATT.radiance))
+    (note,) = judge(replace(MATT, radiance=lit), CAMERA, LIGHTS).notes
+    told = int(note.removeprefix("some ").partition(" %")[0]) / 100
+    assert told == pytest.approx(share / (1 + share), abs=0.02)
+    assert "room light" in note
+
+
+def test_powers_places_and_directions_that_are_a_little_off_are_no_room_light() -> None:
+    rng = np.random.default_rng(3)
+    power = rng.uniform(0.85, 1.15, len(LIGHTS))
+    moved = LIGHTS.position_mm + rng.normal(0, 4, LIGHTS.position_mm.shape)
+    for lights in (
+        replace(LIGHTS, power=power),
+        replace(LIGHTS, position_mm=moved),
+        replace(LIGHTS, position_mm=LIGHTS.position_mm * 1000),
+    ):
+        assert not any("no LED" in note for note in judge(MATT, CAMERA, lights).notes)

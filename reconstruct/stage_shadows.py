@@ -26,6 +26,7 @@ SHADE_MISFIT = 0.08  # of the radiance expected without shadow, relative
 # Of a rise over the stage, what its scatter over lights does not show: mm, and share of the rise;
 # least where the edge that casts the shadow was measured (simulated parts, decision 0131).
 STAGE_FLOOR, SEEN_FLOOR = (0.035, 0.003), (0.003, 0.0015)
+MIRRORS_NOTHING = 1.0  # lights' worth of knowing that the part's edge does not mirror the stage
 LATERAL_PX = 0.8  # how far (one sigma) an edge may lie beside the border of its region
 
 
@@ -124,7 +125,7 @@ def outer_top(found: OnStage) -> Map | None:
     """Signed distance to where the part's top ends, px; None where shadows do not tell it."""
     mask, field = found.outline.mask, signed_distance(found.outline.mask)
     seen = found.stack, found.camera, found.lights
-    return top_field(*seen, field, mask, about(found.outline), 0.0)
+    return top_field(*seen, field, mask, about(found.outline), 0.0, MIRRORS_NOTHING)
 
 
 def rise_over(

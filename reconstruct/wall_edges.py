@@ -3,9 +3,11 @@
 Under a light from behind a wall its face and the floor at its foot are dark, and the ground above
 it is lit; so is no chamfer of 45° that a light lower than that falls on from behind. Along a line
 across the wall the share of a pixel that is lit is then the share that the upper ground covers,
-whatever lens and pixel blur: where it is a half, the ground ends. The field of a wall is made of
-such ends, as lines on either side of each corner, not of pixels: the distance to a border of
-pixels is a quarter of a pixel too small, and a corner of it is round.
+whatever lens and pixel blur: where it is a half, the ground ends. A chamfer of the part's outer
+edge also mirrors the stage, which is lit alike under all lights: there the share is what grows with
+the light on the ground above, by least squares over the lights. The field of a wall is made of such
+ends, as lines on either side of each corner, not of pixels: the distance to a border of pixels is a
+quarter of a pixel too small, and a corner of it is round.
 """
 
 from __future__ import annotations
@@ -79,13 +81,16 @@ def _lines(camera: Camera, lights: Lights, field: Map, border: Mask, level_mm: f
     return _Lines(places.astype(float), normal.astype(float), tangent)
 
 
-def _lit_ends(stack: Stack, lines: _Lines, offset: Array, falling: bool) -> tuple[Array, Mask]:
+def _lit_ends(
+    stack: Stack, lines: _Lines, offset: Array, falling: bool, mirrors_nothing: float
+) -> tuple[Array, Mask]:
     """Where light ends along lines, px, and which lines shadows tell it on.
 
     Parameters
     ----------
     offset : (n,) px along the lines where they are looked at
     falling : the light above falls off towards a wall that faces away from it; follow it there
+    mirrors_nothing : see `top_field`
     """
     t = np.arange(-DARK_PX, LIT_PX + 1e-6, STEP_PX)
     low, high = t <= -DARK_PX + DARK_END_PX, t >= LIT_PX - LIT_END_PX
@@ -93,22 +98,31 @@ def _lit_ends(stack: Stack, lines: _Lines, offset: Array, falling: bool) -> tupl
     lit = np.flatnonzero(t >= LIT_PX - TREND_PX) if falling else np.flatnonzero(high)
     trend = np.column_stack([np.ones(len(lit)), t[lit]])[:, : 2 if falling else 1]
     fit = np.linalg.pinv(trend)
-    total, lights = np.zeros(along.shape[:2]), np.zeros(len(offset), int)
-    level = np.zeros((len(offset), 2))
+    # Sums over lights, less the floor: light along the line, its share of that above, and so on.
+    total, relative = np.zeros((2, *along.shape[:2]))
+    above_total, inverse = np.zeros((2, len(offset)))
+    lights, level = np.zeros(len(offset), int), np.zeros((len(offset), 2))
     for image, tangent in zip(stack.radiance, lines.tangent, strict=True):
         behind = np.flatnonzero(tangent > BEHIND)
         seen = sampled(image, along[behind, :, 0], along[behind, :, 1])
         floor, above = seen[:, low].mean(axis=1), seen[:, high].mean(axis=1)
         noise = np.sqrt(stack.noise_floor + stack.noise_gain * np.maximum(above, 0.0))
         tells = (floor < DARK * above) & (above > SIGNAL * noise)
-        behind, seen, floor = behind[tells], seen[tells], floor[tells]
-        total[behind] += seen - floor[:, None]
+        behind, floor = behind[tells], floor[tells]
+        seen, above = seen[tells] - floor[:, None], above[tells] - floor
+        total[behind] += seen
+        relative[behind] += seen / above[:, None]
+        above_total[behind] += above
+        inverse[behind] += 1.0 / above
         level[behind, : trend.shape[1]] += seen[:, lit] @ fit.T
-        level[behind, 0] -= floor
         lights[behind] += 1
     told = lights >= LEAST_LIGHTS
     whole = level[:, :1] + level[:, 1:] * np.maximum(t, 0.0)
-    share = total / np.where(told[:, None], whole, 1.0)
+    # Weighted by 1 / above, as shot noise has it.
+    n, every = np.maximum(lights, 1), np.where(told, above_total, 1.0)
+    glow = np.where(told, n / (inverse + mirrors_nothing * n / every), 0.0)
+    grows = (total - glow[:, None] * relative) / (1.0 - glow * n / every)[:, None]
+    share = grows / np.where(told[:, None], whole, 1.0)
     last = len(t) - 1 - (share[:, ::-1] < 0.5).argmax(axis=1)  # that is not half lit
     told &= (last < len(t) - 1) & (share[:, 0] < 0.5)
     last = np.minimum(last, len(t) - 2)
@@ -117,11 +131,11 @@ def _lit_ends(stack: Stack, lines: _Lines, offset: Array, falling: bool) -> tupl
     return t[last] + STEP_PX * (0.5 - before) / np.maximum(after - before, 1e-6), told
 
 
-def wall_ends(stack: Stack, lines: _Lines) -> tuple[Array, Mask]:
+def wall_ends(stack: Stack, lines: _Lines, mirrors_nothing: float) -> tuple[Array, Mask]:
     """(n,) px along lines across a wall where the upper ground ends, and where that is told."""
     offset, told = np.zeros(len(lines.places)), np.ones(len(lines.places), bool)
     for look in range(MOST_LOOKS):  # first roughly, then about where it ends
-        more, told = _lit_ends(stack, lines, offset, falling=look > 0)
+        more, told = _lit_ends(stack, lines, offset, look > 0, mirrors_nothing)
         more = np.where(told, np.clip(more, -DARK_PX, LIT_PX), 0.0)
         offset = offset + more
         # Across a chamfer of several pixels a line must be moved more than once.
@@ -163,7 +177,7 @@ def _on_curves(ends: Array, normal: Array) -> tuple[Array, Array, Mask]:
 
 def top_field(
     stack: Stack, camera: Camera, lights: Lights, field: Map, upper: Mask, lower: Mask,
-    level_mm: float,
+    level_mm: float, mirrors_nothing: float = np.inf,
 ) -> Map | None:  # fmt: skip
     """Signed distance to where lit ground ends above a lower piece; None where too little tells it.
 
@@ -173,6 +187,8 @@ def top_field(
     upper : (H, W) bool, the upper ground, where it is sure
     lower : (H, W) bool, pixels nearest to the lower piece
     level_mm : height of the wall, roughly
+    mirrors_nothing : how many lights' worth it is known that the wall mirrors nothing that is lit
+        alike under all lights
     """
     near = cv2.dilate(lower.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     border = np.abs(field) < 0.75
@@ -180,7 +196,7 @@ def top_field(
     if not beside.any():
         return None
     lines = _lines(camera, lights, field, border, level_mm)
-    offset, told = wall_ends(stack, lines)
+    offset, told = wall_ends(stack, lines, mirrors_nothing)
     ends = lines.places + offset[:, None] * lines.normal
     apart = cv2.distanceTransform((~upper).astype(np.uint8), cv2.DIST_L2, 5)
     # Else a strip of other ground lies between, and it is the strip that ends there.

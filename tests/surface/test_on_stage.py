@@ -23,7 +23,7 @@ from reconstruct.shapes.catalogue import shape
 from reconstruct.shapes.staged import Feature, stacked
 from reconstruct.short_shadows import short_rise
 from reconstruct.stack import Stack
-from reconstruct.stage_shadows import OnStage, part_height
+from reconstruct.stage_shadows import OnStage, outer_top, part_height
 from reconstruct.steps import Step, consistent, resting
 from reconstruct.surface import Flag, Surface
 from reconstruct.wall_edges import _on_curves, top_field
@@ -116,6 +116,27 @@ def test_top_of_a_wall_ends_where_the_part_has_it() -> None:
     rim = np.abs(given) < 0.75
     assert np.abs(np.median((found - exact)[rim])) < 0.06
     assert np.quantile(np.abs(found - exact)[rim], 0.9) < 0.2
+
+
+def test_what_a_chamfer_mirrors_does_not_move_the_top() -> None:
+    """The lit stage, for one: it is seen alike under all lights."""
+    edge = Feature("box", (0.0, 0.0), (24.0, 18.0), 6.0, 0.1, 0.8)
+    part = StagedScene(rig(), stacked("block", [edge], {}), CHROMIUM, disc_points=3)
+    stack, camera = pictures(part), rig().camera
+    x, y, _ = np.moveaxis(camera.points_at_height(6.0), -1, 0)
+    inside = replace(edge, half_mm=(24.0 - 0.8, 18.0 - 0.8)).inside_mm(x, y)
+    top = (inside / camera.pixel_mm(6.0)).astype(np.float32)
+    chamfer = (part.mask & (inside < 0)).astype(np.float32)
+    above = np.median(stack.radiance[:, inside > 2.0], axis=1)
+    glow = 0.2 * np.median(above) * cv2.GaussianBlur(chamfer, (0, 0), 0.6)
+    given = signed_distance(part.mask)
+    for seen in (stack, replace(stack, radiance=stack.radiance + glow)):
+        part_on_stage = find_on_stage(seen, camera, rig().lights)
+        assert part_on_stage is not None
+        found = outer_top(part_on_stage)
+        assert found is not None
+        side = (np.abs(found) < 0.75) & (np.abs(given) < 6)
+        assert abs(np.median((found - top)[side])) < 0.12
 
 
 def test_top_is_found_behind_a_chamfer_of_many_pixels() -> None:

@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 LEAST_LIGHTS = 4  # that must tell a rise
 LEAST_EXPLAINED = 0.35  # of a light's misfit near the edge, for the light to tell
 _BAND_MM = 2.5  # on either side of a shadow's edge that tells where the edge is
-_SECTORS = 8  # of azimuth, left out in turn for the scatter of a rise
+SECTORS = 8  # of azimuth, left out in turn for the scatter of a rise
 # Of a chamfer's width; what is more than three times as wide is no edge of this region.
 _CHAMFER_SIGMA_MM = 1.0
 RISE, LATERAL, SOFTNESS, CHAMFER = range(4)  # of an edge that is fitted
@@ -205,6 +205,12 @@ class Edges:
         return out
 
 
+def sectors(position_mm: Array) -> NDArray[np.int64]:
+    """(N,) the sector of azimuth that each light (N, 3) stands in, 0 to `SECTORS` - 1."""
+    azimuth = np.arctan2(position_mm[:, 1], position_mm[:, 0])
+    return np.floor((azimuth + np.pi) / (2 * np.pi) * SECTORS).astype(np.int64) % SECTORS
+
+
 def _edge_shape(
     cost: Callable[[Array], float], x: Array, step: Array, free: list[int]
 ) -> tuple[Array, float]:
@@ -278,10 +284,9 @@ def measure_rise(
     lights = int(((tells > 12.0) & (tells > LEAST_EXPLAINED * edges.misfit())).sum())
     if lights < LEAST_LIGHTS:
         return None
-    azimuth = np.arctan2(fit.position[:, 1], fit.position[:, 0])
-    sector = np.floor((azimuth + np.pi) / (2 * np.pi) * _SECTORS).astype(int) % _SECTORS
+    sector = sectors(fit.position)
     found, places = [], [*free, CHAMFER]
-    for left_out in range(_SECTORS):
+    for left_out in range(SECTORS):
         keep = (sector != left_out).astype(float)
         if (tells * (1 - keep)).sum() > 1.0:
             left, _ = within(cost_of(gains, keep), x, places)

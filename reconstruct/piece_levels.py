@@ -42,6 +42,7 @@ PIECE_GAP_PX = 1.5  # light from a wall spoils what lies closer to it
 # of the edge. In a narrow slot a rise and a lateral offset look alike, so the offset is held.
 WALL_PX, WALL_SIGMA_PX = -0.6, 0.02
 STRIP_PX = 2.75  # from a piece to where it ends, at most; what lies farther is a strip of others
+STRIP_MM = 2.0  # the same from a piece to the part's border, where its edge is not measured
 LEAST_EDGE = 0.25  # of a piece's border, where the part ends
 AGAIN_MM = 0.3  # by which a piece must have moved for its walls to be looked at again
 FIELDS = 4  # distances to the borders of pairs of pieces that are kept: of one wall, both ways
@@ -236,15 +237,17 @@ class _Shadows:
 
         The shadow on the stage is the strip's then, and tells nothing of the piece.
         """
-        if self.outer is None:
-            return False
-        edge = (np.abs(self.outer) < 0.75) & (self.pieces.nearest == piece)
+        field, most_px = self.outer, STRIP_PX
+        if field is None:  # the part's border then, with the chamfer that it may have
+            field = signed_distance(self.outline.mask)
+            most_px = max(STRIP_PX, STRIP_MM / self.camera.pixel_mm(0.0))
+        edge = (np.abs(field) < 0.75) & (self.pieces.nearest == piece)
         if not edge.any():
             return False
         apart = cv2.distanceTransform(
             (self.pieces.labels != piece).astype(np.uint8), cv2.DIST_L2, 5
         )
-        return bool((apart[edge] < STRIP_PX).mean() < 0.5)
+        return bool((apart[edge] < most_px).mean() < 0.5)
 
     def border_field(self, upper: int, lower: int, touching: set[int]) -> Map:
         """Signed distance (px) to the border of what casts the shadow of `upper` on `lower`."""

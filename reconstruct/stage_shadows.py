@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -11,7 +13,15 @@ from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.lights import Lights
-from reconstruct.levels import Receiver, Rise, ShadowFit, measure_rise, signed_distance
+from reconstruct.levels import (
+    SECTORS,
+    Receiver,
+    Rise,
+    ShadowFit,
+    measure_rise,
+    sectors,
+    signed_distance,
+)
 from reconstruct.outline import Outline
 from reconstruct.stack import Stack
 from reconstruct.wall_edges import top_field
@@ -27,6 +37,9 @@ SHADE_MISFIT = 0.08  # of the radiance expected without shadow, relative
 # least where the edge that casts the shadow was measured (simulated parts, decision 0131).
 STAGE_FLOOR, SEEN_FLOOR = (0.035, 0.003), (0.003, 0.0015)
 MIRRORS_NOTHING = 1.0  # lights' worth of knowing that the part's edge does not mirror the stage
+DISAGREE = 3.0  # sigmas, of what cannot be the same height
+UNLIKE = 0.1  # of a height, by which sides of one height do not differ
+LEAST_SIDES = 4  # that tell a height alone
 LATERAL_PX = 0.8  # how far (one sigma) an edge may lie beside the border of its region
 
 
@@ -107,7 +120,54 @@ def part_height(found: OnStage) -> Rise | None:
     if len(receiver.points_mm) < 50:
         return None
     fields = outer_top(found), signed_distance(found.outline.mask)
-    return rise_over(found, fields, receiver, 0.0, MOST_MM)
+    told = rise_over(found, fields, receiver, 0.0, MOST_MM)
+    if told is None:
+        return None
+    if told.edge_seen:
+        bare = rise_over(found, (None, fields[1]), receiver, 0.0, MOST_MM)
+        if bare is not None:
+            told = _agreed(told, bare)
+    # Quarters of the azimuth that overlap: an eighth of few lights tells nothing.
+    away = (sectors(found.lights.position_mm) - np.arange(SECTORS)[:, None]) % SECTORS
+    alone = [_of_lights(found, own, fields, receiver) for own in away < 2]
+    return _as_level(told, [rise.mm for rise in alone if rise is not None])
+
+
+def _agreed(by_edge: Rise, by_border: Rise) -> Rise:
+    """What two looks at one shadow tell together.
+
+    The measured edge takes a chamfer for what is a fillet, or light in one for the top. The border
+    alone is vague but has other faults. Where they disagree the truth lies between.
+    """
+    apart = abs(by_edge.mm - by_border.mm)
+    if apart <= DISAGREE * math.hypot(height_sigma_mm(by_edge), height_sigma_mm(by_border)):
+        return by_edge
+    middle = 0.5 * (by_edge.mm + by_border.mm)
+    return replace(by_edge, mm=middle, sigma_mm=math.hypot(by_edge.sigma_mm, 0.5 * apart))
+
+
+def _of_lights(
+    found: OnStage, own: Mask, fields: tuple[Map | None, Map], receiver: Receiver
+) -> Rise | None:
+    """The part's height by the shadows of some of its lights alone."""
+    alone = replace(found, lights=found.lights.select(own))
+    seen = Receiver(receiver.points_mm, receiver.observed[own], receiver.weight[own])
+    return rise_over(alone, fields, seen, 0.0, MOST_MM) if own.any() else None
+
+
+def _as_level(told: Rise, sides_mm: Sequence[float]) -> Rise:
+    """A part's height, unsure where the part is not as high on all sides.
+
+    A wall along one side casts all the shadows there, and they agree with each other: leaving a
+    sector of lights out does not show it, but each side alone does. One of them may be wrong.
+    """
+    if len(sides_mm) < LEAST_SIDES:
+        return told
+    lowest, highest = np.sort(sides_mm)[[1, -2]]
+    apart = 0.5 * float(highest - lowest)
+    if apart <= min(DISAGREE * height_sigma_mm(told), UNLIKE * told.mm):
+        return told
+    return replace(told, sigma_mm=math.hypot(told.sigma_mm, apart))
 
 
 def stage_floor(height: Rise) -> tuple[float, float]:

@@ -341,3 +341,34 @@ def test_a_border_of_two_ends_is_straight() -> None:
     np.testing.assert_allclose(places, ends, atol=1e-6)
     np.testing.assert_allclose(turned, normal, atol=1e-6)
     assert straight.all()
+
+
+def test_height_is_unsure_where_a_wall_along_one_side_casts_the_shadows() -> None:
+    plate = Feature("box", (0.0, 0.0), (24.0, 18.0), 3.0)
+    wall = Feature("box", (-23.3, 0.0), (0.7, 18.0), 9.0)
+    scene = StagedScene(rig(), stacked("angle", [plate, wall], {}), CHROMIUM, disc_points=3)
+    found = find_on_stage(pictures(scene), rig().camera, rig().lights)
+    assert found is not None
+    told = part_height(found)
+    assert told is not None
+    assert abs(told.mm - 3.0) < 3.0 * told.sigma_mm
+
+
+def test_height_over_a_rounded_edge_is_as_unsure_as_it_is_wrong() -> None:
+    """No edge is measured there that the model of a chamfer holds."""
+    radius, block = 2.5, Feature("box", (0.0, 0.0), (24.0, 18.0), 6.0)
+
+    def height(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        inside = block.inside_mm(x, y)
+        fallen = radius - np.sqrt(
+            np.maximum(radius**2 - np.clip(radius - inside, 0, radius) ** 2, 0)
+        )
+        return np.where(inside > 0, 6.0 - fallen, 0.0)
+
+    rounded = replace(stacked("block", [block], {}), height=height)
+    scene = StagedScene(rig(), rounded, CHROMIUM, disc_points=3)
+    found = find_on_stage(pictures(scene), rig().camera, rig().lights)
+    assert found is not None
+    told = part_height(found)
+    assert told is not None
+    assert abs(told.mm - 6.0) < 3.0 * told.sigma_mm

@@ -46,7 +46,7 @@ MOST_PIXELS = 450_000  # of the pictures in which outline and shadows are looked
 BAND_ROWS = 32  # of binned pictures read at a time
 MARGIN_PX = 4  # about the part in the window that is fitted
 WINDOW_STEP_PX = 8
-ALIKE = 3.0  # sigmas by which levels of two parts of a cut piece may differ
+ALIKE = 2.0  # sigmas by which levels of two parts of a cut piece may differ
 
 
 def binned(stack: Stack, factor: int) -> Stack:

@@ -153,9 +153,9 @@ def test_names_follow_the_rules_of_part(watched, capsys):
 
 
 def test_a_list_of_names_that_is_no_text_is_one_sentence(watched, capsys):
-    from rig.exits import UsageError
+    from intake.errors import InputError
 
-    with pytest.raises(UsageError, match="no UTF-8 text"):
+    with pytest.raises(InputError, match="no UTF-8 text"):
         watched(b"A\nB\xff\n")
 
 

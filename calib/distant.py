@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,10 +85,9 @@ def distant_lights(
     if at_least_mm < FARTHEST * width:
         return None
     missing |= {k: "no highlight in any pose" for v in views for k in v.blobs if k not in seen}
-    lights = at_infinity(np.array(list(means.values())))
     spread = np.degrees(np.median(np.linalg.norm(differ, axis=1)))
     return Distant(
-        replace(lights, ids=np.array(list(means), dtype=np.int64)),
+        at_infinity(list(means.values()), ids=list(means)),
         dict(sorted(missing.items())),
         float(spread),
         at_least_mm,

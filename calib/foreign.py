@@ -22,11 +22,11 @@ FAR_MM = 1e6
 """Where lights are put of which only the direction is known: parallel light for any part."""
 
 
-def at_infinity(directions: Any, power: Any | None = None) -> Lights:
+def at_infinity(directions: Any, power: Any | None = None, ids: Any | None = None) -> Lights:
     """Lights of which only unit directions are known, put `FAR_MM` away."""
     unit = np.asarray(directions, dtype=np.float64).reshape(-1, 3)
     unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
-    lights = Lights.at(unit * FAR_MM, power)
+    lights = Lights.at(unit * FAR_MM, power, ids=ids)
     lights.provenance["at_infinity"] = True
     return lights
 

@@ -356,8 +356,6 @@ def solve_directions(
     if not found:
         raise CalibrationError(f"{view.name}: no highlight of any light on the ball")
     ids = sorted(found)
-    lights = replace(
-        at_infinity(np.array([found[led][1] for led in ids])), ids=np.array(ids, dtype=np.int64)
-    )
+    lights = at_infinity([found[led][1] for led in ids], ids=ids)
     missing = {led: "no highlight" for led in sorted(view.blobs) if led not in found}
     return lights, missing

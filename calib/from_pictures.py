@@ -107,8 +107,6 @@ def ball_radius(diameter_mm: float) -> float:
 
 def places_of(folder: Path) -> list[Path]:
     """The folders of the places of the ball; raises `CalibrationError` if there is none."""
-    if not folder.is_dir():
-        raise CalibrationError(f"there is no folder {folder}: see that it is there and spelled so")
     windows = probe_windows(folder)
     poses = [pose for pose in pose_folders(folder) if not windows or pose.name in windows]
     if not poses:

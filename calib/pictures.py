@@ -101,8 +101,7 @@ class PictureSet:
         among them, only the order, and lights are counted from 1.
         """
         folder = Path(folder)
-        if not folder.is_dir():
-            raise CalibrationError(f"there is no folder {folder}")
+        refuse_missing(folder)
         paths = find_pictures(folder)
         if not paths:
             raise CalibrationError(f"{folder} holds no pictures lit by single lights")
@@ -180,10 +179,15 @@ def read_camera(folder: Path) -> Camera | None:
     return None
 
 
+def refuse_missing(folder: Path) -> None:
+    """Raise `CalibrationError` where there is no such folder."""
+    if not folder.is_dir():
+        raise CalibrationError(f"there is no folder {folder}: see that it is there and spelled so")
+
+
 def pose_folders(folder: Path) -> list[Path]:
     """The poses of a mirror-sphere set: subfolders with pictures, in the order of their names."""
-    if not folder.is_dir():
-        raise CalibrationError(f"there is no folder {folder}")
+    refuse_missing(folder)
 
     def key(path: Path) -> tuple[list[int], str]:
         return [int(number) for number in re.findall(r"\d+", path.name)], path.name

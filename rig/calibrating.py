@@ -21,7 +21,7 @@ from calib.from_pictures import about_the_spheres, ball_radius, measure_balls, p
 from calib.light_files import read_lights, write_lights
 from calib.lights import Lights
 from calib.photometric import fit_photometry
-from calib.pictures import PictureSet, probe_windows, read_camera
+from calib.pictures import PictureSet, probe_windows, read_camera, refuse_missing
 from calib.plate import PlateData, PlatePictures, measure_plate
 from calib.plausible import refuse_camera, refuse_lights
 from calib.solve import solve_directions, solve_lights
@@ -93,8 +93,8 @@ def _from_pictures(order: Order, out: Claim, say: Say) -> int:
         provenance["method"] = "one place of a mirror ball"
         return _keep_directions(lights, missing, camera, out, provenance, say_so, say)
     parallel = bool(order.focal_px is None and np.linalg.norm(camera.centre_mm) == 0)
-    far = distant_lights(views, camera, radius_mm, parallel)
-    if far is not None and order.nominal is None:
+    far = distant_lights(views, camera, radius_mm, parallel) if order.nominal is None else None
+    if far is not None:
         if order.plate is not None:
             raise CalibrationError(
                 "a white plate tells the powers of near lights only: leave --plate out. "
@@ -160,8 +160,7 @@ def find_camera(order: Order, folder: Path) -> Camera | None:
 
 
 def _poses(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise CalibrationError(f"there is no folder {folder}: see that it is there and spelled so")
+    refuse_missing(folder)
     recorded = sorted(p for p in folder.iterdir() if (p / JOURNAL).is_file())
     if recorded:
         return recorded

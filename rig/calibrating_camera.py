@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from calib.board import Board, to_grey8, write_target
 from calib.errors import CalibrationError
 from calib.intrinsics import BoardView, CameraCalibration, calibrate_camera, covered, find_board
-from calib.pictures import read_raw
+from calib.pictures import read_raw, refuse_missing
 from calib.which_board import which_board
 from capture.claim import Claim, claim
 from capture.plan import Shot
@@ -146,8 +146,7 @@ def _stage(order: Order, views: list[BoardView], names: list[str]) -> str:
 
 
 def _folder(folder: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    if not folder.is_dir():
-        raise CalibrationError(f"there is no folder {folder}: see that it is there and spelled so")
+    refuse_missing(folder)
     paths = [p for p in folder.iterdir() if is_picture(p)]
     if not paths:
         raise CalibrationError(f"{folder} holds no pictures: name the folder they lie in")

@@ -89,6 +89,10 @@ class _Shadows:
         self.stage = open_stage(self.outline)
         self.holes = self.outline.stage & ~self.stage
         self.outer = outer_top(found)
+        # Where the part ends: if no edge is measured, its border with the chamfer it may have.
+        self.end = signed_distance(self.outline.mask) if self.outer is None else self.outer
+        most_mm = STRIP_MM if self.outer is None else 0.0
+        self.strip_px = max(STRIP_PX, most_mm / self.camera.pixel_mm(0.0))
         self.fields: dict[tuple[int, int], Map] = {}
         self.lock = Lock()
         self.receivers: dict[int, tuple[Receiver, Any, Any]] = {}
@@ -237,17 +241,13 @@ class _Shadows:
 
         The shadow on the stage is the strip's then, and tells nothing of the piece.
         """
-        field, most_px = self.outer, STRIP_PX
-        if field is None:  # the part's border then, with the chamfer that it may have
-            field = signed_distance(self.outline.mask)
-            most_px = max(STRIP_PX, STRIP_MM / self.camera.pixel_mm(0.0))
-        edge = (np.abs(field) < 0.75) & (self.pieces.nearest == piece)
+        edge = (np.abs(self.end) < 0.75) & (self.pieces.nearest == piece)
         if not edge.any():
             return False
         apart = cv2.distanceTransform(
             (self.pieces.labels != piece).astype(np.uint8), cv2.DIST_L2, 5
         )
-        return bool((apart[edge] < most_px).mean() < 0.5)
+        return bool((apart[edge] < self.strip_px).mean() < 0.5)
 
     def border_field(self, upper: int, lower: int, touching: set[int]) -> Map:
         """Signed distance (px) to the border of what casts the shadow of `upper` on `lower`."""

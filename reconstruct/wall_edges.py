@@ -35,6 +35,7 @@ DARK_END_PX, LIT_END_PX, TREND_PX = 0.5, 1.0, 2.0  # of a line's ends, where lig
 MOST_LOOKS, STILL_PX = 6, 0.05  # along each line, until its middle lies where light ends
 BEHIND = 0.7  # tangent of the light's angle, across the wall
 DARK = 0.2  # of the light above, at the foot of a wall that casts a shadow
+BRIGHTER = 1.5  # than the light above, along a line
 SIGNAL = 4.0  # noise that the light above must exceed
 LEAST_LIGHTS = 3
 LEAST_SHARE = 0.5  # of the border that shadows must tell
@@ -96,32 +97,31 @@ def _lit_ends(
     low, high = t <= -DARK_PX + DARK_END_PX, t >= LIT_PX - LIT_END_PX
     along = lines.places[:, None] + (offset[:, None] + t)[..., None] * lines.normal[:, None]
     lit = np.flatnonzero(t >= LIT_PX - TREND_PX) if falling else np.flatnonzero(high)
-    trend = np.column_stack([np.ones(len(lit)), t[lit]])[:, : 2 if falling else 1]
-    fit = np.linalg.pinv(trend)
+    trend = np.column_stack([np.ones_like(t), np.maximum(t, 0.0)])[:, : 2 if falling else 1]
     # Sums over lights, less the floor: light along the line, its share of that above, and so on.
     total, relative = np.zeros((2, *along.shape[:2]))
     above_total, inverse = np.zeros((2, len(offset)))
-    lights, level = np.zeros(len(offset), int), np.zeros((len(offset), 2))
+    lights = np.zeros(len(offset), int)
     for image, tangent in zip(stack.radiance, lines.tangent, strict=True):
         behind = np.flatnonzero(tangent > BEHIND)
         seen = sampled(image, along[behind, :, 0], along[behind, :, 1])
         floor, above = seen[:, low].mean(axis=1), seen[:, high].mean(axis=1)
         noise = np.sqrt(stack.noise_floor + stack.noise_gain * np.maximum(above, 0.0))
         tells = (floor < DARK * above) & (above > SIGNAL * noise)
+        tells &= seen.max(axis=1) < BRIGHTER * above  # else a shadow lies on the ground above
         behind, floor = behind[tells], floor[tells]
         seen, above = seen[tells] - floor[:, None], above[tells] - floor
         total[behind] += seen
         relative[behind] += seen / above[:, None]
         above_total[behind] += above
         inverse[behind] += 1.0 / above
-        level[behind, : trend.shape[1]] += seen[:, lit] @ fit.T
         lights[behind] += 1
     told = lights >= LEAST_LIGHTS
-    whole = level[:, :1] + level[:, 1:] * np.maximum(t, 0.0)
     # Weighted by 1 / above, as shot noise has it.
     n, every = np.maximum(lights, 1), np.where(told, above_total, 1.0)
     glow = np.where(told, n / (inverse + mirrors_nothing * n / every), 0.0)
     grows = (total - glow[:, None] * relative) / (1.0 - glow * n / every)[:, None]
+    whole = total[:, lit] @ np.linalg.pinv(trend[lit]).T @ trend.T
     share = grows / np.where(told[:, None], whole, 1.0)
     last = len(t) - 1 - (share[:, ::-1] < 0.5).argmax(axis=1)  # that is not half lit
     told &= (last < len(t) - 1) & (share[:, 0] < 0.5)

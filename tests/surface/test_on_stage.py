@@ -139,6 +139,22 @@ def test_what_a_chamfer_mirrors_does_not_move_the_top() -> None:
         assert abs(np.median((found - top)[side])) < 0.12
 
 
+def test_shadow_of_a_hub_over_the_edge_does_not_move_the_top() -> None:
+    """Where it ends near the edge, light along the line does not go with the light above."""
+    edge = Feature("disc", (0.0, 0.0), (22.0, 22.0), 3.0, 0.0, 0.8)
+    hub = Feature("disc", (0.0, 0.0), (12.0, 12.0), 7.0)
+    part = StagedScene(rig(), stacked("flange", [edge, hub], {}), CHROMIUM, disc_points=3)
+    stack, camera = pictures(part), rig().camera
+    x, y, _ = np.moveaxis(camera.points_at_height(3.0), -1, 0)
+    top = ((22.0 - 0.8 - np.hypot(x, y)) / camera.pixel_mm(3.0)).astype(np.float32)
+    part_on_stage = find_on_stage(stack, camera, rig().lights)
+    assert part_on_stage is not None
+    found = outer_top(part_on_stage)
+    assert found is not None
+    rim = np.abs(top) < 0.75
+    assert np.quantile(np.abs(found - top)[rim], 0.9) < 0.2
+
+
 def test_top_is_found_behind_a_chamfer_of_many_pixels() -> None:
     """The border that is given is that of the part, a wall and a chamfer below its top."""
     chamfer_mm = 3.5

@@ -37,7 +37,8 @@ SHADE_MISFIT = 0.08  # of the radiance expected without shadow, relative
 # least where the edge that casts the shadow was measured (simulated parts, decision 0131).
 STAGE_FLOOR, SEEN_FLOOR = (0.035, 0.003), (0.003, 0.0015)
 MIRRORS_NOTHING = 1.0  # lights' worth of knowing that the part's edge does not mirror the stage
-DISAGREE = 3.0  # sigmas, of what cannot be the same height
+DISAGREE = 3.0  # sigmas, of sides that cannot be of the same height
+LOOKS_APART = 1.5  # sigmas, of two looks at one shadow; where edges are plain, 1.1 at most
 UNLIKE = 0.1  # of a height, by which sides of one height do not differ
 LEAST_SIDES = 4  # that tell a height alone
 LATERAL_PX = 0.8  # how far (one sigma) an edge may lie beside the border of its region
@@ -140,7 +141,7 @@ def _agreed(by_edge: Rise, by_border: Rise) -> Rise:
     alone is vague but has other faults. Where they disagree the truth lies between.
     """
     apart = abs(by_edge.mm - by_border.mm)
-    if apart <= DISAGREE * math.hypot(height_sigma_mm(by_edge), height_sigma_mm(by_border)):
+    if apart <= LOOKS_APART * math.hypot(height_sigma_mm(by_edge), height_sigma_mm(by_border)):
         return by_edge
     middle = 0.5 * (by_edge.mm + by_border.mm)
     return replace(by_edge, mm=middle, sigma_mm=math.hypot(by_edge.sigma_mm, 0.5 * apart))

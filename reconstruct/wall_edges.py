@@ -35,7 +35,7 @@ DARK_END_PX, LIT_END_PX, TREND_PX = 0.5, 1.0, 2.0  # of a line's ends, where lig
 MOST_LOOKS, STILL_PX = 6, 0.05  # along each line, until its middle lies where light ends
 BEHIND = 0.7  # tangent of the light's angle, across the wall
 DARK = 0.2  # of the light above, at the foot of a wall that casts a shadow
-BRIGHTER = 1.5  # than the light above, along a line
+BRIGHTER = 1.5  # than the light above, before it along a line
 SIGNAL = 4.0  # noise that the light above must exceed
 LEAST_LIGHTS = 3
 LEAST_SHARE = 0.5  # of the border that shadows must tell
@@ -108,7 +108,8 @@ def _lit_ends(
         floor, above = seen[:, low].mean(axis=1), seen[:, high].mean(axis=1)
         noise = np.sqrt(stack.noise_floor + stack.noise_gain * np.maximum(above, 0.0))
         tells = (floor < DARK * above) & (above > SIGNAL * noise)
-        tells &= seen.max(axis=1) < BRIGHTER * above  # else a shadow lies on the ground above
+        # Where light falls off again, a shadow of something else lies on the ground above.
+        tells &= seen[:, ~high].max(axis=1) < BRIGHTER * above
         behind, floor = behind[tells], floor[tells]
         seen, above = seen[tells] - floor[:, None], above[tells] - floor
         total[behind] += seen

@@ -30,12 +30,23 @@ class Distant:
     missing : what is wrong with those that are not among them, by id
     spread_deg : median angle between a light's direction at a place and its mean
     at_least_mm : how near they could be, by two sigma
+    parallel : nobody knows the camera, and the view was taken to be parallel
     """
 
     lights: Lights
     missing: dict[int, str]
     spread_deg: float
     at_least_mm: float
+    parallel: bool
+
+    @property
+    def why(self) -> str:
+        seen = "seen in parallel (no camera.json, no focal length) they"
+        return (
+            "The places of the ball show every light in one direction "
+            f"(to {self.spread_deg:.2g}°): {seen if self.parallel else 'the lights'} are more than "
+            f"{self.at_least_mm / 1000:.2g} m away, which fixes directions only"
+        )
 
 
 def distant_lights(
@@ -91,6 +102,7 @@ def distant_lights(
         dict(sorted(missing.items())),
         float(spread),
         at_least_mm,
+        parallel,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from calib.camera import Camera
 from calib.certificate import Calibration
+from calib.distant import distant_lights
 from calib.errors import CalibrationError, NoSphereError, RequestError
 from calib.lights import Lights
 from calib.pictures import PictureSet, pose_folders, probe_windows, read_camera
@@ -40,6 +41,11 @@ class BallPictures:
     views: list[SphereView]
     camera: Camera
     names: dict[int, str]
+
+    @property
+    def unplaced(self) -> bool:
+        """Whether nobody knows where the camera stood: the world begins in it."""
+        return not self.camera.centre_mm.any()
 
 
 def calibrate_lights(
@@ -73,7 +79,8 @@ def calibrate_lights(
     Raises
     ------
     CalibrationError
-        saying what is missing
+        saying what is missing; of lights far away, of which the ball tells directions only (these
+        `calib.distant.distant_lights` gives, and ``rig calibrate-lights`` writes)
     """
     folder, radius_mm = Path(mirror), ball_radius(sphere_diameter_mm)
     if isinstance(camera, str | Path):
@@ -84,6 +91,11 @@ def calibrate_lights(
         focal_px=focal_px, say=say,
     )  # fmt: skip
     ids = list(balls.names)
+    if nominal is None:
+        parallel = focal_px is None and balls.unplaced
+        far = distant_lights(balls.views, balls.camera, radius_mm, parallel)
+        if far is not None:
+            raise CalibrationError(f"{far.why}: 'rig calibrate-lights' writes a file of them")
     plate_data = None
     if plate is not None:
         pictures = renumbered(PictureSet.open(Path(plate)), ids)
@@ -93,7 +105,7 @@ def calibrate_lights(
         balls.views, balls.camera, radius_mm, ids, plate=plate_data,
         reflectance=plate_reflectance, nominal=nominal, nominal_sigma_mm=NOMINAL_SIGMA_MM,
     )  # fmt: skip
-    if np.linalg.norm(balls.camera.centre_mm) == 0:
+    if balls.unplaced:
         result = about_the_spheres(result)
     return result
 

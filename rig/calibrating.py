@@ -15,7 +15,7 @@ import numpy as np
 
 from calib.camera import Camera
 from calib.certificate import Calibration
-from calib.distant import Distant, distant_lights
+from calib.distant import distant_lights
 from calib.errors import CalibrationError
 from calib.from_pictures import about_the_spheres, ball_radius, measure_balls, places_of, renumbered
 from calib.light_files import read_lights, write_lights
@@ -92,17 +92,15 @@ def _from_pictures(order: Order, out: Claim, say: Say) -> int:
         say_so = "One place of the ball fixes directions only"
         provenance["method"] = "one place of a mirror ball"
         return _keep_directions(lights, missing, camera, out, provenance, say_so, say)
-    parallel = bool(order.focal_px is None and np.linalg.norm(camera.centre_mm) == 0)
+    parallel = order.focal_px is None and balls.unplaced
     far = distant_lights(views, camera, radius_mm, parallel) if order.nominal is None else None
     if far is not None:
         if order.plate is not None:
             raise CalibrationError(
-                "a white plate tells the powers of near lights only: leave --plate out. "
-                + _why_distant(far, parallel)
+                "a white plate tells the powers of near lights only: leave --plate out. " + far.why
             )
         provenance["method"] = f"directions, {len(views)} places of a mirror ball"
-        why = _why_distant(far, parallel)
-        return _keep_directions(far.lights, far.missing, camera, out, provenance, why, say)
+        return _keep_directions(far.lights, far.missing, camera, out, provenance, far.why, say)
     plate = None
     if order.plate is not None:
         plate_camera = _camera_at(order.plate) or camera
@@ -123,7 +121,7 @@ def _from_pictures(order: Order, out: Claim, say: Say) -> int:
         nominal=nominal,
         nominal_sigma_mm=order.nominal_sigma_mm,
     )
-    if np.linalg.norm(camera.centre_mm) == 0:
+    if balls.unplaced:
         result = about_the_spheres(result)
     return keep(result, out, order, provenance, views, plate, say)
 
@@ -218,14 +216,6 @@ def put_aside(path: Path) -> None:
 def stamped(lights: Lights, provenance: dict[str, Any]) -> Lights:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return replace(lights, provenance={**lights.provenance, "date": now, **provenance})
-
-
-def _why_distant(far: Distant, parallel: bool) -> str:
-    seen = "seen in parallel (no camera.json, no --focal) they" if parallel else "the lights"
-    return (
-        f"The places of the ball show every light in one direction (to {far.spread_deg:.2g}°): "
-        f"{seen} are more than {far.at_least_mm / 1000:.2g} m away, which fixes directions only"
-    )
 
 
 def _keep_directions(

@@ -254,6 +254,8 @@ def test_two_places_of_the_ball_that_show_lamps_far_away_give_directions(
     assert rig(*arguments, monkeypatch=monkeypatch) == 0
     assert f"directions only: {LEDS} lights" in capsys.readouterr().out
     assert read_lights(out).provenance["at_infinity"]
+    with pytest.raises(calib.CalibrationError, match="'rig calibrate-lights' writes"):
+        calib.calibrate_lights(tmp_path / "ball", 25.4)
 
 
 @pytest.mark.skipif(not CAT.exists(), reason="no photographs beside the repository")

@@ -13,7 +13,7 @@ from calib.camera import Camera
 from calib.lights import Lights
 from calib.plausible import near_lights_as_directions, refuse_lights
 from reconstruct.methods import AUTO, MIN_LIGHTS
-from reconstruct.plausible import Judgement, judge
+from reconstruct.plausible import MIN_PICTURES, Judgement, judge
 from reconstruct.stack import Stack
 
 
@@ -69,10 +69,15 @@ def method_for(
             say(f"note: {_why(judgement)}: --method lambert suits it, {asked} is for metal")
         return asked, summary
     method = "lambert" if judgement.kind == "matt" else "refine"
-    untold = "too few pictures, or too little of a part in them, to tell metal from matt"
-    why = _why(judgement) if judgement.kind else untold
+    why = _why(judgement) if judgement.kind else f"{_untold(stack)} to tell metal from matt"
     say(f"Method {method}: {why}")
     return method, {**summary, "method": method, "why": why}
+
+
+def _untold(stack: Stack) -> str:
+    if len(stack) < MIN_PICTURES:
+        return f"{len(stack)} pictures are too few ({MIN_PICTURES} or more are needed)"
+    return "the pictures show too little of a part"
 
 
 def _why(judgement: Judgement) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -197,6 +198,20 @@ def test_what_it_has_to_say_goes_to_the_log(folder: Path, caplog: pytest.LogCapt
         rc.reconstruct(folder)
     assert any("no height was given" in record.message for record in caplog.records)
     assert any(record.message.startswith("Method lambert") for record in caplog.records)
+
+
+def test_what_does_not_tell_metal_from_matt_is_named(folder: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    shutil.copytree(folder, few)
+    listing = (few / "lights.lp").read_text().splitlines()
+    (few / "lights.lp").write_text("\n".join(["5", *listing[1:6]]) + "\n")
+    for path in sorted(few.glob("led_*.png"))[5:]:
+        path.unlink()
+    assert "5 pictures are too few" in rc.reconstruct(few).summary["plausibility"]["why"]
+    speck = np.zeros((scene.SIDE, scene.SIDE), bool)
+    speck[20:24, 20:24] = True
+    why = rc.reconstruct(folder, mask=speck).summary["plausibility"]["why"]
+    assert "too little of a part" in why
 
 
 @pytest.mark.parametrize(

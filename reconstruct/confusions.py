@@ -31,6 +31,9 @@ SWAPPED = (1.4, 2.0)
 """For up to four pictures given to other lights: from where it is said, and where refused."""
 SHUFFLED = (2.0, 3.0)
 """For more, in no order: so many ways fit few pictures better by chance."""
+AS_RANDOM = 0.5
+"""Of what a random order leaves unexplained: the least of a list that is shuffled as a whole. A
+ground part's long highlights fit lights that are drawn together across the lay."""
 SAME_SHIFT = 0.8
 WHITE = 1.02
 """Of negatives, over their brightest cell: what no light at all became."""
@@ -195,7 +198,8 @@ def refuse_other_order(
     elif ordered:
         certain = likely = ratio >= MOVED
     else:
-        certain, likely = ratio >= SHUFFLED[1], ratio >= SHUFFLED[0]
+        as_random = own > AS_RANDOM * shuffled * len(moved) / count
+        certain, likely = (as_random and ratio >= least for least in reversed(SHUFFLED))
     certain, likely = (found and best <= 2 * EXPLAINED for found in (certain, likely))
     odd = odd_light(small, lights, height_mm)
     if odd is not None and odd.unexplained <= best:

@@ -12,6 +12,7 @@ from reconstruct.errors import ReconstructError
 from reconstruct.plausible import judge
 from reconstruct.stack import Stack
 from tests.plausible import scene
+from tests.refine import simulated_parts
 
 CAMERA, LIGHTS = scene.camera(), scene.lights()
 METAL, MATT = scene.stack(matt=False), scene.stack(matt=True)
@@ -36,6 +37,14 @@ def test_good_pictures_are_left_in_peace_and_told_matt_from_metal(stack: Stack, 
     found = judge(stack, CAMERA, LIGHTS)
     assert found.notes == ()
     assert found.kind == kind
+
+
+@pytest.mark.parametrize("number", [0, 2, 3])
+def test_the_long_highlights_of_a_ground_part_make_no_other_order_of_the_lights(
+    number: int,
+) -> None:
+    part = simulated_parts.part(f"ground-{number}", 48, bounce=False)
+    assert judge(simulated_parts.pictures(part), part.rig.camera, part.rig.lights).notes == ()
 
 
 @pytest.mark.parametrize("stack", [METAL, MATT])

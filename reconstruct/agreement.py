@@ -260,10 +260,15 @@ def fit(
     height_mm: float = 0.0,
     turns: int = TURNS,
     wanted: float = np.inf,
+    lay: Array | None = None,
 ) -> Fit:
     """Fit one surface of one reflectance to a coarse stack.
 
-    It ends at once where it will hardly come to leave less than is `wanted` unexplained.
+    Parameters
+    ----------
+    wanted : end at once where hardly less than this will come to be left unexplained
+    lay : (2, 2) by which slopes are stretched across a metal's lay, so that its highlights are
+        round; the directions and normals of the fit are stretched then
     """
     shape = stack.radiance.shape[:2]
     valid = stack.valid
@@ -295,12 +300,18 @@ def fit(
         _geometry(
             points[valid], rays, position, lights.axis, power, lights.lobe, metal, vectors, root
         )
+        if lay is not None:
+            vectors[:2] = np.tensordot(lay, vectors[:2], 1)
+            vectors /= np.linalg.norm(vectors, axis=0)
         if turn < begin:
             flat = _start(measured, root, vectors, metal)
             steep = np.maximum(flat[:, 2], 0.15)
             inside = -flat[:, :2] / steep[:, None]
         else:
             flat = np.ascontiguousarray(normals[valid])
+            if lay is not None:
+                flat[:, :2] = flat[:, :2] @ lay.T
+                flat /= np.linalg.norm(flat, axis=1, keepdims=True)
             now = Fit(0.0, vectors, root, flat, scale, table)
             error = float(((measured - _explained(measured, now)) ** 2).sum())
             idle += 1
@@ -313,7 +324,8 @@ def fit(
                 break
             _search(measured, root, vectors, flat, scale, table, step, inside)
             step *= 0.8
-        slopes[valid] = np.clip(inside, -6, 6)
+        drawn = inside if lay is None else np.linalg.solve(lay, inside.T).T
+        slopes[valid] = np.clip(drawn, -6, 6)
         z, normals = _integrated(slopes, cell_mm)
         z = z + height_mm
     assert best is not None

@@ -47,6 +47,12 @@ _TURNS = {
     "with x and y exchanged": ((0, 1), (1, 0)),
     "with x and y exchanged and both of the wrong sign": ((0, -1), (-1, 0)),
 }
+_LAYS = [
+    np.eye(2) + (stretch - 1) * np.outer(across, across)
+    for stretch in (2.0, 3.0)
+    for across in ((np.cos(a), np.sin(a)) for a in np.radians(np.arange(0, 180, 30)))
+]
+"""Under mirrored lights a saddle's highlights are as long as those of a ground surface."""
 _SCALES = {
     "ten times as far (is it in cm?)": 10.0,
     "25.4 times as far (is it in inches?)": 25.4,
@@ -98,6 +104,8 @@ def refuse_turned(
     name = min(found, key=found.__getitem__)
     best = found[name]
     _refuse_negative(few, lights, height_mm, own, best)
+    if kind == "metal" and name in _TURNS and np.linalg.det(_TURNS[name]) < 0 and best <= wanted:
+        own = min(own, *(fit(few, lights, kind, height_mm, lay=lay).unexplained for lay in _LAYS))
     if best > EXPLAINED or own < LIKELY * best:
         return []
     figures = f"{100 * own:.2g} % of the pictures stay unexplained, and {100 * best:.2g} % then"

@@ -132,8 +132,12 @@ def grid_of(surface: Surface, step_mm: float | None = None) -> HeightGrid:
     count = (
         np.floor((np.array([np.nanmax(x), np.nanmax(y)]) - low) / step_mm + 1e-9).astype(int) + 1
     )
-    if np.prod(count.astype(float)) > 2e8:
-        raise ReconstructError(f"a step of {step_mm} mm would make a grid of {count} points")
+    if count.min() < 2 or np.prod(count.astype(float)) > 2e8:
+        wanted = "shorter" if count.min() < 2 else "longer"
+        raise ReconstructError(
+            f"a step of {step_mm:g} mm makes a grid of {count[0]} × {count[1]} points: choose a "
+            f"{wanted} one"
+        )
     gx, gy = np.meshgrid(
         low[0] + step_mm * np.arange(count[0]), low[1] + step_mm * np.arange(count[1])
     )

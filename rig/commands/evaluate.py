@@ -178,6 +178,8 @@ def register(app: typer.Typer) -> None:
 
         if asked.step and asked.line is None:
             raise UsageError("a step height needs a line: --line x0,y0,x1,y1 (mm)")
+        if asked.edges is not None and not asked.step:
+            raise UsageError("--edges are those of a step: give --step as well")
         ends = numbers(asked.line, "--line", (4,)) if asked.line is not None else None
         recipe = Recipe(
             form=asked.form,

@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
         from rig.figures import find_result
         from rig.floor.plans.model import parse_plan, plan_path
         from rig.floor.plans.propose import propose
+        from rig.floor.plans.words import limits_in_words
         from rig.workspace import Workspace
 
         space = Workspace.at(workspace)
@@ -43,7 +44,9 @@ def register(app: typer.Typer) -> None:
         with path.open("x", encoding="utf-8") as stream:
             stream.write(text)
         for feature in parsed.features:
-            typer.echo(f"{feature.name}: {feature.limits[0]} … {feature.limits[1]} {feature.unit}")
+            lower, upper = feature.limits
+            said = limits_in_words({"lower": lower, "upper": upper})
+            typer.echo(f"{feature.name}: {said} {feature.unit}".rstrip())
         typer.echo(f"Wrote {path}: put the drawing's tolerances in, then "
                    f"rig run --part A13 --type {part_type}")  # fmt: skip
 

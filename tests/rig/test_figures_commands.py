@@ -116,6 +116,7 @@ def test_of_several_results_the_one_that_run_made_is_meant_and_named(tmp_path: P
     ("words", "code", "says"),
     [
         (["measure", "RESULT", "--step"], 2, "needs a line"),
+        (["measure", "RESULT", "--line=-9,0,9,0", "--edges", "9"], 2, "give --step as well"),
         (["measure", "RESULT", "--line", "1,2"], 2, "expected 4 numbers"),
         (["measure", "RESULT", "--form", "cone"], 2, "no form"),
         (["measure", "RESULT", "--cutoff", "0.1"], 4, "too short"),
@@ -141,6 +142,7 @@ def test_of_several_results_the_one_that_run_made_is_meant_and_named(tmp_path: P
         (["calibrate-lights", "--plate-reflectance", "5"], 2, "above 0, up to 1"),
         (["evaluate", "RESULT", "--truth", "absent.npz"], 4, "there is no"),
         (["export", "RESULT", "--out", "a.doc"], 2, "choose"),
+        (["export", "RESULT", "--out", "a.x3p", "--step", "900"], 4, "choose a shorter one"),
         (["verify", "absent"], 2, "no recording"),
     ],
 )
@@ -163,6 +165,14 @@ def test_mistakes_get_one_sentence(
     assert says in error
     assert error.startswith("rig: ")
     assert len(error.strip().splitlines()) == 1
+
+
+def test_a_proposed_plan_tells_its_limits_in_words(tmp_path: Path) -> None:
+    result = make(tmp_path)
+    done = run("plan", "new", "plate", "--from", result, "--workspace", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "≤" in done.output
+    assert "None" not in done.output
 
 
 def test_a_typo_in_a_training_configuration(tmp_path: Path) -> None:

@@ -137,8 +137,9 @@ def verify(folder: Path) -> Verification:
     return Verification(folder, len(present), frames, each_once, tuple(remarks), thinned, given_up)
 
 
-def refuse_damage(recording: Recording) -> None:
-    """Raise `DataError` if a picture is not the one that was recorded."""
+def open_unharmed(folder: Path) -> Recording:
+    """Open a recording, or raise `DataError` if a picture is not the one that was recorded."""
+    recording = Recording.open(folder)
     thinned = thinned_on(recording.folder)
     for entry in recording.entries:
         path = recording.folder / entry.file
@@ -154,6 +155,7 @@ def refuse_damage(recording: Recording) -> None:
                 f"{path} is damaged, its checksum differs: restore it from a copy, or capture "
                 "again; 'rig verify' checks every file"
             )
+    return recording
 
 
 def _of_file_manager(name: str) -> bool:

@@ -23,6 +23,7 @@ from capture.exchange.images import Way
 from capture.exchange.layouts import find
 from capture.picture_list import PictureList
 from capture.reading import Recording
+from capture.verify import open_unharmed
 from intake.errors import told_as
 from intake.pictures import read_mask
 from reconstruct.errors import RequestError
@@ -201,7 +202,7 @@ def read_pictures(
     if isinstance(images, str | Path):
         folder = Path(images)
         if (folder / "run.jsonl").is_file():
-            return Recording.open(folder)
+            return open_unharmed(folder)
         return PictureList.of_source(find(folder, channel))
     if len(images) and all(isinstance(image, str | Path) for image in images):
         if isinstance(dark, np.ndarray):

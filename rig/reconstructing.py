@@ -23,7 +23,7 @@ from calib.plausible import refuse_camera
 from calib.validity import check_validity
 from capture.claim import Claim, claim, claim_first, is_there
 from capture.reading import Recording
-from capture.verify import refuse_damage
+from capture.verify import open_unharmed
 from intake import pictures
 from intake.errors import InputError, MissingError
 from reconstruct.errors import Stopped
@@ -162,7 +162,7 @@ def empty_stage_of(
     if not folder.is_dir() or not recording.radiometric or recording.folder.parent == folder:
         return None
     try:
-        empty = Recording.open(Workspace.at(request.workspace).latest_run(EMPTY_STAGE))
+        empty = open_unharmed(Workspace.at(request.workspace).latest_run(EMPTY_STAGE))
     except UsageError:
         return None
     devices = ((r.start.get("devices") or {}).get("camera") for r in (recording, empty))
@@ -249,8 +249,7 @@ def _reconstructed(
 ) -> Surface:
     """Reconstruct a recording and write the result and its report into a folder."""
     started = time.perf_counter()
-    recording = Recording.open(run)
-    refuse_damage(recording)
+    recording = open_unharmed(run)
     camera_path = _in_force(recording.camera_path, "camera.json", request)
     simple = request.field_mm is not None or request.focal_px is not None
     if camera_path is None and not simple:

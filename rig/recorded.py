@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.errors import DataError
-from capture.reading import Recording
+from capture.verify import open_unharmed
 from intake.arrays import read_npy
 from intake.errors import told_as
 
@@ -22,7 +22,7 @@ class RecordedPictures:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.recording = Recording.open(folder)
+        self.recording = open_unharmed(folder)
 
     @property
     def ids(self) -> tuple[int, ...]:

@@ -140,21 +140,21 @@ def register(app: typer.Typer) -> None:
             typer.echo(result_line(which_result(str(found), workspace)))
             typer.echo(f"Wrote {out}: {known_kinds[out.suffix.lower()]}")
             return
-        from capture.reading import Recording
+        from capture.verify import open_unharmed
         from rig.imports import export_capture
         from rig.workspace import Workspace
 
-        recording = Recording.open(Workspace.at(workspace).recording(run))
+        recording = open_unharmed(Workspace.at(workspace).recording(run))
         export_capture(recording, out, exposure)
         typer.echo(f"{len(recording.leds)} pictures are now in {out}")
 
 
 def _export_recording(run: str, out: Path, workspace: Path | None) -> Path:
     """The whole recording as one file, or for a viewer that moves the light."""
-    from capture.reading import Recording
+    from capture.verify import open_unharmed
     from rig.workspace import Workspace
 
-    recording = Recording.open(Workspace.at(workspace).recording(run))
+    recording = open_unharmed(Workspace.at(workspace).recording(run))
     if out.suffix.lower() in HDF5:
         from capture.exchange.hdf5 import write_hdf5
 

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from calib.camera import Camera
 from calib.light_files import read_lights
+from capture.errors import DataError
+from reconstruct.interface import read_pictures
 from rig.cli import app
 from rig.imports import import_capture
 
@@ -59,6 +61,13 @@ def test_import_verify_export(tmp_path: Path) -> None:
     checked = run_cli(app, ["verify", str(run)])
     assert checked.exit_code == 4
     assert f"frames/{frame.name} is damaged" in checked.output
+    for out in ("again", "a12.h5"):
+        refused = run_cli(app, ["export", "A12", "--out", str(tmp_path / out), *workspace])
+        assert isinstance(refused.exception, DataError)
+        assert f"{frame.name} is damaged, its checksum differs" in str(refused.exception)
+        assert not (tmp_path / out).exists()
+    with pytest.raises(DataError, match=r"is damaged, its checksum differs"):
+        read_pictures(run)
 
 
 def test_import_refuses_a_camera_of_another_size(tmp_path: Path) -> None:

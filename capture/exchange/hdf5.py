@@ -5,13 +5,15 @@ world shows them. All other files of the recording lie under ``files`` as they a
 what comes back is the same recording, and its checksums say so.
 
 The HDF5 library ends in a crash, or does not end, on some damaged files: such a file is read by a
-process of its own, which has a bounded time and memory.
+process of its own, which has a bounded time and memory. It ends in a crash on a full disk as well:
+nothing is begun where the recording would not fit as it is.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -47,7 +49,7 @@ def write_hdf5(recording: Recording, path: Path) -> Path:
     Raises
     ------
     DataError
-        the file exists, the recording is damaged, or h5py is not installed
+        the file exists, the recording is damaged, the disk is too full, or h5py is not installed
     """
     h5py = _h5py()
     if path.exists():
@@ -59,6 +61,13 @@ def write_hdf5(recording: Recording, path: Path) -> Path:
         )
     names = [entry.file for entry in recording.entries]
     path.parent.mkdir(parents=True, exist_ok=True)
+    size = sum((recording.folder / name).stat().st_size for name in files_within(recording.folder))
+    free = shutil.disk_usage(path.parent).free
+    if free < size:
+        raise DataError(
+            f"{path.parent.resolve()} has room for {free / 1e6:.1f} MB, and the recording has "
+            f"{size / 1e6:.1f} MB: make room on that disk"
+        )
     part = path.with_name(f".part-{path.name}")
     try:
         with h5py.File(part, "w") as file:

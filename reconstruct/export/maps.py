@@ -72,5 +72,8 @@ def write_normals_exr(path: Path, normals: NDArray[Any]) -> None:
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     values = np.ascontiguousarray(normals, dtype=np.float32)
     channels = {name: np.ascontiguousarray(values[..., k]) for k, name in enumerate("RGB")}
-    with OpenEXR.File(header, channels) as file:
-        file.write(str(path))
+    try:
+        with OpenEXR.File(header, channels) as file:
+            file.write(str(path))
+    except RuntimeError as error:
+        raise ReconstructError(f"the EXR cannot be written: {error}") from None

@@ -9,6 +9,7 @@ curve, and every light counts as far away.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,10 +149,30 @@ def _write_project(path: Path, stack: Stack, camera: Camera, directions: Array) 
     folder = path.with_suffix("")
     if folder.exists():
         raise ReconstructError(f"{folder} exists already and is kept: name another --out")
-    folder.mkdir()
     height, width = stack.shape
+    part = folder.with_name(f".part-{folder.name}")
+    part.mkdir()
+    try:
+        project = {
+            "version": 1, "folder": folder.name, "width": width, "height": height,
+            "pixelSize": camera.pixel_mm(),
+            "images": _write_pictures(part, stack, camera, directions),
+            "spheres": [], "measures": [],
+        }  # fmt: skip
+        # Relight looks for pictures beside its project.
+        (part / path.name).write_text(json.dumps(project, indent=1) + "\n", encoding="utf-8")
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder / path.name
+
+
+def _write_pictures(
+    folder: Path, stack: Stack, camera: Camera, directions: Array
+) -> list[dict[str, Any]]:
+    """What a Relight project says of the pictures, which are in the folder then."""
     plain = Lights.at(directions * 1e6)
-    pictures = np.empty((len(stack), height, width), np.uint8)
+    pictures = np.empty((len(stack), *stack.shape), np.uint8)
     for rows, shown in displayed(stack, camera, plain):
         pictures[:, rows] = np.rint(shown)
     images: list[dict[str, Any]] = []
@@ -162,11 +183,4 @@ def _write_project(path: Path, stack: Stack, camera: Camera, directions: Array) 
         images.append({
             "filename": name, "visible": True, "direction": [float(v) for v in direction],
         })  # fmt: skip
-    project = {
-        "version": 1, "folder": folder.name, "width": width, "height": height,
-        "pixelSize": camera.pixel_mm(), "images": images, "spheres": [], "measures": [],
-    }  # fmt: skip
-    # Relight looks for pictures beside its project.
-    inner = folder / path.name
-    inner.write_text(json.dumps(project, indent=1) + "\n", encoding="utf-8")
-    return inner
+    return images

@@ -182,6 +182,7 @@ def _export_store(
 ) -> None:
     import sys
 
+    from capture.claim import claim, is_there
     from rig.exits import UsageError
     from rig.floor.interfaces.qdas import write_dfq
     from rig.floor.store.store import Filter, open_store
@@ -195,12 +196,10 @@ def _export_store(
             write(runs, sys.stdout)
             return
         encoding = "utf-8-sig" if dfq else "utf-8"
-        try:
-            with out.open("x", encoding=encoding, newline="") as stream:
+        if is_there(out):
+            raise UsageError(f"{out} exists already and is kept: name another --out")
+        with claim(out) as claimed:
+            with claimed.file.open("w", encoding=encoding, newline="") as stream:
                 count = write(runs, stream)
-        except FileExistsError:
-            raise UsageError(f"{out} exists already and is kept: name another --out") from None
-        except UsageError:
-            out.unlink()
-            raise
+            claimed.publish_files()
     typer.echo(f"{count} results are now in {out}")

@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
         """
         import json as json_module
 
+        from capture.claim import claim, is_there
         from reconstruct.export.results import read_results
         from reconstruct.metrology.compare import compare
         from reconstruct.metrology.grid import grid_of
@@ -73,11 +74,12 @@ def register(app: typer.Typer) -> None:
                 raise UsageError(f"--out is {out}: the drawing is an .svg file")
             row = {"name": "defects", "verdict": "out of tolerance",
                    "defects": [defect.to_json() for defect in found]}  # fmt: skip
-            try:
-                with out.open("x", encoding="utf-8") as stream:
-                    stream.write(draw(heights(grid), [row] if found else []))
-            except FileExistsError:
-                raise UsageError(f"{out} exists already and is kept: name another --out") from None
+            if is_there(out):
+                raise UsageError(f"{out} exists already and is kept: name another --out")
+            with claim(out) as claimed:
+                drawing = draw(heights(grid), [row] if found else [])
+                claimed.file.write_text(drawing, encoding="utf-8")
+                claimed.publish_files()
         if json:
             said = {"format": "rig-defects/1", "defects": [defect.to_json() for defect in found]}
             typer.echo(json_module.dumps(said, indent=1))

@@ -161,13 +161,15 @@ def _say(
 ) -> None:  # fmt: skip
     import json as json_module
 
+    from capture.claim import claim, is_there
     from rig.exits import UsageError
     from rig.floor.study.words import study_page
 
     typer.echo(json_module.dumps(said, indent=1) if json else text)
     if out is not None:
-        try:
-            with out.open("x", encoding="utf-8") as stream:
-                stream.write(study_page(title, text, groups, unit, names))
-        except FileExistsError:
-            raise UsageError(f"{out} exists already and is kept: name another --out") from None
+        if is_there(out):
+            raise UsageError(f"{out} exists already and is kept: name another --out")
+        with claim(out) as claimed:
+            page = study_page(title, text, groups, unit, names)
+            claimed.file.write_text(page, encoding="utf-8")
+            claimed.publish_files()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import tracemalloc
 
 import numpy as np
@@ -110,5 +111,12 @@ def test_looks_where_it_is_told(tmp_path):
     assert said.exit_code == 1
     assert len(json.loads(said.stdout)["defects"]) == 1
     assert "<circle" in out.read_text(encoding="utf-8")
+    half = tmp_path / "half.svg"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))  # as a disk on which no more fits
+    full = CliRunner().invoke(app, ["inspect", str(tmp_path / "r"), "--out", str(half)])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert isinstance(full.exception, OSError)
+    assert not half.exists()
     elsewhere = ["inspect", str(tmp_path / "r"), "--region", "0,-40,40,0"]
     assert CliRunner().invoke(app, elsewhere).exit_code == 0

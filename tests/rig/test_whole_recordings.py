@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import shutil
 from pathlib import Path
 
 import h5py
@@ -49,6 +51,23 @@ def test_a_recording_goes_through_one_file_and_comes_back_the_same(
     assert one == other
     code, out, err = typed(monkeypatch, capsys, "export", "A", "--out", "a.h5")
     assert (code, "exists already" in out + err) == (4, True)
+
+
+@pytest.mark.usefixtures("run")
+def test_a_full_disk_gets_a_sentence_and_leaves_no_half_of_an_export(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))  # as a disk on which no more fits
+    try:
+        assert typed(monkeypatch, capsys, "export", "A", "--out", "a.relight")[0] == 4
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    full = shutil.disk_usage(".")._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    code, _, err = typed(monkeypatch, capsys, "export", "A", "--out", "a.h5")
+    assert (code, "has room for 0.0 MB" in err) == (4, True)
+    assert sorted(path.name for path in Path().iterdir()) == ["parts", "wavy"]
 
 
 @pytest.mark.parametrize("harm", ["cut", "pixel", "name", "other"])

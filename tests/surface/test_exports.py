@@ -18,7 +18,7 @@ import x3pio
 from calib.camera import Camera
 from reconstruct.errors import ReconstructError
 from reconstruct.export.formats import KINDS, export_surface
-from reconstruct.export.maps import read_tiff
+from reconstruct.export.maps import read_tiff, write_normals_exr
 from reconstruct.export.mesh import mesh_of, read_mesh
 from reconstruct.export.results import read_results, write_results
 from reconstruct.export.topography import read_topography, write_sdf, write_x3p
@@ -172,6 +172,11 @@ def test_topographies_read_back(surface: Surface, tmp_path: Path, kind: str) -> 
     np.testing.assert_allclose(back.z_mm, grid.z_mm, rtol=0, atol=1e-12)
     assert back.step_mm == pytest.approx(grid.step_mm, rel=1e-9)
     assert np.isnan(back.z_mm).any()
+
+
+def test_an_exr_that_cannot_be_written_gets_a_sentence(surface: Surface, tmp_path: Path) -> None:
+    with pytest.raises(ReconstructError, match="the EXR cannot be written"):
+        write_normals_exr(tmp_path / "absent" / "n.exr", surface.normals)
 
 
 def test_exr_and_tiff_read_back(surface: Surface, tmp_path: Path) -> None:

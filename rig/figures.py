@@ -81,10 +81,18 @@ def find_result(name: str, workspace: Path | None) -> Path:
     )
 
 
-def _standing(folder: Path) -> tuple[bool, int]:
-    """What makes a result the one that is meant: made by `rig run`, then new."""
+def _standing(folder: Path) -> tuple[bool, str, str]:
+    """What makes a result the one that is meant: made by `rig run`, then new.
+
+    The times of files are not asked: those of a copied workspace are times of the copy.
+    """
     made_by_run = (folder / "verdict.json").is_file()
-    return made_by_run, (folder / "summary.json").stat().st_mtime_ns
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        summary = None
+    date = summary.get("date") if isinstance(summary, dict) else None
+    return made_by_run, str(date or ""), str(folder)
 
 
 def which_result(name: str, workspace: Path | None) -> dict[str, str]:

@@ -52,6 +52,7 @@ def test_from_the_button_to_the_verdict(client, worker):
     assert client.get(f"/runs/{run['number']}/files/../../secret").status_code in (400, 404, 422)
     assert client.get(f"/runs/{2**70}").status_code == 400
     assert client.get(f"/history?page={2**70}").status_code == 200
+    assert client.get(f"/api/runs?offset={2**70}").status_code == 422
 
 
 def test_what_a_reader_puts_into_a_report_is_kept_with_the_run(client, worker):

@@ -69,7 +69,7 @@ def runs(
     since: datetime | None = None,
     until: datetime | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> dict[str, Any]:
     """Results in the store, newest first."""
     wanted = Filter(text, part, part_type, verdict, since=since, until=until)

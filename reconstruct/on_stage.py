@@ -287,6 +287,7 @@ def reconstruct_on_stage(
     surface = fit_window(method, part, camera, lights, options, fitted, window)
     begun = time.perf_counter()
     pieces = find_pieces(surface.normals, found.mask, changed)
+    pieces = _without_chamfer(pieces, found.top)
     if pieces.count == 0:
         return surface
     ground = first.mm if first is not None else options.height_mm
@@ -326,6 +327,24 @@ def reconstruct_on_stage(
             "lights": first.lights,
         }  # fmt: skip
     return replace(surface, summary=summary)
+
+
+def _without_chamfer(pieces: Pieces, top: Map | None) -> Pieces:
+    """The pieces but those beyond the measured edge of the part's top.
+
+    In large pictures the faces of a chamfer are wide enough to be pieces. They stand on the stage
+    beside the top, and the shadow there would be neither's.
+    """
+    if top is None:
+        return pieces
+    factor = pieces.labels.shape[0] // top.shape[0]
+    places = (np.minimum(np.arange(n) // factor, m - 1)
+              for n, m in zip(pieces.labels.shape, top.shape, strict=True))  # fmt: skip
+    pixels, within = (
+        np.bincount(labels.ravel(), minlength=pieces.count + 1)
+        for labels in (pieces.labels, np.where(top[np.ix_(*places)] > 0, pieces.labels, 0))
+    )
+    return pieces.without(np.flatnonzero(2 * within < pixels).tolist())
 
 
 def _alike(

@@ -21,9 +21,9 @@ from reconstruct.levels import Receiver, Rise, ShadowFit, signed_distance
 from reconstruct.pieces import NEIGHBOUR_PX, Pieces
 from reconstruct.short_shadows import LIKELY, SURE, short_rise
 from reconstruct.stage_shadows import (
+    CHAMFER_MM,
     OnStage,
     open_stage,
-    outer_top,
     receiver_of,
     rise_over,
     stage_floor,
@@ -42,7 +42,6 @@ PIECE_GAP_PX = 1.5  # light from a wall spoils what lies closer to it
 # of the edge. In a narrow slot a rise and a lateral offset look alike, so the offset is held.
 WALL_PX, WALL_SIGMA_PX = -0.6, 0.02
 STRIP_PX = 2.75  # from a piece to where it ends, at most; what lies farther is a strip of others
-STRIP_MM = 2.0  # the same from a piece to the part's border, where its edge is not measured
 LEAST_EDGE = 0.25  # of a piece's border, where the part ends
 AGAIN_MM = 0.3  # by which a piece must have moved for its walls to be looked at again
 FIELDS = 4  # distances to the borders of pairs of pieces that are kept: of one wall, both ways
@@ -52,7 +51,6 @@ SHADOW_MARGIN_MM = 1.2  # about another piece's shadow
 # Of every rise, what the scatter over lights does not show: mm, and share of the rise; least where
 # the edge that casts the shadow was measured (simulated parts, decision 0131).
 PART_FLOOR, SEEN_ON_PART, HOLE_FLOOR = (0.02, 0.01), (0.004, 0.003), (0.15, 0.03)
-LOW_FLOOR = (0.005, 0.015)  # of low steps, by the light that their shadows take away
 HOLE = -1  # the stage as it is seen through holes
 LEAST_HOLE_LIGHTS = 12  # that must tell a rise there
 SLOT_WIDTH, SLOT_SHARE = 4.0, 0.01  # floors narrower than so many rises: share of the rise unsure
@@ -88,11 +86,12 @@ class _Shadows:
         self.shade = self._shading()
         self.stage = open_stage(self.outline)
         self.holes = self.outline.stage & ~self.stage
-        self.outer = outer_top(found)
         # Where the part ends: if no edge is measured, its border with the chamfer it may have.
-        self.end = signed_distance(self.outline.mask) if self.outer is None else self.outer
-        most_mm = STRIP_MM if self.outer is None else 0.0
+        self.end = signed_distance(self.outline.mask) if found.top is None else found.top
+        most_mm = CHAMFER_MM if found.top is None else 0.0
         self.strip_px = max(STRIP_PX, most_mm / self.camera.pixel_mm(0.0))
+        # A piece stands on the stage even if a chamfer lies between.
+        self.foot_px = max(NEIGHBOUR_PX, CHAMFER_MM / self.camera.pixel_mm(0.0) + STRIP_PX)
         self.fields: dict[tuple[int, int], Map] = {}
         self.lock = Lock()
         self.receivers: dict[int, tuple[Receiver, Any, Any]] = {}
@@ -158,7 +157,7 @@ class _Shadows:
 
     def neighbours(self) -> list[tuple[int, int]]:
         """Pairs of pieces with a wall in common; 0 is the stage."""
-        pairs = [(p, 0) for p in self.pieces.touching(self.stage)]
+        pairs = [(p, 0) for p in self.pieces.touching(self.stage, self.foot_px)]
         for p in range(1, self.pieces.count + 1):
             pairs += [(q, p) for q in self.pieces.touching(self.pieces.region(p)) if q > p]
         return pairs
@@ -182,8 +181,9 @@ class _Shadows:
     def near_wall(self, piece: int, other: int) -> tuple[float, float]:
         """Height of a piece near another one, less its median height, and its sigma, mm."""
         region = self.ground(other) if other <= 0 else self.pieces.region(other)
+        reach_px = self.foot_px if other == 0 else NEIGHBOUR_PX
         distance = cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 5)
-        near = self.pieces.region(piece) & (distance < NEIGHBOUR_PX + 2)
+        near = self.pieces.region(piece) & (distance < reach_px + 2)
         if not near.any():
             return 0.0, 0.0
         sigma = self.surface.sigma_mm[near]
@@ -227,14 +227,14 @@ class _Shadows:
 
         None if that is little of it.
         """
-        if self.outer is None:
+        if self.found.top is None:
             return None
         nearest = self.pieces.nearest == piece
-        edge = (np.abs(self.outer) < 0.75) & nearest
+        edge = (np.abs(self.found.top) < 0.75) & nearest
         border = np.abs(signed_distance(nearest)) < 0.75
         if edge.sum() < LEAST_EDGE * border.sum():
             return None
-        return np.minimum(self.outer, own)
+        return np.minimum(self.found.top, own)
 
     def behind_strip(self, piece: int) -> bool:
         """Whether not the piece ends where the part does, but a strip of ground beside it.
@@ -295,7 +295,7 @@ def find_levels(
         else:
             least, share = SEEN_ON_PART if rise.edge_seen else PART_FLOOR
         if low:
-            least, share = LOW_FLOOR
+            least, share = 0.0, 0.0  # its sigma holds all
         elif lower > 0 and shadows.width_mm(lower) < SLOT_WIDTH * rise.mm:
             share += SLOT_SHARE
         # What is told is the rise where the two meet.

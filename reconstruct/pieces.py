@@ -9,7 +9,7 @@ connected pieces. Whether two pieces are also apart in height is for the shadows
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -75,12 +75,23 @@ class Pieces:
             self.count + parts - 1,
         )
 
-    def touching(self, other: Mask) -> list[int]:
-        """Pieces with a pixel within `NEIGHBOUR_PX` of a region."""
+    def without(self, unwanted: Sequence[int]) -> Pieces:
+        """The other pieces, numbered anew; what was nearest to these is nearest to one of them."""
+        kept = np.setdiff1d(np.arange(1, self.count + 1), unwanted)
+        numbers = np.zeros(self.count + 1, np.int32)
+        numbers[kept] = np.arange(1, len(kept) + 1)
+        labels = numbers[self.labels]
+        if not len(kept):
+            return Pieces(labels, labels, 0)
+        nearest = np.where(self.nearest > 0, nearest_label(labels), 0)
+        return Pieces(labels, nearest, len(kept))
+
+    def touching(self, other: Mask, within_px: float = NEIGHBOUR_PX) -> list[int]:
+        """Pieces with a pixel so near to a region."""
         if not other.any():
             return []
         distance = cv2.distanceTransform((~other).astype(np.uint8), cv2.DIST_L2, 5)
-        found, counts = np.unique(self.labels[distance <= NEIGHBOUR_PX], return_counts=True)
+        found, counts = np.unique(self.labels[distance <= within_px], return_counts=True)
         return [int(p) for p, n in zip(found, counts, strict=True) if p > 0 and n >= 4]
 
 

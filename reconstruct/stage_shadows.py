@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -36,6 +37,7 @@ SHADE_MISFIT = 0.08  # of the radiance expected without shadow, relative
 # Of a rise over the stage, what its scatter over lights does not show: mm, and share of the rise;
 # least where the edge that casts the shadow was measured (simulated parts, decision 0131).
 STAGE_FLOOR, SEEN_FLOOR = (0.035, 0.003), (0.003, 0.0015)
+CHAMFER_MM = 2.0  # before the part's top, at most
 MIRRORS_NOTHING = 1.0  # lights' worth of knowing that the part's edge does not mirror the stage
 DISAGREE = 3.0  # sigmas, of sides that cannot be of the same height
 LOOKS_APART = 1.5  # sigmas, of two looks at one shadow; where edges are plain, 1.1 at most
@@ -60,6 +62,15 @@ class OnStage:
     lights: Lights
     outline: Outline
     mask: Mask
+
+    @cached_property
+    def top(self) -> Map | None:
+        """(H, W) px into the part from where its top ends; None where nothing tells that."""
+        seen = self.stack, self.camera, self.lights
+        mask, beside = self.outline.mask, about(self.outline)
+        return top_field(
+            *seen, signed_distance(mask), mask, beside, 0.0, MIRRORS_NOTHING, CHAMFER_MM
+        )
 
 
 def softness_mm(camera: Camera) -> float:
@@ -120,7 +131,7 @@ def part_height(found: OnStage) -> Rise | None:
     receiver = stage_receiver(found.stack, found.camera, found.outline, open_stage(found.outline))
     if len(receiver.points_mm) < 50:
         return None
-    fields = outer_top(found), signed_distance(found.outline.mask)
+    fields = found.top, signed_distance(found.outline.mask)
     told = rise_over(found, fields, receiver, 0.0, MOST_MM)
     if told is None:
         return None
@@ -180,13 +191,6 @@ def height_sigma_mm(height: Rise) -> float:
     """One sigma of a height above the stage."""
     least, share = stage_floor(height)
     return float(np.hypot(height.sigma_mm, least + share * height.mm))
-
-
-def outer_top(found: OnStage) -> Map | None:
-    """Signed distance to where the part's top ends, px; None where shadows do not tell it."""
-    mask, field = found.outline.mask, signed_distance(found.outline.mask)
-    seen = found.stack, found.camera, found.lights
-    return top_field(*seen, field, mask, about(found.outline), 0.0, MIRRORS_NOTHING)
 
 
 def rise_over(

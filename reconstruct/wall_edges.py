@@ -132,9 +132,16 @@ def _lit_ends(
     return t[last] + STEP_PX * (0.5 - before) / np.maximum(after - before, 1e-6), told
 
 
-def wall_ends(stack: Stack, lines: _Lines, mirrors_nothing: float) -> tuple[Array, Mask]:
+def wall_ends(
+    stack: Stack, lines: _Lines, mirrors_nothing: float, chamfer_px: float
+) -> tuple[Array, Mask]:
     """(n,) px along lines across a wall where the upper ground ends, and where that is told."""
-    offset, told = np.zeros(len(lines.places)), np.ones(len(lines.places), bool)
+    offset, told = np.zeros(len(lines.places)), np.zeros(len(lines.places), bool)
+    low = lines._replace(tangent=np.where(lines.tangent > 1.0, lines.tangent, 0.0))
+    for _ in range(int(chamfer_px / LIT_PX)):  # lines that end on a chamfer, on to the ground above
+        told |= _lit_ends(stack, low, offset, False, mirrors_nothing)[1]
+        offset = np.where(told, offset, offset + LIT_PX)
+    offset[~told] = 0.0
     for look in range(MOST_LOOKS):  # first roughly, then about where it ends
         more, told = _lit_ends(stack, lines, offset, look > 0, mirrors_nothing)
         more = np.where(told, np.clip(more, -DARK_PX, LIT_PX), 0.0)
@@ -178,7 +185,7 @@ def _on_curves(ends: Array, normal: Array) -> tuple[Array, Array, Mask]:
 
 def top_field(
     stack: Stack, camera: Camera, lights: Lights, field: Map, upper: Mask, lower: Mask,
-    level_mm: float, mirrors_nothing: float = np.inf,
+    level_mm: float, mirrors_nothing: float = np.inf, chamfer_mm: float = 0.0,
 ) -> Map | None:  # fmt: skip
     """Signed distance to where lit ground ends above a lower piece; None where too little tells it.
 
@@ -190,6 +197,7 @@ def top_field(
     level_mm : height of the wall, roughly
     mirrors_nothing : how many lights' worth it is known that the wall mirrors nothing that is lit
         alike under all lights
+    chamfer_mm : how wide a chamfer may lie before the ground above
     """
     near = cv2.dilate(lower.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     border = np.abs(field) < 0.75
@@ -197,7 +205,8 @@ def top_field(
     if not beside.any():
         return None
     lines = _lines(camera, lights, field, border, level_mm)
-    offset, told = wall_ends(stack, lines, mirrors_nothing)
+    chamfer_px = chamfer_mm / camera.pixel_mm(level_mm)
+    offset, told = wall_ends(stack, lines, mirrors_nothing, chamfer_px)
     ends = lines.places + offset[:, None] * lines.normal
     apart = cv2.distanceTransform((~upper).astype(np.uint8), cv2.DIST_L2, 5)
     # Else a strip of other ground lies between, and it is the strip that ends there.

@@ -23,11 +23,11 @@ from reconstruct.shapes.catalogue import shape
 from reconstruct.shapes.staged import Feature, stacked
 from reconstruct.short_shadows import short_rise
 from reconstruct.stack import Stack
-from reconstruct.stage_shadows import OnStage, outer_top, part_height
+from reconstruct.stage_shadows import OnStage, part_height
 from reconstruct.steps import Step, consistent, resting
 from reconstruct.surface import Flag, Surface
 from reconstruct.wall_edges import _on_curves, top_field
-from rig.simulate import VirtualRig, part_scene, virtual_camera
+from rig.simulate import VirtualRig, dome, part_scene, virtual_camera
 from rig.staged_scene import StagedScene
 
 CHROMIUM = Material.metal("Cr", 0.2)
@@ -133,7 +133,7 @@ def test_what_a_chamfer_mirrors_does_not_move_the_top() -> None:
     for seen in (stack, replace(stack, radiance=stack.radiance + glow)):
         part_on_stage = find_on_stage(seen, camera, rig().lights)
         assert part_on_stage is not None
-        found = outer_top(part_on_stage)
+        found = part_on_stage.top
         assert found is not None
         side = (np.abs(found) < 0.75) & (np.abs(given) < 6)
         assert abs(np.median((found - top)[side])) < 0.12
@@ -149,7 +149,7 @@ def test_shadow_of_a_hub_over_the_edge_does_not_move_the_top() -> None:
     top = ((22.0 - 0.8 - np.hypot(x, y)) / camera.pixel_mm(3.0)).astype(np.float32)
     part_on_stage = find_on_stage(stack, camera, rig().lights)
     assert part_on_stage is not None
-    found = outer_top(part_on_stage)
+    found = part_on_stage.top
     assert found is not None
     rim = np.abs(top) < 0.75
     assert np.quantile(np.abs(found - top)[rim], 0.9) < 0.2
@@ -169,6 +169,25 @@ def test_top_is_found_behind_a_chamfer_of_many_pixels() -> None:
     side = (np.abs(found) < 0.75) & (np.abs(given) < 12)
     away = found - inside / camera.pixel_mm(9.0)
     assert abs(np.median(away[side])) < 0.3
+
+
+@pytest.mark.slow
+def test_levels_are_told_past_a_chamfer_as_wide_as_a_piece() -> None:
+    """In large pictures its faces are pieces, and no line from the border ends on the top."""
+    lights, nominal = dome(48)
+    large = VirtualRig(virtual_camera((240, 240), 45.0), lights, nominal)
+    edge = Feature("disc", (0.0, 0.0), (15.0, 15.0), 5.0, 0.0, 1.5)
+    hub = Feature("disc", (0.0, 0.0), (8.0, 8.0), 7.0)
+    part = StagedScene(large, stacked("flange", [edge, hub], {}), CHROMIUM, disc_points=3)
+    stack = pictures(part)
+    part_on_stage = find_on_stage(stack, large.camera, lights)
+    assert part_on_stage is not None
+    options = Options(uncertainty=False)
+    surface = reconstruct_on_stage("refine", stack, large.camera, lights, options, part_on_stage)
+    told = surface.summary["pieces"]
+    assert [piece["told_by"] for piece in told] == ["shadow", "shadow"]
+    for piece, true_mm in zip(told, (5.0, 7.0), strict=True):
+        assert abs(piece["level_mm"] - true_mm) < 0.05
 
 
 def test_step_to_a_speck_moves_the_speck() -> None:
@@ -209,6 +228,7 @@ def test_step_lower_than_its_shadows_are_seen_is_told_by_the_light_they_take(ris
         )
     assert told[0] is not None
     assert abs(told[0].mm - rise) < 0.05
+    assert told[0].sigma_mm > 0.005  # however many lines agree
     assert told[1] is None  # a pocket does not rise
     apart = Pieces(np.where(inner > 1.5, 1, 0).astype(np.int32), nearest.astype(np.int32), 2)
     field = signed_distance(nearest == 1)

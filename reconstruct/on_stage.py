@@ -25,7 +25,7 @@ from reconstruct.levels import signed_distance
 from reconstruct.low_steps import cut_along_low_steps
 from reconstruct.methods import Options, reconstruct
 from reconstruct.outline import find_outline, shows_no_stage
-from reconstruct.piece_levels import Level, find_levels
+from reconstruct.piece_levels import find_levels
 from reconstruct.pieces import (
     Pieces,
     change,
@@ -36,6 +36,7 @@ from reconstruct.pieces import (
 )
 from reconstruct.stack import Stack
 from reconstruct.stage_shadows import OnStage, height_sigma_mm, part_height
+from reconstruct.steps import Level
 from reconstruct.surface import Flag, Surface
 
 Map = NDArray[np.float32]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Lock
 from typing import Any
 
@@ -29,7 +29,7 @@ from reconstruct.stage_shadows import (
     stage_floor,
     stage_receiver,
 )
-from reconstruct.steps import Step, consistent, resting
+from reconstruct.steps import Level, Step, consistent, most_apart_mm, resting
 from reconstruct.surface import Surface
 from reconstruct.wall_edges import top_field
 
@@ -55,23 +55,6 @@ HOLE = -1  # the stage as it is seen through holes
 LEAST_HOLE_LIGHTS = 12  # that must tell a rise there
 SLOT_WIDTH, SLOT_SHARE = 4.0, 0.01  # floors narrower than so many rises: share of the rise unsure
 UNTOLD_MM, AT_SEA_MM = 3.0, 10.0  # sigma of a level, and of a whole part, that nothing tells
-
-
-@dataclass(frozen=True)
-class Level:
-    """Where a piece lies.
-
-    Attributes
-    ----------
-    mm, sigma_mm : median height of the piece above the stage
-    told_by : "shadow", "prior" (the height given) or "nothing"
-    lights : that told it, of the step that most of them told
-    """
-
-    mm: float
-    sigma_mm: float
-    told_by: str
-    lights: int
 
 
 class _Shadows:
@@ -178,17 +161,29 @@ class _Shadows:
         widest = float(cv2.distanceTransform(own, cv2.DIST_L2, 5).max())
         return 2.0 * widest * self.camera.pixel_mm(0.0)
 
-    def near_wall(self, piece: int, other: int) -> tuple[float, float]:
-        """Height of a piece near another one, less its median height, and its sigma, mm."""
+    def near_wall(self, piece: int, other: int) -> tuple[float, float, float]:
+        """Height of a piece near another one, less its median height, and its sigma, mm.
+
+        And how far it falls from there to the border, mm: what is round has no edge, and each
+        light finds its own height that casts the shadow.
+        """
         region = self.ground(other) if other <= 0 else self.pieces.region(other)
         reach_px = self.foot_px if other == 0 else NEIGHBOUR_PX
         distance = cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 5)
         near = self.pieces.region(piece) & (distance < reach_px + 2)
+        near &= np.isfinite(self.surface.height_mm)
         if not near.any():
-            return 0.0, 0.0
-        sigma = self.surface.sigma_mm[near]
+            return 0.0, 0.0, 0.0
+        height, sigma = self.surface.height_mm[near], self.surface.sigma_mm[near]
         known = float(np.nanmedian(sigma)) if np.isfinite(sigma).any() else 0.0
-        return float(np.nanmedian(self.surface.height_mm[near])) - self.middle[piece], known
+        away = distance[near]
+        middle = float(np.median(away))
+        close = away < middle
+        fall = 0.0
+        if close.any():  # medians, for slopes may be astray in a corner
+            rise = float(np.median(height[~close]) - np.median(height[close]))
+            fall = rise / float(away[~close].mean() - away[close].mean()) * middle
+        return float(np.median(height)) - self.middle[piece], known, fall
 
     def rise(
         self, upper: int, lower: int, level_mm: float, touching: set[int], most_mm: float,
@@ -299,9 +294,9 @@ def find_levels(
         elif lower > 0 and shadows.width_mm(lower) < SLOT_WIDTH * rise.mm:
             share += SLOT_SHARE
         # What is told is the rise where the two meet.
-        above, above_sigma = shadows.near_wall(upper, lower)
-        below, below_sigma = shadows.near_wall(lower, upper) if lower > 0 else (0.0, 0.0)
-        parts = rise.sigma_mm, least + share * rise.mm, above_sigma, below_sigma
+        above, above_sigma, fall = shadows.near_wall(upper, lower)
+        below, below_sigma, _ = shadows.near_wall(lower, upper) if lower > 0 else (0.0, 0.0, 0.0)
+        parts = rise.sigma_mm, least + share * rise.mm, above_sigma, below_sigma, fall
         sigma = float(np.linalg.norm(parts))
         return Step(upper, max(lower, 0), rise.mm - above + below, sigma, rise)
 
@@ -343,7 +338,7 @@ def find_levels(
         for upper, lower in ((a, b), (b, a)):
             most = known[upper].mm if upper in known else 1.5 * ground
             if lower in known and upper in known:
-                most = max(known[upper].mm - known[lower].mm, 0.3) * 1.5
+                most = 1.5 * most_apart_mm(known[upper], known[lower])
             seen = shadows.rise(upper, lower, float(levels[lower]), touching[lower], most)
             if seen is not None and (best is None or seen.gain > best.rise.gain):
                 best = step(seen, upper, lower)

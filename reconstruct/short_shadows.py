@@ -9,7 +9,7 @@ them, such as the wall's own face, is their common part.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -26,9 +26,10 @@ Map = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Array = NDArray[np.float64]
 
-# Of a line across a wall: the floor, as much as there is of two lengths; the ground above; either
-# end, where the light that nothing takes away is read; and what blur may reach.
-FLOORS_PX, ABOVE_PX, END_PX, BLUR_PX, STEP_PX = (10.0, 7.0), 5.0, 2.0, 1.5, 0.5
+# Of a line across a wall: the floor and the ground above, as much as there is of two lengths each;
+# either end, where the light that nothing takes away is read; and what blur may reach.
+FLOORS_PX, ABOVES_PX, END_PX, BLUR_PX, STEP_PX = (10.0, 7.0), (5.0, 3.5), 2.0, 1.5, 0.5
+MANY = 0.5  # of the lines with the shorter ground above, for those with the longer to be enough
 ACROSS = 0.85  # cosine of azimuth between the light and the line
 BORDER_PX = 1.0  # by which the border between pieces lies on the floor, typically
 SIGNAL = 5.0  # noise that light at both ends must exceed
@@ -68,7 +69,7 @@ def _lines(
     down, right = np.gradient(cv2.GaussianBlur(field, (0, 0), 2.0))
     down, right = down[rows, columns], right[rows, columns]
     steep = np.hypot(down, right) + 1e-9
-    t = np.arange(-floor_px, ABOVE_PX + 1e-6, STEP_PX)
+    t = np.arange(-floor_px, ABOVES_PX[0] + 1e-6, STEP_PX)
     along = (BORDER_PX - field[rows, columns])[:, None] + t
     y = rows[:, None] + along * (down / steep)[:, None]
     x = columns[:, None] + along * (right / steep)[:, None]
@@ -76,13 +77,12 @@ def _lines(
     row = np.clip(np.rint(y), 0, height - 1).astype(int)
     column = np.clip(np.rint(x), 0, width - 1).astype(int)
     labels = pieces.labels[row, column]
-    whole = (labels[:, t <= END_PX - floor_px] == lower).all(axis=1)
-    whole &= (labels[:, t >= ABOVE_PX - END_PX] == upper).all(axis=1)
-    y, x = y[whole], x[whole]
-    ends_at = row[whole][:, t <= END_PX - floor_px], column[whole][:, t <= END_PX - floor_px]
-    region = np.pad(pieces.nearest == lower, 1).astype(np.uint8)
-    beyond = cv2.distanceTransform(region, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    beyond_px = beyond[ends_at].min(axis=1)
+    clear = _within(pieces.region(upper))[row, column] > BLUR_PX
+    whole, t = _whole(labels, clear, t, upper, lower)
+    on_floor = np.flatnonzero(t <= END_PX - floor_px)
+    y, x = y[whole, : len(t)], x[whole, : len(t)]
+    ends_at = row[whole][:, on_floor], column[whole][:, on_floor]
+    beyond_px = _within(pieces.nearest == lower)[ends_at].min(axis=1)
     places = np.stack([np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)], axis=-1)
     ends = [camera.points_at_height(level_mm, places[:, k])[:, :2] for k in (0, -1)]
     across = ends[1] - ends[0]
@@ -90,6 +90,31 @@ def _lines(
     normal = across / np.maximum(length, 1e-9)[:, None]
     middle = 0.5 * (ends[0] + ends[1])
     return _Lines(y, x, t, middle, normal, length / (len(t) - 1), beyond_px)
+
+
+def _whole(labels: Any, clear: Mask, t: Array, upper: int, lower: int) -> tuple[Mask, Array]:
+    """(n,) the lines whose ends lie on the two pieces, and t of what is read of them.
+
+    On a narrow rim they are short: its other edge faces the light, and what shines there blur
+    carries to ground that is not `clear` of it.
+    """
+    on_floor = (labels[:, t <= t[0] + END_PX] == lower).all(axis=1)
+
+    def ending(above_px: float) -> Mask:
+        above = (t >= above_px - END_PX) & (t <= above_px)
+        on_ground = (labels[:, above] == upper).all(axis=1)
+        return np.asarray(on_floor & on_ground & clear[:, t == above_px].all(axis=1))
+
+    longer, shorter = (ending(above_px) for above_px in ABOVES_PX)
+    if longer.sum() >= MANY * shorter.sum():
+        return longer, t
+    return shorter, t[t <= ABOVES_PX[1]]
+
+
+def _within(region: Mask) -> Map:
+    """(H, W) px to what is not of a region, or not in the picture."""
+    padded = np.pad(region, 1).astype(np.uint8)
+    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1])
 
 
 def short_rise(

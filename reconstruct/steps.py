@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,24 @@ from reconstruct.levels import Rise
 
 Array = NDArray[np.float64]
 OUTLIER = 3.5  # sigmas by which a step may miss the levels
+LEAST_APART_MM = 0.3  # of two heights, for a step that is looked for between them
+
+
+@dataclass(frozen=True)
+class Level:
+    """Where a piece lies.
+
+    Attributes
+    ----------
+    mm, sigma_mm : median height of the piece above the stage
+    told_by : "shadow", "prior" (the height given) or "nothing"
+    lights : that told it, of the step that most of them told
+    """
+
+    mm: float
+    sigma_mm: float
+    told_by: str
+    lights: int
 
 
 @dataclass(frozen=True)
@@ -29,6 +48,12 @@ class Step:
             "upper": self.upper, "lower": self.lower, "mm": self.mm, "sigma_mm": self.sigma_mm,
             "told_by": "shadow", "chamfer_mm": self.rise.chamfer_mm, "lights": self.rise.lights,
         }  # fmt: skip
+
+
+def most_apart_mm(upper: Rise, lower: Rise) -> float:
+    """How far one height may lie above another, mm: what tells them may itself be unsure."""
+    sigma_mm = math.hypot(upper.sigma_mm, lower.sigma_mm)
+    return max(upper.mm - lower.mm, LEAST_APART_MM) + 3.0 * sigma_mm
 
 
 def _solved(

@@ -22,7 +22,7 @@ from capture.errors import DataError, PlanError
 from capture.journal import checked_name, entries_of, read_journal
 from capture.reading import Recording
 from capture.recording import RecordingWriter
-from capture.verify import refuse_damage, verify
+from capture.verify import open_unharmed, verify
 
 START = {"plan": {"leds": [1, 2, 3]}, "devices": {"camera": "c1"}, "bits": 12}
 
@@ -360,7 +360,7 @@ def test_verify_knows_pictures_that_a_rule_gave_up(tmp_path: Path) -> None:
     shutil.rmtree(run / "frames")
     assert (verify(run).sound, verify(run).frames, verify(run).given_up) == (True, 4, 4)
     with pytest.raises(DataError, match="given up on 2026-01-31"):
-        refuse_damage(Recording.open(run))
+        open_unharmed(run)
     (run / "snapshot" / "config.yaml").unlink()
     assert verify(run).problems == ("snapshot/config.yaml is missing",)
     (run / "thinned.json").write_text("{}", encoding="utf-8")

@@ -16,7 +16,7 @@ from capture.journal import PART
 from capture.plan import Plan
 from capture.reading import Recording
 from capture.recording import RecordingWriter
-from capture.verify import refuse_damage, verify
+from capture.verify import open_unharmed, verify
 from reconstruct.export.results import read_results, write_results
 from reconstruct.metrology.grid import grid_of
 from rig.imports import import_capture
@@ -105,7 +105,7 @@ def _imported(folder: Path) -> None:
     try:
         _, recording, _ = import_capture(folder, run)
         recording.linear(recording.leds[0])
-        refuse_damage(recording)
+        open_unharmed(recording.folder)
     finally:
         for place in (run, run.with_name(run.name + PART)):
             shutil.rmtree(place, ignore_errors=True)
@@ -121,7 +121,7 @@ def _recording_used(folder: Path) -> None:
     verify(folder)
     recording = Recording.open(folder)
     recording.linear(recording.leds[0])
-    refuse_damage(recording)
+    open_unharmed(recording.folder)
 
 
 def _journal_used(folder: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import glob
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reconstruct.errors import ReconstructError
 from rig.exits import UsageError, failure
 from rig.reconstructing import Request, refuse_nonsense, run_reconstruction
 from rig.workspace import Workspace
@@ -62,6 +64,16 @@ def figures_of(result: Path) -> dict[str, float]:
     return measured_figures(read_results(result))
 
 
+def _figures_of_newest(results: Sequence[Path]) -> dict[str, float] | None:
+    """Figures of the newest result that can be read: a damaged one is no reason not to go on."""
+    for result in reversed(results):
+        try:
+            return figures_of(result)
+        except ReconstructError:
+            continue
+    return None
+
+
 def reprocess_one(run: str, request: dict[str, Any], tag: str) -> dict[str, Any]:
     """Reconstruct one recording anew; runs in a worker, perhaps on another machine.
 
@@ -71,8 +83,9 @@ def reprocess_one(run: str, request: dict[str, Any], tag: str) -> dict[str, Any]
     results = sorted(p.parent for p in folder.glob("results/*/summary.json"))
     done = next((r for r in results if (r / f"reprocess-{tag}.json").is_file()), None)
     earlier = [r for r in results if not list(r.glob("reprocess-*.json"))]
-    before = figures_of(earlier[-1]) if earlier else None
+    before = None
     try:
+        before = _figures_of_newest(earlier)
         if done is None:
             _, done = run_reconstruction(Request(run, **request), lambda line: None)
             (done / f"reprocess-{tag}.json").write_text(
@@ -81,6 +94,12 @@ def reprocess_one(run: str, request: dict[str, Any], tag: str) -> dict[str, Any]
         return Change(run, str(done), before, figures_of(done)).to_json()
     except Exception as error:
         return Change(run, before=before, error=failure(error)[1]).to_json()
+
+
+def refuse_tag(tag: str) -> None:
+    """Raise `UsageError` for a tag that cannot be part of a file's name."""
+    if not re.fullmatch(r"[\w.+-]{1,100}", tag):
+        raise UsageError(f"--tag '{tag}' cannot name a reprocessing: use letters, digits, - and _")
 
 
 def reprocess(
@@ -103,8 +122,10 @@ def reprocess(
     Raises
     ------
     UsageError
-        if distributed is not installed, or the scheduler does not answer
+        if the tag cannot be part of a file's name, distributed is not installed, or the scheduler
+        does not answer
     """
+    refuse_tag(tag)
     refuse_nonsense(Request("", **request))
     try:
         from distributed import Client, LocalCluster, as_completed

@@ -41,6 +41,29 @@ def test_recordings_are_made_anew_once(bench):
         assert {run.method for run in store.history().runs} == {"halfvector", "lambert"}
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize("file", ["height.tif", "summary.json"])
+def test_a_damaged_result_keeps_nothing_from_being_made_anew(bench, file):
+    measured = rig(bench, "run", "--part", "flat-1", "--method", "halfvector")
+    assert measured.exit_code == 0, measured.exception
+    (damaged,) = bench.parts.glob(f"*/*/results/01/{file}")
+    damaged.write_bytes(b"[]")
+
+    changes = json.loads(rig(bench, "reprocess", "parts/*", "--method", "lambert", "--json").stdout)
+
+    assert [(c["before"], c["error"]) for c in changes] == [(None, "")]
+    assert changes[0]["after"]["measured_percent"] > 0
+
+
+@pytest.mark.parametrize("tag", ["a/b", "..\\up", "x" * 200])
+def test_a_tag_that_cannot_name_a_file_is_refused(bench, tag):
+    measured = rig(bench, "run", "--part", "flat-1", "--method", "halfvector")
+    assert measured.exit_code == 0, measured.exception
+    refused = rig(bench, "reprocess", "parts/*", "--tag", tag)
+    assert isinstance(refused.exception, UsageError)
+    assert "--tag" in str(refused.exception)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_a_cluster_that_is_named_does_the_work(bench):

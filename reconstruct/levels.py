@@ -66,6 +66,10 @@ class Receiver:
     observed: Map
     weight: Map
 
+    def seen_where(self, clear: Mask) -> Receiver:
+        """The same; what is not `clear` (N, n) tells nothing."""
+        return Receiver(self.points_mm, self.observed, self.weight * clear)
+
     def thinned(self, count: int) -> Receiver:
         step = max(1, len(self.points_mm) // count)
         points_mm = np.ascontiguousarray(self.points_mm[::step])  # a kernel for one layout

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from calib.camera import Camera
 from calib.lights import Lights
-from reconstruct.levels import signed_distance
+from reconstruct.levels import Rise, signed_distance
 from reconstruct.low_steps import cut_along_low_steps
 from reconstruct.methods import Options, reconstruct
 from reconstruct.outline import find_outline, shows_no_stage
@@ -296,19 +296,19 @@ def reconstruct_on_stage(
         pieces, changed, found.mask, lambda p: _as_seen(surface, p, found)[1], found, ground
     )
 
-    def told(pieces: Pieces) -> tuple[dict[int, Level], list[dict[str, Any]]]:
+    def told(pieces: Pieces) -> tuple[dict[int, Level], list[dict[str, Any]], Rise | None]:
         coarse, seen = _as_seen(surface, pieces, found)
         return find_levels(found, coarse, seen, first, options.height_mm, prior)
 
     whole = pieces
     if surface.misfit is not None:
         pieces = cut_along_misfits(whole, surface.misfit)
-    levels, steps = told(pieces)
+    levels, steps, height = told(pieces)
     if pieces.count > whole.count:
         joined = rejoined(pieces, whole, _alike(surface.height_mm, pieces, levels))
         if joined.count < pieces.count:
             pieces = joined
-            levels, steps = told(pieces)
+            levels, steps, height = told(pieces)
     surface = _moved(surface, pieces, levels, found.mask)
     seconds = {
         **surface.summary.get("seconds", {}),
@@ -322,10 +322,10 @@ def reconstruct_on_stage(
         "steps": steps,
         "outline": {"pixels": int(found.mask.sum()), "share": float(found.mask.mean())},
     }
-    if first is not None:
+    if height is not None:
         summary["height_told"] = {
-            "mm": first.mm, "sigma_mm": height_sigma_mm(first), "chamfer_mm": first.chamfer_mm,
-            "lights": first.lights,
+            "mm": height.mm, "sigma_mm": height_sigma_mm(height), "chamfer_mm": height.chamfer_mm,
+            "lights": height.lights,
         }  # fmt: skip
     return replace(surface, summary=summary)
 

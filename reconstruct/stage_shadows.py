@@ -43,6 +43,8 @@ DISAGREE = 3.0  # sigmas, of sides that cannot be of the same height
 LOOKS_APART = 1.5  # sigmas, of two looks at one shadow; where edges are plain, 1.1 at most
 UNLIKE = 0.1  # of a height, by which sides of one height do not differ
 LEAST_SIDES = 4  # that tell a height alone
+SHADOW_MARGIN_MM = 1.2  # about another piece's shadow
+LEAST_PAST = 1e-4  # of the stage's pixel-lights, that shadows past an edge's own must take
 LATERAL_PX = 0.8  # how far (one sigma) an edge may lie beside the border of its region
 
 
@@ -126,11 +128,38 @@ def receiver_of(
     return Receiver(np.ascontiguousarray(points), observed, weight.astype(np.float32))
 
 
-def part_height(found: OnStage) -> Rise | None:
-    """Height of the part's upper edge above the stage, told by its shadow; None if none falls."""
+def clear_of(found: OnStage, region: Mask, mm: float, receiver: Receiver) -> Mask:
+    """(N, n) places of the stage where the shadow of a region that high does not fall."""
+    fit = ShadowFit(found.camera, found.lights, signed_distance(region), receiver, 0.0)
+    return np.asarray(fit.reach(mm, receiver.points_mm) < -SHADOW_MARGIN_MM)
+
+
+def reach_past(found: OnStage, raised: Sequence[tuple[Mask, float]], mm: float) -> bool:
+    """Whether shadows of raised regions fall past that of the part's edge, which lies at `mm`.
+
+    Parameters
+    ----------
+    raised : as in `part_height`
+    """
+    receiver = stage_receiver(found.stack, found.camera, found.outline, open_stage(found.outline))
+    lit = clear_of(found, found.outline.mask, mm, receiver)
+    clear = [clear_of(found, region, top_mm, receiver) for region, top_mm in raised]
+    return bool((lit & ~np.logical_and.reduce(clear)).mean() > LEAST_PAST)
+
+
+def part_height(found: OnStage, raised: Sequence[tuple[Mask, float]] = ()) -> Rise | None:
+    """Height of the part's upper edge above the stage, told by its shadow; None if none falls.
+
+    Parameters
+    ----------
+    raised : regions that rise over that edge and how high they lie, mm; where their shadows fall
+        tells nothing
+    """
     receiver = stage_receiver(found.stack, found.camera, found.outline, open_stage(found.outline))
     if len(receiver.points_mm) < 50:
         return None
+    for region, mm in raised:
+        receiver = receiver.seen_where(clear_of(found, region, mm, receiver))
     fields = found.top, signed_distance(found.outline.mask)
     told = rise_over(found, fields, receiver, 0.0, MOST_MM)
     if told is None:

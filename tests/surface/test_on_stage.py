@@ -333,7 +333,7 @@ def test_slopes_astray_in_one_corner_do_not_move_a_level() -> None:
     levels = []
     for height in (true, bent):
         seen = replace(surface(), height_mm=height, normals=normals)
-        told, _ = find_levels(found(), seen, pieces, first, 6.0, None)
+        told, _, _ = find_levels(found(), seen, pieces, first, 6.0, None)
         levels.append([told[piece].mm for piece in sorted(told)])
     assert len(levels[0]) >= 3
     np.testing.assert_allclose(*levels, atol=0.03)

@@ -1,4 +1,4 @@
-"""Levels of a floor within a narrow rim, of a hub that a lit bore tells wrong, and of a shaft."""
+"""Levels of floors within narrow rims, of edges under the shadows of hubs, and of a shaft."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from staged_pictures import pictures, small_rig
 
-from reconstruct import piece_levels
+from reconstruct import piece_shadows
 from reconstruct.levels import Rise
 from reconstruct.methods import Options
 from reconstruct.on_stage import find_on_stage, reconstruct_on_stage
@@ -77,20 +77,35 @@ def test_outer_chamfer_of_a_narrow_rim_does_not_move_the_floor_within() -> None:
 
 
 @pytest.mark.slow
+def test_shadow_of_a_hub_beyond_the_edge_does_not_move_the_edge() -> None:
+    """Under low lights the hub's shadow reaches the stage past that of the edge."""
+    top, hub = 3.0, 9.0
+    features = [
+        Feature("box", MIDDLE, (20.0, 14.0), top),
+        Feature("disc", (0.0, 8.0), (4.5, 4.5), hub),
+        Feature("disc", (12.0, -8.0), (4.5, 4.5), hub),
+    ]
+    surface, _ = reconstructed(stacked("part", features, {}))
+    told = surface.summary["height_told"]
+
+    assert abs(told["mm"] - top) < 3.0 * told["sigma_mm"] < 0.06
+
+
+@pytest.mark.slow
 def test_hub_is_told_by_its_shadow_on_the_part_where_its_bore_tells_little(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Walls light the stage in a bore, and what is told there is low, with a wide sigma."""
     top, hub = 3.0, 7.0
-    measured = piece_levels._Shadows.rise
+    measured = piece_shadows.PieceShadows.rise
 
     def low_in_bores(shadows: Any, upper: int, lower: int, *rest: Any) -> Rise | None:
         told = measured(shadows, upper, lower, *rest)
-        if told is None or lower != piece_levels.HOLE:
+        if told is None or lower != piece_shadows.HOLE:
             return told
         return replace(told, mm=top + 1.0, sigma_mm=1.0)
 
-    monkeypatch.setattr(piece_levels._Shadows, "rise", low_in_bores)
+    monkeypatch.setattr(piece_shadows.PieceShadows, "rise", low_in_bores)
     features = [
         Feature("box", MIDDLE, (20.0, 16.0), top),
         Feature("disc", MIDDLE, (8.5, 8.5), hub),

@@ -33,6 +33,7 @@ from reconstruct.pieces import (
     edges_by_change,
     find_pieces,
     rejoined,
+    without_mixed,
 )
 from reconstruct.stack import Stack
 from reconstruct.stage_shadows import OnStage, height_sigma_mm, part_height
@@ -309,6 +310,8 @@ def reconstruct_on_stage(
         if joined.count < pieces.count:
             pieces = joined
             levels, steps, height = told(pieces)
+    if surface.misfit is not None:
+        pieces = without_mixed(pieces, surface.misfit)
     surface = _moved(surface, pieces, levels, found.mask)
     seconds = {
         **surface.summary.get("seconds", {}),

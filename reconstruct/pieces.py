@@ -36,6 +36,7 @@ MISFIT, MISFIT_WEAK, LEAST_CUT_PX = 2.0, 1.5, 60
 # What is misfit so far across may be ground in a shadow, and no wall: it cuts only where either
 # side is so large a share of the piece.
 WIDE_PX, WIDE_SHARE = 11, 0.05
+MIXED = 3.0  # times the piece's typical misfit, of pixels of its rim that mix two grounds
 # Pixels and those to the right of them, pixels and those below.
 NEIGHBOURS = ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:]))
 NEIGHBOUR_PX = 9.0  # pieces no farther apart have a wall in common
@@ -180,6 +181,23 @@ def cut_along_misfits(pieces: Pieces, misfit: Map) -> Pieces:
             if sum(size >= max(LEAST_CUT_PX, share * own.sum()) for size in sizes) >= 2:
                 pieces = pieces.cut(piece, _with_specks(split, region), nearest_label(split))
     return pieces
+
+
+def without_mixed(pieces: Pieces, misfit: Map) -> Pieces:
+    """The pieces without pixels of their rims that mix two grounds: no one surface explains them.
+
+    Parameters
+    ----------
+    misfit : as in `cut_along_misfits`
+    """
+    labels = pieces.labels.copy()
+    for piece in range(1, pieces.count + 1):
+        own = pieces.region(piece)
+        known = own & np.isfinite(misfit)
+        if known.any():
+            rim = own & (cv2.erode(own.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
+            labels[rim & (misfit > MIXED * max(1.0, float(np.median(misfit[known]))))] = 0
+    return Pieces(labels, pieces.nearest, pieces.count)
 
 
 def _misfit_regions(own: Mask, misfit: Map, least: float) -> Mask:

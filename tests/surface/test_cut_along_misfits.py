@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reconstruct.pieces import Pieces, cut_along_misfits, rejoined
+from reconstruct.pieces import Pieces, cut_along_misfits, rejoined, without_mixed
 
 Mask = NDArray[np.bool_]
 
@@ -88,6 +88,16 @@ def test_only_the_piece_that_the_band_goes_through_is_cut() -> None:
     assert cut.count == 3
     np.testing.assert_array_equal(cut.labels == 2, labels == 2)
     assert (cut.labels[np.hypot(ROWS, COLUMNS - 18) < 6.5] == 3).all()
+
+
+@pytest.mark.parametrize("typical", [1.0, 5.0])
+def test_pixels_of_a_rim_that_mix_two_grounds_are_of_no_piece(typical: float) -> None:
+    rim = WHOLE & (np.maximum(np.abs(ROWS), np.abs(COLUMNS)) > 35)
+    mixed, warm, inner = rim & (ROWS < -35), rim & (ROWS > 35), WHOLE & (FROM_MIDDLE < 5)
+    left = misfit([(mixed, 10.0), (warm, 2.0), (inner, 10.0)], typical)
+    kept = without_mixed(one_piece(), left)
+    np.testing.assert_array_equal(kept.labels == 1, WHOLE & ~mixed)
+    assert kept.count == 1
 
 
 def three_rings() -> tuple[Pieces, Pieces]:

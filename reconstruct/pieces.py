@@ -29,10 +29,8 @@ CHANGE, CHANGE_OVER = 0.25, 1.8
 ABOUT_PX, ABOUT_MOST = 15, 0.2
 LEAST_CORE_PX = 9  # pixels of a piece that lie away from its edges
 # What no smooth surface explains, mean over a pixel's neighbourhood: so many times what noise and
-# the piece's typical pixel leave, and what is connected with that and leaves so many times as much
-# (hysteresis: Canny 1986, IEEE PAMI 8), where the former alone is open. It cuts where either side
-# is so large.
-MISFIT, MISFIT_WEAK, LEAST_CUT_PX = 2.0, 1.5, 60
+# the piece's typical pixel leave. It cuts where either side is so large.
+MISFIT, LEAST_CUT_PX = 2.0, 60
 # What is misfit so far across may be ground in a shadow, and no wall: it cuts only where either
 # side is so large a share of the piece.
 WIDE_PX, WIDE_SHARE = 11, 0.05
@@ -168,13 +166,13 @@ def cut_along_misfits(pieces: Pieces, misfit: Map) -> Pieces:
     misfit : (H, W) what the fit leaves of a pixel's pictures, over what noise leaves
     """
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (WIDE_PX, WIDE_PX))
-    for least, share in ((MISFIT, 0.0), (MISFIT_WEAK, 0.0), (MISFIT, WIDE_SHARE)):
+    for share in (0.0, WIDE_SHARE):
         for piece in range(1, pieces.count + 1):
             region = pieces.region(piece)
             own = region & np.isfinite(misfit)
             if own.sum() < 2 * LEAST_CUT_PX:
                 continue
-            bad = _misfit_regions(own, misfit, least)
+            bad = _misfit_regions(own, misfit)
             if share == 0.0:
                 bad &= cv2.morphologyEx(bad.astype(np.uint8), cv2.MORPH_OPEN, disc) == 0
             split, sizes = parted(own & ~bad, LEAST_CORE_PX)
@@ -200,16 +198,15 @@ def without_mixed(pieces: Pieces, misfit: Map) -> Pieces:
     return Pieces(labels, pieces.nearest, pieces.count)
 
 
-def _misfit_regions(own: Mask, misfit: Map, least: float) -> Mask:
-    """(H, W) where a piece is misfit, and what is connected with that and leaves `least`."""
+def _misfit_regions(own: Mask, misfit: Map) -> Mask:
+    """(H, W) where a piece is misfit."""
     typical = max(1.0, float(np.median(misfit[own])))
     # Cut off, so that what is beside a band is none of it, whatever it leaves.
     values = np.where(own, np.minimum(misfit / typical, 2 * MISFIT), 0.0).astype(np.float32)
     total, weight = (
         cv2.GaussianBlur(image, (0, 0), 1.0) for image in (values, own.astype(np.float32))
     )
-    _, patch = cv2.connectedComponents((own & (total > least * weight)).astype(np.uint8))
-    return np.asarray((patch > 0) & np.isin(patch, patch[own & (total > MISFIT * weight)]))
+    return np.asarray(own & (total > MISFIT * weight))
 
 
 def rejoined(cut: Pieces, whole: Pieces, alike: Callable[[int, int], bool]) -> Pieces:

@@ -61,14 +61,6 @@ def test_speck_and_arc_stay_with_the_piece_that_a_ring_parts() -> None:
     assert (cut.labels[beside] == 1).all()
 
 
-def test_ring_with_a_faint_stretch_is_closed() -> None:
-    """The stretch is connected with what is sure, and leaves more than what is about it."""
-    faint = RING & (np.abs(TURN) < 0.4)
-    cut = cut_along_misfits(one_piece(), misfit([(RING, 4.0), (faint, 1.75 / 4.0)]))
-    assert cut.count == 2
-    assert (cut.labels[FROM_MIDDLE < 14] == 2).all()
-
-
 def test_ring_that_is_faint_all_round_cuts_nothing() -> None:
     cut = cut_along_misfits(one_piece(), misfit([(RING, 1.75)]))
     assert cut.count == 1

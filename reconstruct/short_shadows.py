@@ -34,6 +34,7 @@ ACROSS = 0.85  # cosine of azimuth between the light and the line
 BORDER_PX = 1.0  # by which the border between pieces lies on the floor, typically
 SIGNAL = 5.0  # noise that light at both ends must exceed
 ALIKE = 2.0  # times by which light at both ends may differ
+MOSTLY = 0.5  # of the samples that a shadow takes, for it to be there
 LEAST_LINES, LEAST_LIGHTS, LEAST_SAMPLES, GROUPS = 6, 4, 40, 8
 LEAST_TANGENTS = 0.8  # spread of the lights' tangents
 # Of a rise, what its scatter does not show: over the many lines of large pictures scatter is next
@@ -154,6 +155,7 @@ def _rise(
     trapezium = np.ones(len(t))
     trapezium[[0, -1]] = 0.5
     samples = []
+    facing, dark = 0, 0  # samples of lights from the floor's side; and with the ground above dark
     for k, image in enumerate(stack.radiance):
         to_light = lights.position_mm[k, :2] - lines.middle
         along = (to_light * lines.normal).sum(axis=1)
@@ -162,7 +164,11 @@ def _rise(
         low, high = seen[:, floor].mean(axis=1), seen[:, above].mean(axis=1)
         dimmer = np.minimum(low, high)
         noise = np.sqrt(stack.noise_floor + stack.noise_gain * np.maximum(dimmer, 0.0))
-        good = along > ACROSS * np.linalg.norm(to_light, axis=1)
+        across = along / np.linalg.norm(to_light, axis=1)
+        lit_floor = (across < -ACROSS) & (low > SIGNAL * noise)
+        facing += int(lit_floor.sum())
+        dark += int((lit_floor & (ALIKE * high < low)).sum())
+        good = across > ACROSS
         good &= (dimmer > SIGNAL * noise) & (np.maximum(low, high) < ALIKE * dimmer)
         if not good.any():
             continue
@@ -171,7 +177,7 @@ def _rise(
         missing = ((1.0 - seen[good] / lit) * trapezium).sum(axis=1) * lines.pitch_mm[good]
         line = np.flatnonzero(good)
         samples.append(np.stack([tangent[good], missing, line, np.full(len(line), k)]))
-    if not samples:
+    if not samples or dark > MOSTLY * facing:  # it is the floor that casts a shadow
         return None, False
     tangent, missing, line, light = np.concatenate(samples, axis=1)
     if not _enough(tangent, light):

@@ -1,4 +1,4 @@
-"""Levels of floors within narrow rims, of edges under the shadows of hubs, and of a shaft."""
+"""Levels of floors within rims, of edges and pins in others' shadows, and of a shaft."""
 
 from __future__ import annotations
 
@@ -89,6 +89,25 @@ def test_shadow_of_a_hub_beyond_the_edge_does_not_move_the_edge() -> None:
     told = surface.summary["height_told"]
 
     assert abs(told["mm"] - top) < 3.0 * told["sigma_mm"] < 0.06
+
+
+@pytest.mark.slow
+def test_pins_in_each_others_shadows_are_told() -> None:
+    """Shadows between pins are no low steps of the base, and no step goes up to the base."""
+    base, top = 3.5, 8.0
+    places = [(x, y) for x in (-14.0, -2.0, 10.0) for y in (-9.0, 1.0, 11.0)]
+    pins = [Feature("box", place, (2.4, 2.4), top) for place in places]
+    surface, true_mm = reconstructed(
+        stacked("part", [Feature("box", MIDDLE, (24.0, 18.0), base), *pins], {})
+    )
+    told = surface.summary["pieces"]
+
+    assert len(told) == 1 + len(pins)
+    for piece, true in zip(told, [base, *[top] * len(pins)], strict=True):
+        assert abs(piece["level_mm"] - true) < 3.0 * piece["sigma_mm"] < 0.3
+    claimed = np.isfinite(surface.height_mm)
+    off = np.abs(surface.height_mm - true_mm)[claimed] / surface.sigma_mm[claimed]
+    assert (off < 3.0).mean() > 0.995
 
 
 @pytest.mark.slow

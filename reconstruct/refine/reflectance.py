@@ -42,7 +42,9 @@ def update_reflectance(
     """
     other, whole = problem.indirect, problem.indirect.shape[:2] == problem.shape
     # Of coarser cells only some are asked for: what gets most of its light so is traced by pixel.
-    if not whole and (least == MOST or not mirrors(problem, u, material, least)):
+    # Large pictures are not traced so; theirs was learned on a coarser level.
+    coarse = least == MOST or problem.large
+    if not whole and (coarse or not mirrors(problem, u, material, least)):
         return None
     if seed is not None:
         rays = RAYS if least == MOST else FEW_RAYS

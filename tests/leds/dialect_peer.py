@@ -45,9 +45,11 @@ class Peer:
         pending = ""
         self._stop.wait(0.1)  # booting, since the port was opened
         os.write(near, self._banner.encode())
-        while not self._stop.is_set():
+        while True:  # unplugged, it first hears what is on the wire
             alone = self._greets and not self.heard
             if not select.select([near], [], [], 0.1 if alone else 0.01)[0]:
+                if self._stop.is_set():
+                    return
                 if alone:
                     os.write(near, self._banner.encode())
                 continue

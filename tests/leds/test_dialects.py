@@ -27,13 +27,12 @@ def mode_step_board(speak: Speak) -> Iterator[LedBoard]:
 
 def test_mode_step_on_the_wire() -> None:
     peer = Peer(MODE_STEP, banner="READY\r\n")
-    with peer.plugged_in() as port:
-        with open_board(port, dialect="mode-step", led_count=96) as board:
-            assert "echo" in board.identity.capabilities
-            board.on(1)
-            board.on(12)
-            board.off()
-        assert peer.heard == "OFF\nN96_1\nN96_12\nOFF\nOFF\n"
+    with peer.plugged_in() as port, open_board(port, dialect="mode-step", led_count=96) as board:
+        assert "echo" in board.identity.capabilities
+        board.on(1)
+        board.on(12)
+        board.off()
+    assert peer.heard == "OFF\nN96_1\nN96_12\nOFF\nOFF\n"
 
 
 def framed(found: re.Match[str]) -> str:
@@ -47,23 +46,21 @@ def framed(found: re.Match[str]) -> str:
 
 def test_framed_on_the_wire() -> None:
     peer = Peer(by_pattern(r"<(\d),(\d+)>", framed), banner="Light controller ready v2\r\n")
-    with peer.plugged_in() as port:
-        with open_board(port, dialect="framed", led_count=16) as board:
-            board.on(1)
-            board.on(16)
-        # lights are on after boot: off first, before and after the banner
-        assert peer.heard == "<0,0><0,0><3,0><3,15><0,0>"
+    with peer.plugged_in() as port, open_board(port, dialect="framed", led_count=16) as board:
+        board.on(1)
+        board.on(16)
+    # lights are on after boot: off first, before and after the banner
+    assert peer.heard == "<0,0><0,0><3,0><3,15><0,0>"
 
 
 def test_letter_comma_on_the_wire() -> None:
     peer = Peer(lambda text: ("", ""))
-    with peer.plugged_in() as port:
-        with open_board(port, dialect="letter-comma", led_count=8) as board:
-            assert "echo" not in board.identity.capabilities
-            board.on(1)
-            board.on(8)
-            board.off()
-        assert peer.heard == "D,AL,0D,0L,7D,AD,A"
+    with peer.plugged_in() as port, open_board(port, dialect="letter-comma", led_count=8) as board:
+        assert "echo" not in board.identity.capabilities
+        board.on(1)
+        board.on(8)
+        board.off()
+    assert peer.heard == "D,AL,0D,0L,7D,AD,A"
 
 
 def prompt(found: re.Match[str]) -> str:
@@ -73,12 +70,11 @@ def prompt(found: re.Match[str]) -> str:
 
 def test_prompt_on_the_wire() -> None:
     peer = Peer(by_pattern(r"[0-9a-zA-Z.]", prompt), banner="Type a key\r\n> ")
-    with peer.plugged_in() as port:
-        with open_board(port, dialect="prompt", led_count=62) as board:
-            board.on(1)
-            board.on(11)
-            board.on(62)
-        assert peer.heard == ".0aZ."
+    with peer.plugged_in() as port, open_board(port, dialect="prompt", led_count=62) as board:
+        board.on(1)
+        board.on(11)
+        board.on(62)
+    assert peer.heard == ".0aZ."
 
 
 def test_every_shipped_dialect_is_tested_here() -> None:
